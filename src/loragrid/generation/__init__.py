@@ -1,0 +1,1 @@
+"""Ask subjects the prompts of an evaluation, and measure the likelihood of its references."""

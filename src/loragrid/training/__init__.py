@@ -1,0 +1,1 @@
+"""Train runs: order of rows, checkpoints that resume exactly, attempts."""
