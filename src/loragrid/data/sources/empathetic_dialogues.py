@@ -1,0 +1,177 @@
+"""EmpatheticDialogues (Rashkin et al. 2019) in its official format.
+
+The files look like CSV but are not quoted: the official readers split each line at "," and then turn `_comma_` into
+",". A raw `"` is text, so that a CSV parser loses rows. Rows of valid.csv and test.csv may have a ninth, unnamed
+field of candidate answers.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, Field, model_validator
+
+from loragrid.data.sources.base import Drops, Remote, RemoteFile, Size
+from loragrid.errors import UserError
+
+NAME = "empathetic_dialogues"
+LICENCE = "CC BY-NC 4.0"
+HOMEPAGE = "https://github.com/facebookresearch/EmpatheticDialogues"
+REMOTE = Remote(
+    files=[
+        RemoteFile(
+            url="https://dl.fbaipublicfiles.com/parlai/empatheticdialogues/empatheticdialogues.tar.gz",
+            sha256="56f234d77b7dd1f005fd365bb17769cfe346c3c84295b69bc069c8ccb83be03d",
+            bytes=28_022_709,
+            name="empatheticdialogues.tar.gz",
+            members=[f"empatheticdialogues/{split}.csv" for split in ("train", "valid", "test")],
+        )
+    ]
+)
+SIZE = Size(rows={"train": 19_500, "validation": 2_770, "test": 2_540}, tokens=100)
+
+FILES = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
+COLUMNS = ("conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags")
+
+
+class Options(BaseModel, extra="forbid"):
+    """Cleaning options of EmpatheticDialogues."""
+
+    form: Literal["conversation", "row"] = Field(
+        "conversation",
+        description="`conversation`: whole dialogues, the person with the experience as user and the listener as "
+        "assistant. `row`: every turn of either person by itself, as `Instruction: {emotion}\\nResponse: {turn}`.",
+    )
+    emotion: Literal["none", "system"] = Field(
+        "none", description="`system`: a system message before each conversation names the emotion."
+    )
+
+    @model_validator(mode="after")
+    def _emotion_once(self) -> "Options":
+        if self.form == "row" and self.emotion == "system":
+            raise ValueError("`emotion: system` goes with `form: conversation`: a `row` has the emotion in it already")
+        return self
+
+
+class Turn(NamedTuple):
+    """One line of a file: what one person says once."""
+
+    where: str
+    conversation: str
+    number: int
+    emotion: str
+    situation: str
+    text: str
+
+
+def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read train.csv, valid.csv and test.csv, as many of them as there are.
+
+    Args:
+        folder: the folder with the files, or with the archive's folder `empatheticdialogues`.
+        options: cleaning options.
+        drops: counts raw rows and what is dropped of them.
+
+    Yields:
+        Split and record.
+
+    Raises:
+        UserError: there is none of the files, or a column is missing.
+    """
+    nested = folder / "empatheticdialogues"
+    files = {
+        split: place / name for split, name in FILES.items() for place in (nested, folder) if (place / name).exists()
+    }
+    if not files:
+        found = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "no folder"
+        raise UserError(f"{folder}: expected {', '.join(FILES.values())}; found {found or 'nothing'}")
+    for split, path in files.items():
+        turns = _turns(path, path.relative_to(folder).as_posix(), split, drops)
+        if options.form == "row":
+            yield from ((split, _row(turn)) for turn in turns)
+        else:
+            yield from ((split, record) for record in _conversations(turns, split, options, drops))
+
+
+def _turns(path: Path, name: str, split: str, drops: Drops) -> Iterator[Turn]:
+    """The readable lines of a file; the others are counted."""
+    with path.open("rb") as file:
+        header = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n").split(",")
+        missing = [column for column in COLUMNS if column not in header]
+        if missing:
+            raise UserError(
+                f"{path}: no column {', '.join(missing)}\n"
+                f"  expected: {','.join(COLUMNS)}\n"
+                f"  found:    {','.join(header)}\n"
+                "  This source reads the official files, not a spreadsheet's or another site's form of them."
+            )
+        places = [header.index(column) for column in COLUMNS]
+        # A binary file ends its lines at \n only; text may hold other characters that Python takes for line ends.
+        for line_number, raw in enumerate(file, start=2):
+            where = f"{name}:{line_number}"
+            raw = raw.rstrip(b"\r\n")
+            if not raw:
+                continue
+            drops.read(split)
+            try:
+                fields = raw.decode("utf-8").split(",")
+            except UnicodeDecodeError:
+                drops.add("not valid UTF-8", where=where, split=split)
+                continue
+            if len(fields) not in (len(header), len(header) + 1):
+                drops.add("wrong number of fields", where=where, split=split)
+                continue
+            conversation, number, emotion, situation, _, text, _, _ = (fields[place] for place in places)
+            if not number.isdecimal():
+                drops.add("turn number is not a number", where=where, split=split)
+                continue
+            yield Turn(where, conversation, int(number), emotion, _commas(situation), _commas(text))
+
+
+def _commas(text: str) -> str:
+    return text.replace("_comma_", ",").strip()
+
+
+def _row(turn: Turn) -> dict[str, Any]:
+    return {
+        "id": f"{turn.conversation}:{turn.number}",
+        "messages": [
+            {"role": "user", "content": f"Instruction: {turn.emotion}\nResponse:"},
+            {"role": "assistant", "content": turn.text},
+        ],
+        "meta": {"conversation": turn.conversation, "emotion": turn.emotion, "situation": turn.situation},
+        "where": turn.where,
+    }
+
+
+def _conversations(turns: Iterator[Turn], split: str, options: Options, drops: Drops) -> Iterator[dict[str, Any]]:
+    """Dialogues that end with a listener's answer, in the order of their first lines."""
+    conversations: dict[str, dict[int, Turn]] = {}
+    for turn in turns:
+        kept = conversations.setdefault(turn.conversation, {}).setdefault(turn.number, turn)
+        if kept is not turn:
+            same = kept[1:] == turn[1:]
+            reason = "row given twice" if same else "another row for the same turn of the same conversation"
+            drops.add(reason, where=turn.where, split=split)
+    for name, by_number in conversations.items():
+        ordered = [by_number[number] for number in sorted(by_number)]
+        first = ordered[0]
+        if [turn.number for turn in ordered] != list(range(1, len(ordered) + 1)):
+            drops.add("broken conversation: a turn is missing", where=first.where, split=split, rows=len(ordered))
+            continue
+        if len(ordered) == 1:
+            drops.add("one turn only: no listener's answer", where=first.where, split=split)
+            continue
+        if len(ordered) % 2:
+            drops.add("last turn without a listener's answer, cut off", where=ordered[-1].where, split=split)
+            ordered.pop()
+        # Odd turns belong to the person with the experience; speaker_idx is a worker's number and says nothing.
+        messages = [{"role": "user" if turn.number % 2 else "assistant", "content": turn.text} for turn in ordered]
+        if options.emotion == "system":
+            messages.insert(0, {"role": "system", "content": f"The user feels {first.emotion}."})
+        yield {
+            "id": name,
+            "messages": messages,
+            "meta": {"emotion": first.emotion, "situation": first.situation},
+            "where": first.where,
+        }
