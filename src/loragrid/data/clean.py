@@ -31,6 +31,7 @@ class Entry:
     offset: int
     group: str
     where: str
+    rows: int
     order: bytes
     content: bytes
     dialogue: bytes
@@ -167,7 +168,8 @@ def _entries(
 ) -> Iterator[Entry]:
     """Clean each record, write it to the spool file and keep what later steps compare."""
     for split, record in read:
-        where = record.pop("where", record["id"])
+        where = str(record.get("where", record["id"]))
+        rows = int(record.get("rows", 1))
         messages = [
             {"role": message["role"], "content": normalise(message["content"])} for message in record["messages"]
         ]
@@ -183,7 +185,7 @@ def _entries(
         except UnicodeEncodeError:  # half of a surrogate pair, as a JSON escape can hold
             reason = "text is not valid Unicode"
         if reason is not None:
-            drops.add(reason, where=where, split=split)
+            drops.add(reason, where=where, split=split, rows=rows)
             continue
         if merges:
             merged[split] += merges
@@ -193,7 +195,7 @@ def _entries(
         order = _hash(seed, "rows", record["id"])
         # The same dialogue under another system message still gives the answers of a test away.
         dialogue = [message for message in messages if message["role"] != "system"]
-        yield Entry(split, offset, group, where, order, _digest(messages), _digest(dialogue))
+        yield Entry(split, offset, group, where, rows, order, _digest(messages), _digest(dialogue))
 
 
 def _digest(messages: list[dict[str, str]]) -> bytes:
@@ -261,7 +263,7 @@ def _without_duplicates(entries: list[Entry], drops: Drops) -> list[Entry]:
     for entry in entries:
         key = (entry.split, entry.content)
         if key in seen:
-            drops.add("exact duplicate", where=entry.where, split=entry.split)
+            drops.add("exact duplicate", where=entry.where, split=entry.split, rows=entry.rows)
         else:
             seen.add(key)
             kept.append(entry)
@@ -297,7 +299,7 @@ def _without_leaks(entries: list[Entry], drops: Drops) -> dict[str, list[Entry]]
         kept = []
         for entry in by_split[split]:
             if entry.dialogue in later:
-                drops.add(f"also in {later[entry.dialogue]}", where=entry.where, split=split)
+                drops.add(f"also in {later[entry.dialogue]}", where=entry.where, split=split, rows=entry.rows)
             else:
                 kept.append(entry)
         for entry in kept:

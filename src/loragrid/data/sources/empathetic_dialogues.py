@@ -174,4 +174,5 @@ def _conversations(turns: Iterator[Turn], split: str, options: Options, drops: D
             "messages": messages,
             "meta": {"emotion": first.emotion, "situation": first.situation},
             "where": first.where,
+            "rows": len(ordered),
         }
