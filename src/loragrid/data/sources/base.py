@@ -120,8 +120,8 @@ class Source(Protocol):
 
         Yields:
             A split (train, validation, test, or `all` where the dataset has none) and a record: `id`, `messages`,
-            `meta`; for the count of drops also `where` (`file:line`) and, unless it is 1, `rows` (raw rows in it), which
-            are not written. Records with the same `meta["conversation"]` are kept together when splits are made.
+            `meta`. For the count of drops it also has `where` (`file:line`) and, unless it is 1, `rows` (raw rows in
+            it); these are not written. Records of one `meta["conversation"]` stay together when splits are made.
 
         Raises:
             UserError: the folder does not hold this format.
