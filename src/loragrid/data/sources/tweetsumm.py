@@ -27,7 +27,7 @@ SPLIT_OF = {"train": "train", "validation": "validation", "val": "validation", "
 NOISE = {
     # The last character of an address is not the full stop of the sentence around it.
     "urls": re.compile(r"(?:https?://|www\.)\S*[^\s.,;:!?)\]'\"…]"),
-    "mentions": re.compile(r"(?<![\w@])@\w+:?"),
+    "mentions": re.compile(r"(?<![\w@])\.?@\w+:?"),
     "signatures": re.compile(r"(?<!\w)\^[A-Za-z]{1,20}\b"),
 }
 

@@ -1,0 +1,90 @@
+"""Format: cleaned dialogues as tokenised, masked rows for one model, so that training only uses its GPU."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from datasets import Features, List, Value
+from datasets.arrow_writer import ArrowWriter
+
+from loragrid.errors import UserError
+from loragrid.files import read_jsonl, write_json
+from loragrid.modeling.chat import encode
+from loragrid.modeling.load import load_tokenizer
+from loragrid.modeling.messages import with_system
+
+IGNORED = -100
+"""The label of a token without loss (torch's cross_entropy)."""
+
+FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32")), "length": Value("int32")})
+
+
+def format_dataset(
+    clean: Path,
+    model: Path,
+    out: Path,
+    *,
+    key: str,
+    template: str | None,
+    system: str | None,
+    mask: str,
+    max_length: int,
+) -> None:
+    """Write train.arrow and validation.arrow, then format.json.
+
+    Each row has `input_ids` and `labels` (int32, `length` of each), cut at `max_length`; rows without any token to
+    learn are dropped and counted.
+
+    Args:
+        clean: folder of the cleaned dataset.
+        model: folder of the model, for its tokenizer.
+        out: folder to write.
+        key: the formatted data's key, recorded.
+        template: file with a chat template in place of the tokenizer's.
+        system: system prompt for dialogues without one.
+        mask: `answers` for a loss on the assistant's answers only, `all` for every token.
+        max_length: longest row in tokens.
+
+    Raises:
+        UserError: no row of a split is left.
+    """
+    tokenizer = load_tokenizer(str(model), template)
+    temporary = out.with_name(f".{out.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    splits = {}
+    for split in ("train", "validation"):
+        counts = {"dialogues": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
+        with ArrowWriter(path=str(temporary / f"{split}.arrow"), features=FEATURES) as writer:
+            for record in read_jsonl(clean / f"{split}.jsonl"):
+                counts["dialogues"] += 1
+                for row in _rows(tokenizer, with_system(record["messages"], None, system), mask, max_length, counts):
+                    writer.write(row)
+            writer.finalize()
+        if counts["rows"] == 0:
+            shutil.rmtree(temporary)
+            raise UserError(
+                f"{clean / split}.jsonl: of {counts['dialogues']} dialogues none has an answer within max_length="
+                f"{max_length} tokens; raise max_length in the recipe"
+            )
+        splits[split] = counts
+    shutil.rmtree(out, ignore_errors=True)
+    temporary.rename(out)
+    write_json(out / "format.json", {"key": key, "mask": mask, "max_length": max_length, "splits": splits})
+
+
+def _rows(tokenizer: Any, messages: list[dict], mask: str, max_length: int, counts: dict[str, int]):
+    for encoded in encode(tokenizer, messages):
+        learned = encoded.is_answer if mask == "answers" else [True] * len(encoded.ids)
+        labels = [token if learn else IGNORED for token, learn in zip(encoded.ids, learned, strict=True)]
+        counts["longest"] = max(counts["longest"], len(labels))
+        counts["cut"] += len(labels) > max_length
+        labels = labels[:max_length]
+        # The first token has nothing before it to be predicted from.
+        if all(label == IGNORED for label in labels[1:]):
+            counts["dropped"] += 1
+            continue
+        counts["rows"] += 1
+        counts["tokens"] += len(labels)
+        counts["answer_tokens"] += sum(label != IGNORED for label in labels[1:])
+        yield {"input_ids": encoded.ids[:max_length], "labels": labels, "length": len(labels)}

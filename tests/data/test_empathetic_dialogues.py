@@ -1,0 +1,177 @@
+"""EmpatheticDialogues' own format: not CSV, and never quite whole."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from loragrid.data.sources import SOURCES, get
+from loragrid.data.sources.base import Drops
+from loragrid.errors import UserError
+
+HEADER = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags"
+SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "empathetic_dialogues"
+
+
+def line(conversation, number, text, tail=""):
+    return f"{conversation},{number},sad,My dog died_comma_ sadly.,7,{text},5|5|5_2|2|5,{tail}"
+
+
+def write(folder, lines, name="train.csv", header=HEADER):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(b"\n".join(x if isinstance(x, bytes) else x.encode() for x in [header, *lines]) + b"\n")
+    return folder
+
+
+def read(folder, **options):
+    source = get("empathetic_dialogues")
+    drops = Drops()
+    records = list(source.read(folder, source.Options(**options), drops))
+    return records, drops
+
+
+def counts(drops, split="train"):
+    return {reason: (entry.count, entry.rows) for reason, entry in drops.reasons.get(split, {}).items()}
+
+
+def contents(record):
+    return [(message["role"], message["content"]) for message in record["messages"]]
+
+
+def test_speaker_is_user_and_listener_is_assistant_whatever_the_worker_numbers(tmp_path):
+    records, _ = read(write(tmp_path, [line("c1", 1, "My dog died."), line("c1", 2, "I am sorry.")]))
+    [(split, record)] = records
+    assert split == "train"
+    assert contents(record) == [("user", "My dog died."), ("assistant", "I am sorry.")]
+    assert record["id"] == "c1"
+    assert record["meta"] == {"emotion": "sad", "situation": "My dog died, sadly."}
+
+
+def test_comma_marks_become_commas_and_raw_quotes_stay(tmp_path):
+    records, drops = read(
+        write(
+            tmp_path, [line("c1", 1, 'He said "go_comma_ now'), line("c1", 2, 'Oh_comma_ "why"?'), line("c2", 1, '"')]
+        )
+    )
+    assert contents(records[0][1]) == [("user", 'He said "go, now'), ("assistant", 'Oh, "why"?')]
+    assert drops.rows_read["train"] == 3  # a CSV parser would have joined lines
+
+
+def test_ninth_field_of_candidates_is_accepted(tmp_path):
+    folder = write(tmp_path, [line("c1", 1, "Hi"), line("c1", 2, "Hello", tail=",one|two|three")], name="valid.csv")
+    records, drops = read(folder)
+    assert [split for split, _ in records] == ["validation"]
+    assert contents(records[0][1])[1] == ("assistant", "Hello")
+    assert counts(drops, "validation") == {}
+
+
+def test_lines_in_any_order_and_between_other_conversations_are_put_in_order(tmp_path):
+    lines = [line("c1", 2, "b"), line("c2", 1, "x"), line("c1", 1, "a"), line("c2", 2, "y")]
+    records, _ = read(write(tmp_path, lines))
+    assert [[text for _, text in contents(record)] for _, record in records] == [["a", "b"], ["x", "y"]]
+
+
+def test_one_turn_trailing_turn_and_missing_turn_are_counted(tmp_path):
+    lines = [line("one", 1, "a")]
+    lines += [line("odd", number, "abc"[number - 1]) for number in (1, 2, 3)]
+    lines += [line("gap", number, "x") for number in (1, 2, 4)]
+    records, drops = read(write(tmp_path, lines))
+    assert [record["id"] for _, record in records] == ["odd"]
+    assert contents(records[0][1])[-1] == ("assistant", "b")
+    assert counts(drops) == {
+        "one turn only: no listener's answer": (1, 1),
+        "last turn without a listener's answer, cut off": (1, 1),
+        "broken conversation: a turn is missing": (1, 3),
+    }
+    assert drops.reasons["train"]["last turn without a listener's answer, cut off"].examples == ["train.csv:5"]
+
+
+def test_broken_lines_are_counted_with_file_and_line(tmp_path):
+    lines = [
+        "c1,1,sad",
+        line("c2", "one", "a"),
+        line("c3", 1, "caf\xe9").encode("latin-1"),
+        line("c4", 1, "a"),
+        line("c4", 2, "b"),
+        line("c4", 2, "b"),
+        line("c4", 2, "another"),
+    ]
+    records, drops = read(write(tmp_path, lines))
+    assert [record["id"] for _, record in records] == ["c4"]
+    assert {reason: entry.examples for reason, entry in drops.reasons["train"].items()} == {
+        "wrong number of fields": ["train.csv:2"],
+        "turn number is not a number": ["train.csv:3"],
+        "not valid UTF-8": ["train.csv:4"],
+        "row given twice": ["train.csv:7"],
+        "another row for the same turn of the same conversation": ["train.csv:8"],
+    }
+
+
+def test_every_row_is_in_a_record_or_counted(tmp_path):
+    lines = [line("a", 1, "x"), "bad", line("b", 1, "x"), line("b", 2, "y"), line("b", 3, "z"), line("c", 2, "x")]
+    records, drops = read(write(tmp_path, lines))
+    dropped = sum(rows for _, rows in counts(drops).values())
+    assert sum(record["rows"] for _, record in records) + dropped == drops.rows_read["train"] == 6
+
+
+def test_unusual_line_ends_inside_text_do_not_split_a_row(tmp_path):
+    records, drops = read(write(tmp_path, [line("c", 1, "a\x0bb\u2028c"), line("c", 2, "d") + "\r"]))
+    assert len(records) == 1
+    assert counts(drops) == {}
+
+
+def test_missing_column_is_told_with_what_was_found(tmp_path):
+    write(tmp_path, ["x,y"], header="Situation,emotion,empathetic_dialogues,labels")
+    with pytest.raises(UserError) as error:
+        read(tmp_path)
+    for words in ("train.csv", "utterance_idx", HEADER, "Situation,emotion"):
+        assert words in str(error.value)
+
+
+def test_folder_without_the_files_is_told(tmp_path):
+    (tmp_path / "emotion-emotion_69k.csv").touch()
+    with pytest.raises(UserError, match=r"expected train.csv, valid.csv, test.csv; found emotion-emotion_69k.csv"):
+        read(tmp_path)
+
+
+def test_unpacked_archive_folder_is_found(tmp_path):
+    (tmp_path / "empatheticdialogues").mkdir()
+    write(tmp_path / "empatheticdialogues", [line("c", 1, "a"), line("c", 2, "b")], name="test.csv")
+    records, _ = read(tmp_path)
+    assert [split for split, _ in records] == ["test"]
+
+
+def test_row_form_gives_single_rows_with_the_emotion(tmp_path):
+    records, drops = read(write(tmp_path, [line("c1", 1, "Hi_comma_ you"), line("c1", 3, "Bye")]), form="row")
+    assert contents(records[0][1]) == [("user", "Instruction: sad\nResponse:"), ("assistant", "Hi, you")]
+    assert [record["id"] for _, record in records] == ["c1:1", "c1:3"]
+    assert counts(drops) == {}
+
+
+def test_emotion_goes_into_a_system_message_when_asked(tmp_path):
+    folder = write(tmp_path, [line("c1", 1, "a"), line("c1", 2, "b")])
+    [(_, record)], _ = read(folder, emotion="system")
+    assert contents(record)[0] == ("system", "The user feels sad.")
+
+
+def test_real_rows_are_read_without_loss(tmp_path):
+    if not SAMPLES.is_dir():
+        pytest.skip(f"no sample of the real dataset at {SAMPLES}")
+    shutil.copy(SAMPLES / "train.sample.csv", tmp_path / "train.csv")
+    records, drops = read(tmp_path)
+    assert drops.rows_read["train"] == 90
+    dropped = sum(rows for _, rows in counts(drops).values())
+    assert sum(record["rows"] for _, record in records) + dropped == 90
+    assert {"one turn only: no listener's answer", "last turn without a listener's answer, cut off"} >= set(
+        counts(drops)
+    )
+    assert all(record["messages"][-1]["role"] == "assistant" for _, record in records)
+    assert not any("_comma_" in text for _, record in records for _, text in contents(record))
+    # The dialogue with a raw quote is there, quote and all.
+    assert any('"' in text for _, record in records for _, text in contents(record))
+
+
+def test_unknown_source_lists_the_valid_ones():
+    with pytest.raises(UserError, match="empathetic_dialogues, tweetsumm"):
+        get("empathetic")
+    assert all(name == module.NAME for name, module in SOURCES.items())
