@@ -1,0 +1,54 @@
+# loragrid: a grid of LoRA fine-tunes, from raw data to comparison tables.
+#
+#   snakemake -n                        what would run, and how many GPU hours
+#   snakemake --profile cluster/local   run it here
+#   snakemake tables                    only the tables, from whatever scores exist
+#
+# Which study: config/config.yaml, or --config study=NAME.
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+localrules:
+    all,
+    download_dataset,
+    download_model,
+    publish_run,
+    publish_generations,
+    publish_score,
+    tabulate,
+    tables,
+
+
+rule all:
+    default_target: True
+    input:
+        GRID.folder + "/comparison.csv",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/model.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/tables.smk"
+
+
+onstart:
+    record_plan()
+
+
+onsuccess:
+    shell(REMAKE_TABLES)
+
+
+onerror:
+    shell(REMAKE_TABLES)

@@ -1,0 +1,232 @@
+"""`loragrid <stage>`: every rule of the workflow is one call of this, and works without Snakemake."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loragrid.errors import UserError
+from loragrid.registry import REGISTRY
+from loragrid.study.grid import Grid
+from loragrid.study.open import open_study
+
+# Each command imports its stage when it runs: torch alone takes seconds, and most commands do without.
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Check a study as a whole and say what it would run."""
+    from loragrid.study.batches import plan
+    from loragrid.study.plan import summary
+
+    grid = open_study(arguments.study, REGISTRY)
+    print(summary(grid, plan(grid), REGISTRY))
+
+
+def schema(arguments: argparse.Namespace) -> None:
+    """Print the JSON Schema of study files, as YAML."""
+    from loragrid.study.jsonschema import schema_text
+
+    print(schema_text(REGISTRY), end="")
+
+
+def download(arguments: argparse.Namespace) -> None:
+    """Download a dataset or a model, or copy the local one given in its place."""
+    from loragrid.data.download import download_dataset, download_model
+    from loragrid.study.grid import expand
+
+    grid = open_study(arguments.study, REGISTRY)
+    if arguments.dataset:
+        raw = _entry(grid, "raw", arguments.dataset)
+        path = str(expand(raw.path)) if raw.path else None
+        download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=None)
+    else:
+        model = _entry(grid, "models", arguments.model)
+        path = str(expand(model.path)) if model.path else None
+        download_model(Path(model.folder), model.hub, model.revision, path)
+
+
+def build(arguments: argparse.Namespace) -> None:
+    """Make a small base model from a corpus."""
+    _set_up()
+    import torch
+
+    from loragrid.modeling.build import build_model
+    from loragrid.study.grid import expand
+
+    torch.set_num_threads(arguments.threads)
+    model = _entry(open_study(arguments.study, REGISTRY), "models", arguments.model)
+    build_model(Path(model.folder), model.key, expand(model.build["corpus"]), model.build)
+
+
+def clean(arguments: argparse.Namespace) -> None:
+    """Clean a dataset: one form, splits, everything dropped counted."""
+    from loragrid.data.clean import clean as clean_dataset
+
+    grid = open_study(arguments.study, REGISTRY)
+    dataset = _entry(grid, "clean", arguments.dataset)
+    clean_dataset(
+        Path(grid.raw[dataset.raw].folder),
+        Path(dataset.folder),
+        dataset.source,
+        dataset.steps,
+        splits=dataset.splits,
+        rows=dataset.rows,
+        seed=dataset.seed,
+    )
+
+
+def format_(arguments: argparse.Namespace) -> None:
+    """Tokenise and mask a cleaned dataset for one model."""
+    _set_up()
+    from loragrid.data.format import format_dataset
+
+    grid = open_study(arguments.study, REGISTRY)
+    formatted = _entry(grid, "formatted", arguments.formatted)
+    model = grid.models[formatted.model]
+    format_dataset(
+        Path(grid.clean[formatted.clean].folder),
+        Path(model.folder),
+        Path(formatted.folder),
+        key=formatted.key,
+        template=model.template,
+        system=model.system,
+        mask=formatted.mask,
+        max_length=formatted.max_length,
+    )
+
+
+def prompts(arguments: argparse.Namespace) -> None:
+    """Write the prompts and references of an evaluation."""
+    from loragrid.data.prompts import write_prompts
+
+    grid = open_study(arguments.study, REGISTRY)
+    entry = _entry(grid, "prompts", arguments.prompts)
+    write_prompts(
+        Path(grid.clean[entry.clean].folder),
+        Path(entry.file),
+        split=entry.split,
+        turns=entry.turns,
+        rows=entry.rows,
+        system=entry.system,
+        default_system=entry.default_system,
+    )
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train the runs of a batch."""
+    _set_up()
+    from loragrid.study.batches import open_batch
+    from loragrid.training.train import train_batch
+
+    return 0 if train_batch(open_batch(arguments.batch), arguments.checkpoint_minutes) else 1
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """Ask the subjects of a batch."""
+    _set_up()
+    from loragrid.generation.generate import generate_batch
+    from loragrid.scoring.likelihood import summarise
+    from loragrid.study.batches import open_batch
+
+    return 0 if generate_batch(open_batch(arguments.batch), {"likelihood": summarise}) else 1
+
+
+def publish(arguments: argparse.Namespace) -> None:
+    """Publish what a member of a batch has finished."""
+    from loragrid.publish import publish as publish_files
+
+    publish_files(arguments.folder, arguments.outputs)
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """Score answers by one family of metrics."""
+    from loragrid.scoring.text import score_text
+
+    grid = open_study(arguments.study, REGISTRY)
+    answers = _entry(grid, "answers", arguments.answers)
+    score_text(
+        Path(grid.prompts[answers.prompts].file),
+        Path(answers.folder, "generations.jsonl"),
+        Path(answers.scores(arguments.family)),
+        answers.families[arguments.family],
+    )
+
+
+def tabulate(arguments: argparse.Namespace) -> None:
+    """Make the tables from whatever scores exist."""
+    from loragrid.reporting.tabulate import tabulate as write_tables
+
+    grid = open_study(arguments.study, REGISTRY)
+    write_tables(grid)
+    print(f"tables of {grid.study}: {grid.folder}/comparison.html, .md, .csv, .tex; gains.csv; cost.csv")
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """Print the comparison table."""
+    from loragrid.reporting.tabulate import terminal_table
+
+    print(terminal_table(open_study(arguments.study, REGISTRY)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        Exit status: 0, or 1 after an error that was told in one message.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments) or 0
+    except UserError as error:
+        print(f"loragrid: {error}", file=sys.stderr)
+        return 1
+
+
+def _set_up() -> None:
+    from loragrid.modeling.environment import set_up
+
+    set_up()
+
+
+def _entry(grid: Grid, kind: str, id_: str):
+    entries = getattr(grid, kind)
+    if id_ not in entries:
+        raise UserError(f"study {grid.study} has no {kind} {id_!r}; there are: {', '.join(entries) or 'none'}")
+    return entries[id_]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="loragrid", description="Stages of the loragrid workflow.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable, study: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        added.set_defaults(command=command)
+        if study:
+            added.add_argument("--study", required=True, help="name, YAML file, or recorded study.json")
+        return added
+
+    add("check", check, study=False).add_argument("study", help="name or YAML file")
+    add("schema", schema, study=False)
+    which = add("download", download).add_mutually_exclusive_group(required=True)
+    which.add_argument("--dataset", help="id of a download")
+    which.add_argument("--model", help="id of a model")
+    made = add("build", build)
+    made.add_argument("--model", required=True, help="id of a model")
+    made.add_argument("--threads", type=int, default=2, help="the bytes of the model depend on it (default: 2)")
+    add("clean", clean).add_argument("--dataset", required=True, help="id of a cleaned dataset")
+    add("format", format_).add_argument("--formatted", required=True, help="id of a formatted dataset")
+    add("prompts", prompts).add_argument("--prompts", required=True, help="id of the prompts")
+    trained = add("train", train, study=False)
+    trained.add_argument("batch", type=Path, help="results/batches/train-….json")
+    trained.add_argument("--checkpoint-minutes", type=float, default=10, help="between checkpoints (default: 10)")
+    add("generate", generate, study=False).add_argument("batch", type=Path, help="results/batches/generate-….json")
+    published = add("publish", publish, study=False)
+    published.add_argument("folder", type=Path, help="of a run or of its answers")
+    published.add_argument("outputs", type=Path, nargs="+", help="files below it")
+    scored = add("score", score)
+    scored.add_argument("--family", required=True, help="score family")
+    scored.add_argument("answers", help="folder of the answers")
+    add("tabulate", tabulate)
+    add("table", table)
+    return parser

@@ -1,0 +1,85 @@
+"""Ask the subjects of a batch: answers to the prompts, and the scores that need base and adapter."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from loragrid.attempts import Blocked, work_on
+from loragrid.errors import UserError
+from loragrid.files import read_json, read_jsonl, write_json
+from loragrid.generation.answer import answer_prompts
+from loragrid.generation.likelihood import reference_likelihoods
+from loragrid.modeling.environment import describe
+from loragrid.modeling.load import attach_adapter, load_base, load_tokenizer
+from loragrid.study.batches import Batch, is_settled, work_folder
+
+Summarise = Callable[[list[dict[str, Any]]], dict[str, float]]
+
+
+def generate_batch(batch: Batch, summarise: Mapping[str, Summarise]) -> bool:
+    """Make what each member of a batch still misses.
+
+    Args:
+        batch: the recorded batch.
+        summarise: for each score family that needs the model, the metrics of its items.
+
+    Returns:
+        Whether every member finished or failed for good.
+    """
+    return work_on(
+        batch.members, "generate", is_settled, work_folder, lambda member, work: _generate(member, work, summarise)
+    )
+
+
+def _generate(member: dict[str, Any], work: Path, summarise: Mapping[str, Summarise]) -> None:
+    answers, model_spec = member["answers"], member["model"]
+    adapter = _adapter(member["run"]) if member["run"] else None
+    tokenizer = load_tokenizer(member["model_folder"], model_spec["template"])
+    model: Any = load_base(member["model_folder"], answers["precision"])
+    if adapter is not None:
+        model = attach_adapter(model, adapter, trainable=False)
+    model.eval()
+    prompts = list(read_jsonl(Path(member["prompts_file"])))
+    for part, file in sorted(member["parts"].items()):
+        out = work / Path(file).name
+        if out.exists():
+            continue
+        if part == "generations":
+            answer_prompts(
+                model,
+                tokenizer,
+                prompts,
+                out,
+                decoding=answers["decoding"],
+                seed=answers["seed"],
+                batch_size=model_spec["micro_batch"],
+            )
+        else:
+            items = reference_likelihoods(model, tokenizer, prompts, model_spec["micro_batch"])
+            write_json(
+                out,
+                {
+                    "family": part,
+                    "key": answers["families"][part],
+                    "metrics": summarise[part](items),
+                    "items": items,
+                    "versions": describe()["versions"],
+                },
+            )
+
+
+def _adapter(run: dict[str, Any]) -> Path:
+    """The run's adapter: published, or in its work folder where the train batch has just ended.
+
+    Raises:
+        Blocked: the run failed.
+        UserError: the folder holds another run than this one.
+    """
+    for place in (Path(run["folder"]), Path(run["folder"], "work")):
+        if (place / "run.json").exists():
+            if read_json(place / "run.json")["key"] != run["key"]:
+                raise UserError(f"{place / 'run.json'}: was trained with other settings than {run['name']}; delete {place}")
+            return place / "adapter"
+    failed = Path(run["folder"], "work", "failed.json")
+    reason = read_json(failed)["reason"] if failed.exists() else "there is no adapter"
+    raise Blocked(f"its training failed: {reason}", by=failed)

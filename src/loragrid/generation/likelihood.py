@@ -1,0 +1,71 @@
+"""How likely a model finds the reference answers."""
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from loragrid.errors import UserError
+from loragrid.modeling.chat import encode
+
+
+def reference_likelihoods(
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[dict[str, Any]], batch_size: int
+) -> list[dict[str, Any]]:
+    """Negative log-likelihood of each reference, given its prompt.
+
+    The tokens counted are those of the answer and the one that ends its turn, as in training; the bytes are those of
+    the text alone, which makes models with different tokenizers comparable in bits per byte.
+
+    Args:
+        model: base model, perhaps with an adapter.
+        tokenizer: its tokenizer.
+        prompts: `id`, `dialogue`, `messages` and `reference` each.
+        batch_size: rows at a time.
+
+    Returns:
+        For each prompt, in their order: `id`, `dialogue`, `nats`, `tokens`, `bytes`.
+    """
+    rows = [_row(model, tokenizer, prompt) for prompt in prompts]
+    order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
+    nats = {}
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        values = _negative_log_likelihoods(model, [rows[index] for index in batch], tokenizer.pad_token_id)
+        nats.update(zip(batch, values, strict=True))
+    return [
+        {
+            "id": prompt["id"],
+            "dialogue": prompt["dialogue"],
+            "nats": nats[index],
+            "tokens": sum(rows[index][1]),
+            "bytes": len(prompt["reference"].encode()),
+        }
+        for index, prompt in enumerate(prompts)
+    ]
+
+
+def _row(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: dict[str, Any]) -> tuple[list[int], list[bool]]:
+    messages = [*prompt["messages"], {"role": "assistant", "content": prompt["reference"]}]
+    (encoded,) = encode(tokenizer, messages, last_only=True)
+    context = model.config.max_position_embeddings
+    ids, is_answer = encoded.ids[-context:], encoded.is_answer[-context:]  # the prompt's beginning goes first
+    if is_answer[0]:
+        raise UserError(f"the reference of {prompt['id']} is longer than the model's context of {context} tokens")
+    return ids, is_answer
+
+
+def _negative_log_likelihoods(model: Any, rows: list[tuple[list[int], list[bool]]], padding: int) -> list[float]:
+    width = max(len(ids) for ids, _ in rows)
+    ids = torch.full((len(rows), width), padding)
+    attention = torch.zeros_like(ids)
+    counted = torch.zeros_like(ids, dtype=torch.bool)
+    for row, (tokens, is_answer) in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        attention[row, : len(tokens)] = 1
+        counted[row, : len(tokens)] = torch.tensor(is_answer)
+    ids, attention, counted = (tensor.to(model.device) for tensor in (ids, attention, counted))
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=attention).logits[:, :-1].float()
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    return (losses * counted[:, 1:]).sum(dim=1).double().tolist()

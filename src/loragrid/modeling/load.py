@@ -1,0 +1,129 @@
+"""Load a base model at a precision the device has, its tokenizer, and adapters on it."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from loragrid.errors import UserError
+from loragrid.modeling.environment import stream
+
+
+def device() -> torch.device:
+    """The GPU of this process, or the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def compute_dtype() -> torch.dtype:
+    """What the device calculates in: bf16 where it has it, fp16 on a T4, fp32 on a CPU."""
+    if not torch.cuda.is_available():
+        return torch.float32
+    # is_bf16_supported() is also true where bf16 is only emulated, as on a T4; compute capability 8 has it for real.
+    return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+
+
+def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a downloaded or built model.
+
+    Args:
+        folder: the model's folder.
+        template: file with a Jinja chat template, in place of the tokenizer's own.
+
+    Raises:
+        UserError: there is no chat template, or no token to end or pad with.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if template is not None:
+        tokenizer.chat_template = Path(template).read_text(encoding="utf-8")
+    if tokenizer.chat_template is None:
+        raise UserError(f"{folder}: the tokenizer has no chat template; give the model a `template` in the study")
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"{folder}: the tokenizer has no end-of-sequence token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(folder: str, precision: str) -> PreTrainedModel:
+    """Load a base model onto this process's device.
+
+    Args:
+        folder: the model's folder.
+        precision: `nf4` (4 bits with double quantisation, Dettmers et al. 2023, section 3), `16bit` or `32bit`.
+
+    Raises:
+        UserError: the folder holds no model that transformers knows.
+    """
+    dtype = torch.float32 if precision == "32bit" else compute_dtype()
+    quantization = (
+        BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        if precision == "nf4"
+        else None
+    )
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            quantization_config=quantization,
+            device_map={"": device()},
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+
+
+def attach_new_adapter(model: PreTrainedModel, recipe: dict[str, Any], seed: int) -> PeftModel:
+    """Put a fresh LoRA adapter on a base model, with float32 weights drawn from the seed's own stream.
+
+    Args:
+        model: the base model.
+        recipe: rank, alpha, dropout, target_modules, rslora.
+        seed: the run's seed.
+
+    Raises:
+        UserError: a target module is not in the model; the message lists those there are.
+    """
+    targets = recipe["target_modules"]
+    if targets != "all-linear":
+        _check_targets(model, targets)
+    torch.manual_seed(stream(seed, "initialisation"))
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=recipe["rank"],
+        lora_alpha=recipe["alpha"],
+        lora_dropout=recipe["dropout"],
+        target_modules=targets,
+        use_rslora=recipe["rslora"],
+    )
+    return get_peft_model(model, config)
+
+
+def attach_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool) -> PeftModel:
+    """Put a trained adapter on a base model."""
+    return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+
+
+def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that training changes, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _check_targets(model: PreTrainedModel, targets: list[str]) -> None:
+    linear = {
+        name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)
+    }
+    # PEFT adapts what it finds and is silent about the rest: on Phi-3, whose q, k and v are one qkv_proj, the usual
+    # four names would adapt o_proj alone.
+    if missing := [name for name in targets if name not in linear]:
+        raise UserError(
+            f"target_modules: {model.config.model_type} has no {', '.join(missing)}; its linear layers are "
+            f"{', '.join(sorted(linear))} (or use `all-linear`)"
+        )

@@ -1,0 +1,193 @@
+"""Batches: the unit of GPU work.
+
+Loading a base model costs minutes, so several members may share one job. The main process groups what is missing and
+records each batch as `results/batches/<stage>-<id>.json`; the job works on the members and ends with the empty file
+`<stage>-<id>.done`; a local rule then publishes each member by itself. Members write into a work folder that Snakemake
+does not know, so nothing finished is lost when a job is repeated.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loragrid.errors import UserError
+from loragrid.files import canonical, read_json, write_json
+from loragrid.study.grid import Answers, Grid, Run
+from loragrid.study.keys import key_of, short
+
+BATCHES = Path("results/batches")
+
+Stage = Literal["train", "generate"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one GPU job works on.
+
+    Args:
+        stage: `train` or `generate`.
+        id: hash of the members; in the names of the batch's files.
+        members: everything needed to work on each, so that a job reads no study.
+        needs: files that must be there first.
+        after: ids of the train batches that must be done first.
+    """
+
+    stage: Stage
+    id: str
+    members: list[dict[str, Any]]
+    needs: list[str]
+    after: list[str]
+
+    @property
+    def file(self) -> Path:
+        """Where the batch is recorded."""
+        return BATCHES / f"{self.stage}-{self.id}.json"
+
+    @property
+    def done(self) -> str:
+        """The file that says that every member finished or failed for good."""
+        return str(BATCHES / f"{self.stage}-{self.id}.done")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The batches of a grid: what is missing, and which batch makes it."""
+
+    train: dict[str, Batch]
+    generate: dict[str, Batch]
+
+    def by_run(self) -> dict[str, Batch]:
+        """The train batch of each missing run, by the run's folder."""
+        return {member["run"]["folder"]: batch for batch in self.train.values() for member in batch.members}
+
+    def by_answers(self) -> dict[str, Batch]:
+        """The generate batch of each missing set of answers, by its folder."""
+        return {member["answers"]["folder"]: batch for batch in self.generate.values() for member in batch.members}
+
+    def record(self) -> None:
+        """Write the batch files that jobs read; called by the main process, and not in a dry run."""
+        for batch in (*self.train.values(), *self.generate.values()):
+            content = asdict(batch)
+            if not batch.file.exists() or canonical(read_json(batch.file)) != canonical(content):
+                write_json(batch.file, content)
+
+
+def plan(grid: Grid) -> Plan:
+    """Group the missing runs and answers of a grid into batches (of one, for now)."""
+    train = {}
+    for run in grid.runs.values():
+        if not is_trained(run):
+            batch = _batch("train", [_train_member(grid, run)], _train_needs(grid, [run]), [])
+            train[batch.id] = batch
+    batch_of = {member["run"]["folder"]: batch.id for batch in train.values() for member in batch.members}
+    # A child starts from its parent's adapter.
+    for id_, batch in list(train.items()):
+        parents = [member["run"]["parent"] for member in batch.members if member["run"]["parent"]]
+        after = sorted({batch_of[parent] for parent in parents if parent in batch_of})
+        train[id_] = Batch(batch.stage, batch.id, batch.members, batch.needs, after)
+    generate = {}
+    for answers in grid.answers.values():
+        wanted = missing_parts(answers)
+        if wanted:
+            member = _generate_member(grid, answers, wanted)
+            after = [batch_of[answers.subject]] if answers.subject in batch_of else []
+            needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
+            batch = _batch("generate", [member], needs, after)
+            generate[batch.id] = batch
+    return Plan(train, generate)
+
+
+def read_batch(stage: Stage, id_: str) -> Batch:
+    """The batch that the main process recorded; job processes use this and never regroup."""
+    return open_batch(BATCHES / f"{stage}-{id_}.json")
+
+
+def open_batch(file: Path) -> Batch:
+    """A recorded batch.
+
+    Raises:
+        UserError: the file is missing or was written by another version of loragrid.
+    """
+    try:
+        return Batch(**read_json(file))
+    except TypeError as error:
+        raise UserError(f"{file}: is no batch of this version of loragrid ({error}); start the workflow again") from None
+
+
+def is_trained(run: Run) -> bool:
+    """Whether a run is published."""
+    return Path(run.folder, "run.json").exists()
+
+
+def missing_parts(answers: Answers) -> dict[str, str]:
+    """What the generate job has still to make: file by part (`generations`, or the name of a model family)."""
+    parts = {family: answers.scores(family) for family in answers.model_families}
+    if answers.generations:
+        parts["generations"] = answers.generations
+    return {part: file for part, file in parts.items() if not Path(file).exists()}
+
+
+def _batch(stage: Stage, members: list[dict], needs: list[str], after: list[str]) -> Batch:
+    # What is hashed says what the batch makes, not how fast: a new micro-batch must not orphan a batch that is done.
+    names = sorted(" ".join(_products(member)) for member in members)
+    again = 0
+    while True:
+        id_ = short(key_of("batch", {"stage": stage, "members": names, "again": again}))
+        batch = Batch(stage, id_, members, needs, after)
+        # A `.done` whose member has neither a result nor a failure is left over from before somebody deleted it.
+        if not Path(batch.done).exists() or all(is_settled(member) for member in members):
+            return batch
+        again += 1
+
+
+def work_folder(member: dict[str, Any]) -> Path:
+    """Where a member's checkpoints, logs and unfinished files grow, unknown to Snakemake."""
+    return Path((member.get("answers") or member["run"])["folder"], "work")
+
+
+def is_settled(member: dict[str, Any]) -> bool:
+    """Whether all that a member makes lies finished in its work folder, or its failure does."""
+    work = work_folder(member)
+    return has_failed(work) or all((work / Path(file).name).exists() for file in _products(member))
+
+
+def has_failed(work: Path) -> bool:
+    """Whether the member failed for good; not if all that stood in its way was a failure that is gone by now."""
+    file = work / "failed.json"
+    if not file.exists():
+        return False
+    blocked_by = read_json(file).get("blocked_by")
+    return blocked_by is None or Path(blocked_by).exists()
+
+
+def _products(member: dict[str, Any]) -> list[str]:
+    return sorted(member["parts"].values()) if "parts" in member else [f"{member['run']['folder']}/run.json"]
+
+
+def _train_needs(grid: Grid, runs: Iterable[Run]) -> list[str]:
+    return sorted(
+        {f"{grid.formatted[run.formatted].folder}/format.json" for run in runs}
+        | {f"{grid.models[run.model].folder}/model.json" for run in runs}
+    )
+
+
+def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
+    return {
+        "run": asdict(run),
+        "model": asdict(grid.models[run.model]),
+        "model_folder": grid.models[run.model].folder,
+        "formatted_folder": grid.formatted[run.formatted].folder,
+    }
+
+
+def _generate_member(grid: Grid, answers: Answers, parts: dict[str, str]) -> dict[str, Any]:
+    run = grid.runs.get(answers.subject)
+    return {
+        "answers": asdict(answers),
+        "parts": parts,
+        "run": asdict(run) if run else None,
+        "model": asdict(grid.models[answers.model]),
+        "model_folder": grid.models[answers.model].folder,
+        "prompts_file": grid.prompts[answers.prompts].file,
+    }

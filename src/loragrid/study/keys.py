@@ -1,0 +1,50 @@
+"""Keys: equal settings are the same file, in whatever study.
+
+A key is a hash over everything that an artifact depends on, and includes the keys of what it was made from. What only
+says where or how fast something is computed (device, number of GPUs, micro-batch, local paths) is not in it. Fields at
+their default are left out, so that a new field with its default changes no key; a golden test pins ten of them.
+"""
+
+import hashlib
+from typing import Any
+
+from pydantic import BaseModel
+
+from loragrid.files import canonical
+
+RECIPE_VERSION = 1
+"""Raised when the same recipe comes to mean another training: every run is then trained anew."""
+
+SHORT = 10
+"""Hex digits of a key in a name; run.json has the whole key, which is checked whenever a run is reused."""
+
+
+def key_of(stage: str, settings: dict[str, Any]) -> str:
+    """The key of an artifact: SHA-256 over its stage and settings, 64 hex digits.
+
+    Args:
+        stage: which kind of artifact, so that equal settings of two stages differ.
+        settings: JSON values; the order of keys does not matter.
+    """
+    return hashlib.sha256(f"{stage}\n{canonical(settings)}".encode()).hexdigest()
+
+
+def short(key: str) -> str:
+    """The part of a key that stands in names."""
+    return key[:SHORT]
+
+
+def changed(part: BaseModel) -> dict[str, Any]:
+    """The fields of a part that differ from their defaults, numbers in one form (16 and 16.0 are the same setting)."""
+    return {name: plain(value) for name, value in part.model_dump(exclude_defaults=True).items()}
+
+
+def plain(value: Any) -> Any:
+    """A JSON value in the one form that keys use: whole floats as integers."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value

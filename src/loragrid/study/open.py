@@ -1,0 +1,43 @@
+"""Open a study: from its YAML file, or as the main process recorded it for its jobs."""
+
+from pathlib import Path
+
+from loragrid.errors import UserError
+from loragrid.files import read_json
+from loragrid.study.grid import Grid, Registry, resolve
+from loragrid.study.load import find_study, load_study
+
+
+def open_study(name: str, registry: Registry) -> Grid:
+    """The grid of a study.
+
+    Args:
+        name: a study in config/studies, the path of a YAML file, or the path of a recorded study.json.
+        registry: sources and score families.
+
+    Raises:
+        UserError: there is no such study, or it has problems (all listed).
+    """
+    if name.endswith(".json"):
+        return _recorded(Path(name))
+    file = find_study(name)
+    return resolve(load_study(file), file, registry)
+
+
+def recorded_study(name: str) -> Grid:
+    """The grid as the main process recorded it: jobs do not see later edits of the study file.
+
+    Raises:
+        UserError: it was not recorded, or by another version of loragrid.
+    """
+    return _recorded(Path("results/studies", Path(name).stem, "study.json"))
+
+
+def _recorded(file: Path) -> Grid:
+    content = read_json(file)
+    try:
+        return Grid.from_json(content)
+    except (TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file}: was written by another version of loragrid ({error}); start the workflow again"
+        ) from None

@@ -1,0 +1,220 @@
+"""The study file, field by field: the one source of what a study may say.
+
+`workflow/schemas/study.schema.yaml`, which editors use to complete and check studies, is generated from these models
+by `loragrid schema`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+"""A name that becomes part of a path."""
+
+Precision = Literal["nf4", "16bit", "32bit"]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Scalar = bool | int | float | str | None
+
+
+class Model(BaseModel):
+    """Base of all parts: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Build(Model):
+    """A small Llama made here from a text corpus, for demonstrations and tests without a hub."""
+
+    corpus: str = Field(description="JSON Lines file with `text` or `messages` in each record; the pre-training text.")
+    vocabulary: int = Field(2048, ge=300, description="Entries of the byte-level BPE tokenizer, special tokens included.")
+    hidden: int = Field(256, ge=16, description="Width of the residual stream.")
+    layers: int = Field(4, ge=1, description="Decoder layers.")
+    heads: int = Field(4, ge=1, description="Attention heads; must divide `hidden`.")
+    context: int = Field(512, ge=64, description="Longest sequence in tokens.")
+    steps: int = Field(300, ge=1, description="Optimiser steps of pre-training.")
+    batch_size: int = Field(16, ge=1, description="Sequences a step.")
+    sequence: int = Field(128, ge=16, description="Tokens of each pre-training sequence.")
+    learning_rate: float = Field(3e-3, gt=0, description="Peak learning rate (AdamW, cosine to zero).")
+    seed: int = Field(1, ge=0, description="Seed of initialisation and order.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "Build":
+        if self.hidden % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide hidden ({self.hidden})")
+        return self
+
+
+class BaseModelSpec(Model):
+    """A base model: from the hub (`id`, `revision`), from a local folder (`path`) or made here (`build`)."""
+
+    id: str | None = Field(None, description="Repository on the Hugging Face hub, e.g. `mistralai/Mistral-7B-v0.1`.")
+    revision: str = Field("main", description="Commit, tag or branch on the hub; a commit makes the study repeatable.")
+    path: str | None = Field(None, description="Local folder with the same files, used instead of a download.")
+    build: Build | None = Field(None, description="Make a small model here instead.")
+    precision: Precision = Field(
+        "nf4",
+        description="Of the base weights: `nf4` (4 bits, double quantisation), `16bit` (bf16 or fp16, as the device has), "
+        "`32bit`.",
+    )
+    template: str | None = Field(
+        None, description="Chat template: a file with Jinja text. Default: the tokenizer's own."
+    )
+    system: str | None = Field(None, description="System prompt put before every dialogue without one.")
+    parameters: float | None = Field(
+        None, gt=0, description="Number of parameters, for the plan before the model is downloaded, e.g. 7.2e9."
+    )
+    micro_batch: int = Field(
+        8, ge=1, description="Most rows at a time on one device. Changes speed and memory, not results or keys."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "BaseModelSpec":
+        if (self.id is None) == (self.build is None):
+            raise ValueError("give either `id` (a hub model, with `path` for a local copy) or `build`")
+        if self.path is not None and self.id is None:
+            raise ValueError("`path` is a local copy of a hub model: give its `id` too")
+        return self
+
+
+class Rows(Model):
+    """How many rows of each split to keep, chosen by seed; all if not given."""
+
+    train: int | None = Field(None, ge=1, description="Rows to train on.")
+    validation: int | None = Field(None, ge=1, description="Rows to validate on.")
+    test: int | None = Field(None, ge=1, description="Rows to test on.")
+
+
+class Splits(Model):
+    """Shares of the rows set aside, for data that comes without (or with another) split."""
+
+    validation: Fraction | None = Field(None, description="Share of the rows for validation.")
+    test: Fraction | None = Field(None, description="Share of the rows for the test.")
+
+    @model_validator(mode="after")
+    def _leave_something(self) -> "Splits":
+        if (self.validation or 0) + (self.test or 0) >= 1:
+            raise ValueError("validation and test together leave nothing to train on")
+        return self
+
+
+class DatasetSpec(Model):
+    """A dataset: where it comes from and how it is cleaned."""
+
+    source: str = Field(description="Module in loragrid/data/sources that reads its original format.")
+    path: str | None = Field(
+        None, description="Local file or folder in the original format, instead of the download. May use $VARIABLES."
+    )
+    revision: str | None = Field(None, description="Revision of the download instead of the source's own.")
+    steps: dict[str, Any] = Field(default_factory=dict, description="Cleaning options of that source.")
+    rows: Rows = Field(default_factory=Rows, description="Rows to keep of each split.")
+    splits: Splits = Field(default_factory=Splits, description="Splits to make, where the data has none.")
+    seed: int = Field(0, ge=0, description="Seed of splits and of the choice of rows.")
+
+
+class Recipe(Model):
+    """Everything that defines a training. A new field with its default changes no key."""
+
+    method: Literal["qlora", "lora"] = Field(
+        "qlora", description="`qlora`: LoRA over an NF4 base; `lora`: over a 16 or 32 bit base (the model's `precision`)."
+    )
+    rank: int = Field(16, ge=1, le=1024, description="LoRA rank r (Hu et al. 2021, section 4.1).")
+    alpha: float = Field(32, gt=0, description="LoRA alpha; the update is scaled by alpha/r, or alpha/√r with `rslora`.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the LoRA matrices.")
+    target_modules: Literal["all-linear"] | list[str] = Field(
+        "all-linear", description="Which linear layers get an adapter: `all-linear` or names such as `q_proj`."
+    )
+    rslora: bool = Field(False, description="Rank-stabilised scale alpha/√r (Kalajdzievski 2023).")
+    epochs: float = Field(3, gt=0, description="Passes over the training rows.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says.")
+    batch_size: int = Field(16, ge=1, description="Effective batch: rows an optimiser step, over all devices.")
+    learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate.")
+    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
+    warmup: float = Field(0.0, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_32bit"] = Field(
+        "adamw", description="`adamw` (torch), or bitsandbytes' 8-bit or paged form, which need a GPU."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    max_length: int = Field(512, ge=16, description="Longest training row in tokens; longer ones are cut at the end.")
+    mask: Literal["answers", "all"] = Field("answers", description="Loss on the assistant's answers only, or on every token.")
+    group_by_length: bool = Field(True, description="Put rows of like length into one batch, so that less is padded.")
+    evaluations: int = Field(4, ge=1, description="How often the validation loss is measured, at equal distances.")
+    keep: Literal["last", "best"] = Field(
+        "last", description="Publish the adapter of the last step or of the lowest validation loss."
+    )
+
+    @field_validator("target_modules")
+    @classmethod
+    def _order_means_nothing(cls, value: str | list[str]) -> str | list[str]:
+        return value if isinstance(value, str) else sorted(set(value))
+
+    @property
+    def scale(self) -> float:
+        """Factor of the update BAx: alpha/r, or alpha/√r with rsLoRA."""
+        return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
+
+
+class Point(Model):
+    """One combination that is not part of the product: recipe fields by name, and optionally where it applies."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: Name | None = Field(None, description="Label in the tables, e.g. `SFT4`; also what `parent` refers to.")
+    model: str | None = Field(None, description="Only for this model.")
+    dataset: str | None = Field(None, description="Only for this dataset.")
+    rows: Rows | None = Field(None, description="Rows of data for this point.")
+    splits: Splits | None = Field(None, description="Splits of data for this point.")
+    parent: Name | None = Field(None, description="Name of the point whose adapter this one starts from.")
+
+
+class Decoding(Model):
+    """How answers are generated. Temperature 0 is greedy."""
+
+    max_new_tokens: int = Field(128, ge=1, description="Longest answer in tokens.")
+    temperature: float = Field(0.0, ge=0, description="0 for greedy decoding.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling; only with a temperature.")
+    top_k: int = Field(0, ge=0, description="Sample among the k likeliest tokens; 0 for all.")
+    repetition_penalty: float = Field(1.0, gt=0, description="1 for none.")
+
+
+class EvaluationSpec(Model):
+    """What every run and untrained model is asked, and how answers are scored."""
+
+    dataset: str | None = Field(None, description="Dataset asked about; default: the one that the run was trained on.")
+    split: Literal["validation", "test"] = Field("test", description="Split that the prompts come from.")
+    turns: Literal["all", "last"] = Field("last", description="Ask at every assistant turn of a dialogue, or at the last.")
+    rows: int | None = Field(None, ge=1, description="At most this many dialogues, the first of the split.")
+    system: str | None = Field(None, description="System prompt in place of the dialogue's own.")
+    decoding: Decoding = Field(default_factory=Decoding, description="How answers are generated.")
+    seed: int = Field(0, ge=0, description="Seed of sampling.")
+    scores: list[str] = Field(["text", "likelihood"], min_length=1, description="Score families.")
+
+
+class Published(Model):
+    """A figure from the study that is reproduced, shown beside our own."""
+
+    source: str = Field(description="Where it is printed, e.g. `Table II`.")
+    metric: str = Field(description="Column of the comparison table, e.g. `rougeL`.")
+    value: float | list[float] = Field(description="The figure, or several (repeats, epochs).")
+    model: str = Field(description="Name of the model in this study.")
+    dataset: str | None = Field(None, description="Name of the dataset in this study; default: the only one.")
+    subject: Literal["untrained", "tuned"] = Field("tuned", description="The model as it is, or fine-tuned.")
+    where: dict[str, Scalar] = Field(default_factory=dict, description="Recipe fields that the figure belongs to.")
+
+
+class Study(Model):
+    """A study: models × datasets × recipe grid, evaluations and published results."""
+
+    title: str = Field(description="One line, shown above the tables.")
+    description: str = Field("", description="What the study asks; shown in the report.")
+    models: dict[Name, BaseModelSpec] = Field(min_length=1, description="Base models by name.")
+    datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="Datasets by name.")
+    recipe: dict[str, Any] = Field(default_factory=dict, description="Recipe fields common to all runs.")
+    grid: dict[str, list[Any]] = Field(default_factory=dict, description="Recipe fields with lists of values: the product.")
+    points: list[Point] = Field(default_factory=list, description="Combinations that are not a product.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([42], min_length=1, description="Each run is repeated with each seed.")
+    untrained: list[str] = Field(default_factory=list, description="Models also scored as they are.")
+    evaluations: dict[Name, EvaluationSpec] = Field(
+        default_factory=lambda: {"test": EvaluationSpec()}, min_length=1, description="What is asked, by name."
+    )
+    published: list[Published] = Field(default_factory=list, description="Figures to show beside our own.")

@@ -1,0 +1,152 @@
+"""Checkpoints of a run: everything that training needs to go on as if it had never stopped.
+
+Each is a folder of safetensors and JSON, no pickle, with a digest over its files, so that a half-written or damaged one
+is recognised and the one before is used.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers.trainer import TRAINER_STATE_NAME
+
+from loragrid.errors import UserError
+from loragrid.files import read_json, sha256_of, write_json
+
+KEPT = 2
+"""Newest checkpoints that are kept: one may be damaged by the very failure it is needed for."""
+
+DIGEST = "digest.json"
+
+
+@dataclass
+class Checkpoint:
+    """What is saved of a training after a whole optimiser step.
+
+    Args:
+        step: optimiser steps done.
+        adapter: trainable weights by parameter name, float32.
+        optimizer: the optimiser's `state_dict()`.
+        scheduler: the scheduler's `state_dict()`, JSON values.
+        scaler: the gradient scaler's `state_dict()`, JSON values; empty without fp16.
+        random: states of the generators that dropout draws from, by device.
+        best: lowest validation loss so far and its step; empty before the first.
+        trainer: the Trainer's own state, JSON values, in the file where it looks for it.
+    """
+
+    step: int
+    adapter: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    scaler: dict[str, Any]
+    random: dict[str, torch.Tensor]
+    best: dict[str, float]
+    trainer: dict[str, Any]
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Save a checkpoint under `folder`, whole or not at all, and drop those older than the `KEPT` newest.
+
+    Returns:
+        The checkpoint's own folder.
+    """
+    target = folder / f"step-{checkpoint.step:08d}"
+    temporary = folder / f".{target.name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    tensors, scalars = _split(checkpoint.optimizer["state"])
+    _save_tensors(checkpoint.adapter, temporary / "adapter.safetensors")
+    _save_tensors(tensors, temporary / "optimizer.safetensors")
+    _save_tensors(checkpoint.random, temporary / "random.safetensors")
+    write_json(
+        temporary / "state.json",
+        {
+            "step": checkpoint.step,
+            "optimizer": {"state": scalars, "param_groups": checkpoint.optimizer["param_groups"]},
+            "scheduler": checkpoint.scheduler,
+            "scaler": checkpoint.scaler,
+            "best": checkpoint.best,
+        },
+    )
+    write_json(temporary / TRAINER_STATE_NAME, checkpoint.trainer)
+    # Last, so that its presence says that the rest was written; its content says that it still is what was written.
+    write_json(temporary / DIGEST, _digest(temporary))
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    for old in _folders(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return target
+
+
+def newest(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole.
+
+    Returns:
+        Its folder (None if there is none) and a line for each damaged one that was passed over.
+    """
+    damaged = []
+    for candidate in reversed(_folders(folder)):
+        try:
+            if read_json(candidate / DIGEST) == _digest(candidate):
+                return candidate, damaged
+            damaged.append(f"{candidate}: the files are not those that were saved")
+        except (UserError, OSError) as error:
+            damaged.append(str(error))
+    return None, damaged
+
+
+def load(folder: Path) -> Checkpoint:
+    """Load a checkpoint that `newest` found whole; tensors are on the CPU."""
+    content = read_json(folder / "state.json")
+    optimizer = content["optimizer"]
+    state = {int(index): values for index, values in optimizer["state"].items()}
+    for name, tensor in load_file(folder / "optimizer.safetensors").items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = tensor
+    return Checkpoint(
+        step=content["step"],
+        adapter=load_file(folder / "adapter.safetensors"),
+        optimizer={"state": state, "param_groups": optimizer["param_groups"]},
+        scheduler=content["scheduler"],
+        scaler=content["scaler"],
+        random=load_file(folder / "random.safetensors"),
+        best=content["best"],
+        trainer=read_json(folder / TRAINER_STATE_NAME),
+    )
+
+
+def _split(state: dict[int, dict[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
+    """An optimiser's state as tensors named `<parameter>.<name>`, and the rest as JSON."""
+    tensors, scalars = {}, {}
+    for index, values in state.items():
+        tensors.update({f"{index}.{key}": value for key, value in values.items() if isinstance(value, torch.Tensor)})
+        scalars[str(index)] = {key: value for key, value in values.items() if not isinstance(value, torch.Tensor)}
+    return tensors, scalars
+
+
+def _save_tensors(tensors: dict[str, torch.Tensor], file: Path) -> None:
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+
+
+def _digest(folder: Path) -> dict[str, str]:
+    return {file.name: sha256_of(file) for file in sorted(folder.iterdir()) if file.name != DIGEST}
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def plain_state(state: dict[str, Any]) -> dict[str, Any]:
+    """The part of a `state_dict()` that JSON can hold (a LambdaLR also carries its functions, which are code)."""
+    kept = {}
+    for name, value in state.items():
+        try:
+            json.dumps(value)
+        except TypeError:
+            continue
+        kept[name] = value
+    return kept

@@ -1,0 +1,216 @@
+"""Train the runs of a batch: each ends as a finished adapter in its work folder, or with the reason why not."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from trl import SFTConfig
+
+from loragrid.attempts import Blocked, Interrupted, read_attempts, work_on
+from loragrid.errors import UserError
+from loragrid.files import read_json, read_jsonl, sha256_of, write_json
+from loragrid.modeling.environment import describe, peak_memory, stream
+from loragrid.modeling.load import (
+    attach_adapter,
+    attach_new_adapter,
+    compute_dtype,
+    device,
+    load_base,
+    load_tokenizer,
+)
+from loragrid.study.batches import Batch, is_settled, work_folder
+from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
+from loragrid.training.trainer import RunTrainer
+
+OPTIMIZERS = {"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_32bit": "paged_adamw_32bit"}
+
+
+def train_batch(batch: Batch, checkpoint_minutes: float) -> bool:
+    """Train each run of a batch that is not finished.
+
+    Args:
+        batch: the recorded batch.
+        checkpoint_minutes: minutes between checkpoints.
+
+    Returns:
+        Whether every run finished or failed for good; if not, repeating the batch goes on.
+    """
+    return work_on(
+        batch.members,
+        "train",
+        is_settled,
+        work_folder,
+        lambda member, work: _train(member, work, checkpoint_minutes),
+    )
+
+
+def _train(member: dict[str, Any], work: Path, checkpoint_minutes: float) -> None:
+    run, model_spec, recipe = member["run"], member["model"], member["run"]["recipe"]
+    formatted = Path(member["formatted_folder"])
+    train_rows, validation_rows = (_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
+    if recipe["optimizer"] != "adamw" and device().type == "cpu":
+        raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
+    tokenizer = load_tokenizer(member["model_folder"], model_spec["template"])
+    base = load_base(member["model_folder"], run["precision"])
+    base.config.use_cache = False
+    if run["parent"] is None:
+        model = attach_new_adapter(base, recipe, run["seed"])
+    else:
+        model = attach_adapter(base, _parent_adapter(run["parent"]), trainable=True)
+    base_name = model_spec["hub"] or member["model_folder"]
+    trainable, everything = model.get_nb_trainable_parameters()
+    steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
+    order = WholeTraining(
+        train_rows["length"],
+        recipe["batch_size"],
+        steps,
+        f"{read_json(formatted / 'format.json')['key']}:{stream(run['seed'], 'order')}",
+        group=recipe["group_by_length"],
+    )
+    trainer = RunTrainer(
+        model,
+        _arguments(run, model_spec, work, steps),
+        work=work,
+        order=order,
+        steps_per_epoch=steps_per_epoch(len(train_rows), recipe["batch_size"]),
+        validate_at={round(steps * part / recipe["evaluations"]) for part in range(1, recipe["evaluations"] + 1)} - {0},
+        checkpoint_seconds=60 * checkpoint_minutes,
+        save_best=lambda: _save_adapter(model, work / "best", base_name),
+        train_dataset=train_rows.select_columns(["input_ids", "labels"]),
+        eval_dataset=validation_rows.select_columns(["input_ids", "labels"]),
+        processing_class=tokenizer,
+    )
+    began = time.monotonic()
+    trainer.resume()
+    if not trainer.is_finished:
+        raise Interrupted(f"stopped at step {trainer.state.global_step} of {steps}; a repetition goes on from there")
+    if recipe["keep"] == "best":
+        shutil.copytree(work / "best", work / "adapter", dirs_exist_ok=True)
+    else:
+        _save_adapter(model, work / "adapter", base_name)
+    # Last: its presence is what says that the run is finished.
+    write_json(
+        work / "run.json",
+        {
+            "key": run["key"],
+            "name": run["name"],
+            "label": run["label"],
+            "dataset": run["dataset"],
+            "recipe": recipe,
+            "seed": run["seed"],
+            "precision": run["precision"],
+            "parent": run["parent"],
+            "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
+            "parameters": {"trainable": trainable, "base": everything - trainable},
+            "rows": {"train": len(train_rows), "validation": len(validation_rows)},
+            "steps": steps,
+            "loss": _losses(work / "training.jsonl", trainer.best),
+            "cost": _cost(work, time.monotonic() - began),
+            "micro_batch": trainer.args.per_device_train_batch_size,
+            "model": {
+                "name": model_spec["label"],
+                "id": model_spec["hub"],
+                "revision": model_spec["revision"],
+                "key": model_spec["key"],
+                "manifest_sha256": sha256_of(Path(member["model_folder"], "model.json")),
+            },
+            "data": {"formatted": run["formatted"], "manifest_sha256": sha256_of(formatted / "format.json")},
+            "adapter_sha256": sha256_of(work / "adapter" / "adapter_model.safetensors"),
+            "environment": describe(),
+        },
+    )
+
+
+def _rows(file: Path) -> Dataset:
+    return Dataset.from_file(str(file))
+
+
+def _arguments(run: dict[str, Any], model_spec: dict[str, Any], work: Path, steps: int) -> SFTConfig:
+    recipe = run["recipe"]
+    on_gpu = device().type == "cuda"
+    half = str(compute_dtype()).removeprefix("torch.")
+    batch = recipe["batch_size"]
+    # The largest micro-batch allowed that divides the effective batch: the result depends on the latter alone.
+    micro = max(size for size in range(1, min(batch, model_spec["micro_batch"]) + 1) if batch % size == 0)
+    return SFTConfig(
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=model_spec["micro_batch"],
+        gradient_accumulation_steps=batch // micro,
+        learning_rate=recipe["learning_rate"],
+        lr_scheduler_type=recipe["schedule"] if recipe["warmup"] == 0 or recipe["schedule"] != "constant" else "constant_with_warmup",
+        warmup_steps=recipe["warmup"],
+        optim=OPTIMIZERS[recipe["optimizer"]],
+        weight_decay=recipe["weight_decay"],
+        max_grad_norm=recipe["max_grad_norm"],
+        bf16=half == "bfloat16",
+        fp16=half == "float16",
+        use_cpu=not on_gpu,
+        gradient_checkpointing=on_gpu,
+        seed=stream(run["seed"], "dropout"),
+        max_length=None,  # the rows are cut already
+        dataset_kwargs={"skip_prepare_dataset": True},
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",  # by the clock instead
+        eval_strategy="no",  # at chosen steps instead
+        disable_tqdm=True,
+        report_to="none",
+        dataloader_pin_memory=on_gpu,
+    )
+
+
+def _parent_adapter(folder: str) -> Path:
+    """A parent's adapter: published, or still in its work folder where that batch has just ended."""
+    for place in (Path(folder), Path(folder, "work")):
+        if (place / "run.json").exists():
+            return place / "adapter"
+    failed = Path(folder, "work", "failed.json")
+    reason = read_json(failed)["reason"] if failed.exists() else "it is not there"
+    raise Blocked(f"the parent run {folder} has no adapter: {reason}", by=failed)
+
+
+def _save_adapter(model: Any, folder: Path, base_name: str) -> None:
+    """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine."""
+    temporary = folder.with_name(f".{folder.name}")
+    model.save_pretrained(temporary, safe_serialization=True)
+    (temporary / "README.md").unlink(missing_ok=True)  # a model card without content
+    file = temporary / "adapter_config.json"
+    config = read_json(file)
+    config["base_model_name_or_path"] = base_name
+    if isinstance(config["target_modules"], list):
+        config["target_modules"].sort()  # PEFT writes a set, in another order in each process
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+
+
+def _losses(records: Path, best: dict[str, float]) -> dict[str, Any]:
+    """Mean training loss over the last epoch, last and best validation loss, all in nats a token."""
+    lines = list(read_jsonl(records))
+    train = [line for line in lines if "loss" in line]
+    last_epoch = [line["loss"] for line in train if line["epoch"] > train[-1]["epoch"] - 1]
+    return {
+        "train": sum(last_epoch) / len(last_epoch),
+        "validation": next(line["validation_loss"] for line in reversed(lines) if "validation_loss" in line),
+        "best_validation": best["loss"],
+        "best_step": best["step"],
+    }
+
+
+def _cost(work: Path, seconds: float) -> dict[str, Any]:
+    """What the run took, over all attempts; a killed one counts until its last record."""
+    attempts = read_attempts(work)
+    for attempt, following in zip(attempts, attempts[1:], strict=False):
+        seconds += max(0.0, attempt.get("at", following["started"]) - attempt["started"])
+    records = [line for line in read_jsonl(work / "training.jsonl") if "tokens" in line]
+    return {
+        "seconds": round(seconds, 3),
+        "tokens": sum(line["tokens"] for line in records),
+        "peak_memory_bytes": peak_memory(),
+        "attempts": max(1, len(attempts)),
+    }

@@ -1,0 +1,53 @@
+# download → clean → format, and the prompts of evaluations. None of it needs a GPU.
+
+
+rule download_dataset:
+    output:
+        "data/raw/{dataset}/provenance.json",
+    log:
+        "results/logs/download_dataset/{dataset}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    retries: 3
+    shell:
+        "python -m loragrid download --study {STUDY_FILE} --dataset {wildcards.dataset} >> {log} 2>&1"
+
+
+rule clean:
+    input:
+        raw_of_clean,
+    output:
+        multiext("data/clean/{dataset}/", "train.jsonl", "validation.jsonl", "test.jsonl", "statistics.json"),
+        "data/clean/{dataset}/cleaning.json",
+    log:
+        "results/logs/clean/{dataset}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid clean --study {STUDY_FILE} --dataset {wildcards.dataset} >> {log} 2>&1"
+
+
+rule format:
+    input:
+        inputs_of_format,
+    output:
+        "data/formatted/{model}/{dataset}/format.json",
+    log:
+        "results/logs/format/{model}/{dataset}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid format --study {STUDY_FILE} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
+
+
+rule prompts:
+    input:
+        clean_of_prompts,
+    output:
+        "data/prompts/{prompts}.jsonl",
+    log:
+        "results/logs/prompts/{prompts}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid prompts --study {STUDY_FILE} --prompts {wildcards.prompts} >> {log} 2>&1"

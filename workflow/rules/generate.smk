@@ -1,0 +1,44 @@
+# Generation and likelihoods: GPU jobs ask runs and untrained models, a local rule publishes each result by itself.
+
+
+rule generate:
+    input:
+        inputs_of_generate,
+    output:
+        touch("results/batches/generate-{batch}.done"),
+    log:
+        "results/logs/generate/{batch}.log",
+    conda:
+        "../../envs/gpu.yaml"
+    resources:
+        gpu=1,
+    shell:
+        "python -m loragrid generate results/batches/generate-{wildcards.batch}.json >> {log} 2>&1"
+
+
+rule publish_generations:
+    input:
+        batch_of_answers,
+    output:
+        multiext("results/{subject}/eval/{evaluation}/", "generations.jsonl", "generation.json"),
+    log:
+        "results/logs/publish_generations/{subject}/{evaluation}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"
+
+
+rule publish_score:
+    input:
+        batch_of_answers,
+    output:
+        "results/{subject}/eval/{evaluation}/scores/{family}-{key}.json",
+    log:
+        "results/logs/publish_score/{subject}/{evaluation}/{family}-{key}.log",
+    wildcard_constraints:
+        family=any_of(name for name, family in REGISTRY.families.items() if family.needs_model),
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"

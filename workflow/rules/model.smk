@@ -1,0 +1,29 @@
+# Base models: downloaded where the internet is, or made here from a corpus.
+
+
+rule download_model:
+    output:
+        "data/models/{model}/model.json",
+    log:
+        "results/logs/download_model/{model}.log",
+    wildcard_constraints:
+        model=any_of(id_ for id_, model in GRID.models.items() if not model.build),
+    conda:
+        "../../envs/cpu.yaml"
+    retries: 3
+    shell:
+        "python -m loragrid download --study {STUDY_FILE} --model {wildcards.model} >> {log} 2>&1"
+
+
+rule build_model:
+    output:
+        "data/models/{model}/model.json",
+    log:
+        "results/logs/build_model/{model}.log",
+    wildcard_constraints:
+        model=any_of(id_ for id_, model in GRID.models.items() if model.build),
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 2
+    shell:
+        "python -m loragrid build --study {STUDY_FILE} --model {wildcards.model} --threads {threads} >> {log} 2>&1"

@@ -1,0 +1,17 @@
+# Scores that need only the generations and the references.
+
+
+rule score:
+    input:
+        inputs_of_score,
+    output:
+        "results/{subject}/eval/{evaluation}/scores/{family}-{key}.json",
+    log:
+        "results/logs/score/{subject}/{evaluation}/{family}-{key}.log",
+    wildcard_constraints:
+        family=any_of(name for name, family in REGISTRY.families.items() if not family.needs_model),
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid score --study {STUDY_FILE} --family {wildcards.family}"
+        " results/{wildcards.subject}/eval/{wildcards.evaluation} > {log} 2>&1"

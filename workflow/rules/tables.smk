@@ -1,0 +1,63 @@
+# Tables, figures and pages. `tables` has no inputs: it remakes them from whatever scores exist.
+
+
+rule tabulate:
+    input:
+        # The study's own file: another choice of runs is another table.
+        study=GRID.file,
+        scores=all_scores,
+    output:
+        report(
+            GRID.folder + "/comparison.html",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"table": "comparison", "study": GRID.study},
+        ),
+        report(
+            GRID.folder + "/comparison.csv",
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"table": "comparison, as CSV", "study": GRID.study},
+        ),
+        report(
+            GRID.folder + "/gains.csv",
+            caption="../report/gains.rst",
+            category="Comparison",
+            labels={"table": "gains over the untrained model", "study": GRID.study},
+        ),
+        report(
+            GRID.folder + "/cost.csv",
+            caption="../report/cost.rst",
+            category="Cost",
+            labels={"table": "cost", "study": GRID.study},
+        ),
+        report(
+            directory(GRID.folder + "/figures"),
+            patterns=["loss-{model}.{dataset}.svg"],
+            caption="../report/loss.rst",
+            category="Loss curves",
+            labels={"model": "{model}", "dataset": "{dataset}"},
+        ),
+        report(
+            directory(GRID.folder + "/examples"),
+            patterns=["{model}.{dataset}.html"],
+            caption="../report/examples.rst",
+            category="Example answers",
+            labels={"model": "{model}", "dataset": "{dataset}"},
+        ),
+        multiext(GRID.folder + "/comparison", ".md", ".tex"),
+    log:
+        f"results/logs/tabulate/{GRID.study}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid tabulate --study {STUDY_FILE} > {log} 2>&1"
+
+
+rule tables:
+    log:
+        f"results/logs/tables/{GRID.study}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid tabulate --study {STUDY_FILE} 2>&1 | tee {log}"

@@ -1,0 +1,36 @@
+# Training: GPU jobs work on batches of runs, a local rule publishes each run by itself.
+
+
+rule train:
+    input:
+        inputs_of_train,
+    output:
+        touch("results/batches/train-{batch}.done"),
+    log:
+        "results/logs/train/{batch}.log",
+    conda:
+        "../../envs/gpu.yaml"
+    resources:
+        gpu=1,
+    shell:
+        "python -m loragrid train results/batches/train-{wildcards.batch}.json >> {log} 2>&1"
+
+
+rule publish_run:
+    input:
+        batch_of_run,
+    output:
+        multiext(
+            "results/runs/{model}/{dataset}/{run}/",
+            "training.jsonl",
+            "adapter/adapter_config.json",
+            "adapter/adapter_model.safetensors",
+        ),
+        "results/runs/{model}/{dataset}/{run}/run.json",
+    log:
+        "results/logs/publish_run/{model}/{dataset}/{run}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        "python -m loragrid publish results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}"
+        " {output} > {log} 2>&1"
