@@ -204,6 +204,9 @@ def test_secrets_in_an_address_are_in_no_message_and_no_file(server, tmp_path):
 def test_plain_http_is_refused_also_after_a_redirect(server, tmp_path):
     with pytest.raises(UserError, match="use https"):
         fetch("http://example.org/file.bin", tmp_path / "out.bin", SHA256)
+    server.statuses = [302]
+    with pytest.raises(UserError, match=r"example\.org.* use https"):
+        fetch(server.url, tmp_path / "out.bin", SHA256)
     with pytest.raises(UserError, match="begins with https"):
         fetch("ftp://example.org/file.bin", tmp_path / "out.bin", SHA256)
 

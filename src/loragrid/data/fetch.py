@@ -6,7 +6,7 @@ import tarfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
@@ -108,9 +108,14 @@ def _attempt(session: "requests.Session", url: str, part: Path, origin: Path) ->
     validator = _validator(url, origin) if have else None
     if validator is not None:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        for step in [*response.history, response]:
-            _check_scheme(step.url)
+
+    def check_redirect(response: "requests.Response", **_: object) -> None:
+        target = session.get_redirect_target(response)
+        if target is not None:
+            _check_scheme(urljoin(response.url, target))
+
+    hooks = {"response": check_redirect}
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT, hooks=hooks) as response:
         if response.status_code == 416:
             # Nothing after what is there: it is whole, or another file that is checked in a moment.
             if response.headers.get("Content-Range", "").endswith(f"/{have}"):
