@@ -17,7 +17,10 @@ rule clean:
     input:
         raw_of_clean,
     output:
-        multiext("data/clean/{dataset}/", "train.jsonl", "validation.jsonl", "test.jsonl", "statistics.json"),
+        "data/clean/{dataset}/train.jsonl",
+        "data/clean/{dataset}/validation.jsonl",
+        "data/clean/{dataset}/test.jsonl",
+        "data/clean/{dataset}/statistics.json",
         "data/clean/{dataset}/cleaning.json",
     log:
         "results/logs/clean/{dataset}.log",

@@ -20,7 +20,8 @@ rule publish_generations:
     input:
         batch_of_answers,
     output:
-        multiext("results/{subject}/eval/{evaluation}/", "generations.jsonl", "generation.json"),
+        "results/{subject}/eval/{evaluation}/generations.jsonl",
+        "results/{subject}/eval/{evaluation}/generation.json",
     log:
         "results/logs/publish_generations/{subject}/{evaluation}.log",
     conda:

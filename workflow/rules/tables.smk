@@ -45,7 +45,8 @@ rule tabulate:
             category="Example answers",
             labels={"model": "{model}", "dataset": "{dataset}"},
         ),
-        multiext(GRID.folder + "/comparison", ".md", ".tex"),
+        GRID.folder + "/comparison.md",
+        GRID.folder + "/comparison.tex",
     log:
         f"results/logs/tabulate/{GRID.study}.log",
     conda:

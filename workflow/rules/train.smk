@@ -20,12 +20,9 @@ rule publish_run:
     input:
         batch_of_run,
     output:
-        multiext(
-            "results/runs/{model}/{dataset}/{run}/",
-            "training.jsonl",
-            "adapter/adapter_config.json",
-            "adapter/adapter_model.safetensors",
-        ),
+        "results/runs/{model}/{dataset}/{run}/training.jsonl",
+        "results/runs/{model}/{dataset}/{run}/adapter/adapter_config.json",
+        "results/runs/{model}/{dataset}/{run}/adapter/adapter_model.safetensors",
         "results/runs/{model}/{dataset}/{run}/run.json",
     log:
         "results/logs/publish_run/{model}/{dataset}/{run}.log",
