@@ -1,0 +1,295 @@
+"""What there is of a study: one row per subject and evaluation, whether it is done or not, and why not."""
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from loragrid.attempts import read_attempts
+from loragrid.errors import UserError
+from loragrid.files import read_json
+from loragrid.metrics import METRICS
+from loragrid.study.grid import Answers, Grid, Run, Untrained
+
+Status = Literal["done", "missing", "failed"]
+
+_NUMBERS = {
+    "loss": ("train", "validation", "best_validation"),
+    "parameters": ("trainable",),
+    "cost": ("seconds", "tokens", "peak_memory_bytes", "attempts"),
+}
+"""What the tables need of run.json."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one row.
+
+    Args:
+        value: as in the score file.
+        sums: statistics summed by dialogue, shape (dialogues, statistics).
+        dialogues: names of the rows of `sums`, sorted.
+        items: digest of the scored ids; two scores can be paired if it is equal.
+        count: number of scored answers.
+    """
+
+    value: float
+    sums: np.ndarray
+    dialogues: tuple[str, ...]
+    items: str
+    count: int
+
+
+@dataclass
+class Row:
+    """One subject under one evaluation.
+
+    Args:
+        subject: the run or untrained model.
+        answers: what it is asked.
+        status: whether all of its scores are there.
+        reason: why not, in plain words; empty if they are.
+        trained: run.json; empty for an untrained model and for a run that is not trained.
+        generated: generation.json; empty if there is none.
+        attempts: attempts at training that are on record.
+        scores: by metric.
+    """
+
+    subject: Run | Untrained
+    answers: Answers
+    status: Status = "done"
+    reason: str = ""
+    trained: dict[str, Any] = field(default_factory=dict)
+    generated: dict[str, Any] = field(default_factory=dict)
+    attempts: int | None = None
+    scores: dict[str, Score] = field(default_factory=dict)
+
+    @property
+    def run(self) -> Run | None:
+        """The run; None for an untrained model."""
+        return self.subject if isinstance(self.subject, Run) else None
+
+    @property
+    def validation_loss(self) -> float | None:
+        """Validation loss of the adapter that was published: that of the last step, or the lowest."""
+        if self.run is None or not self.trained:
+            return None
+        loss = self.trained["loss"]
+        return loss["best_validation" if self.run.recipe.get("keep") == "best" else "validation"]
+
+
+@dataclass
+class Results:
+    """A study and everything that is known of it, untrained models first, then runs in the grid's order."""
+
+    grid: Grid
+    rows: list[Row]
+
+    def model(self, row: Row) -> str:
+        """Name of the row's base model in the study."""
+        return self.grid.models[row.answers.model].label
+
+    def dataset(self, row: Row) -> str:
+        """Name of the dataset that the run was trained on; of an untrained model, that it is asked about."""
+        return row.run.dataset if row.run else row.answers.dataset
+
+    @cached_property
+    def _untrained_rows(self) -> list[Row]:
+        return [row for row in self.rows if row.run is None]
+
+    def untrained(self, row: Row) -> Row | None:
+        """The row of the same base model, untrained, asked the same; of the same precision if there is one."""
+        candidates = [
+            other
+            for other in self._untrained_rows
+            if (other.answers.model, other.answers.evaluation, other.answers.prompts)
+            == (row.answers.model, row.answers.evaluation, row.answers.prompts)
+        ]
+        candidates.sort(key=lambda other: other.answers.precision != row.answers.precision)
+        return candidates[0] if candidates else None
+
+    def groups(self) -> dict[tuple[str, str], list[Row]]:
+        """Rows by model and dataset, as figures are divided; first the untrained models that are asked the same."""
+        runs: dict[tuple[str, str], list[Row]] = {}
+        for row in self.rows:
+            if row.run:
+                runs.setdefault((self.model(row), self.dataset(row)), []).append(row)
+        asked = {(key, row.answers.prompts) for key, rows in runs.items() for row in rows}
+        untrained: dict[tuple[str, str], list[Row]] = {key: [] for key in runs}
+        for row in self._untrained_rows:
+            model = self.model(row)
+            homes = [key for key in runs if key[0] == model and (key, row.answers.prompts) in asked]
+            for key in homes or [(model, self.dataset(row))]:
+                untrained.setdefault(key, []).append(row)
+        return {key: rows + runs.get(key, []) for key, rows in untrained.items()}
+
+
+def collect(grid: Grid) -> Results:
+    """Read everything there is of a study.
+
+    Args:
+        grid: the study; its paths are relative to the working directory.
+
+    Returns:
+        A row for everything that the study asks for. A damaged file makes its row `failed`, and stops nothing.
+    """
+    reader = _Reader(grid)
+    rows = [reader.row(answers) for answers in grid.answers.values()]
+    rows.sort(key=lambda row: row.run is not None)  # stable: the grid's order otherwise
+    return Results(grid, rows)
+
+
+class _Reader:
+    def __init__(self, grid: Grid):
+        self.grid = grid
+        # Run folders are read once, whatever the number of evaluations; equal dialogue lists are kept once.
+        self._runs: dict[str, tuple[Status, str, dict[str, Any]]] = {}
+        self._dialogues: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def row(self, answers: Answers) -> Row:
+        subject = self.grid.subject(answers.subject)
+        row = Row(subject, answers)
+        if isinstance(subject, Run):
+            if subject.folder not in self._runs:
+                self._runs[subject.folder] = _training(subject)
+            row.status, row.reason, row.trained = self._runs[subject.folder]
+            row.attempts = _number_of_attempts(Path(subject.folder))
+            if row.status != "done":
+                return row
+        row.generated = _read_generation(Path(answers.folder))
+        self._read_scores(row)
+        return row
+
+    def _read_scores(self, row: Row) -> None:
+        absent, damaged = [], []
+        for family in row.answers.families:
+            file = Path(row.answers.scores(family))
+            if not file.exists():
+                absent.append(family)
+                continue
+            try:
+                row.scores.update(self._scores(file))
+            except UserError as error:
+                damaged.append(str(error))
+        if damaged:
+            row.status, row.reason = "failed", "; ".join(damaged)
+        elif absent:
+            row.status, row.reason = _unscored(row, absent)
+
+    def _scores(self, file: Path) -> dict[str, Score]:
+        """The metrics of one score file.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        content = read_json(file)
+        try:
+            items = sorted(content["items"], key=lambda item: item["id"])
+            names = np.array([item["dialogue"] for item in items])
+            dialogues, position = np.unique(names, return_inverse=True)
+            order = tuple(str(name) for name in dialogues)
+            order = self._dialogues.setdefault(order, order)
+            digest = hashlib.sha256("\n".join(str(item["id"]) for item in items).encode()).hexdigest()
+            scores = {}
+            for name, value in content["metrics"].items():
+                if name not in METRICS:
+                    continue
+                statistics = np.array([METRICS[name].statistics(item) for item in items], dtype=np.float64)
+                if not (math.isfinite(value) and np.isfinite(statistics).all()):
+                    raise ValueError(f"{name} is not a finite number")
+                sums = np.zeros((len(order), statistics.shape[1]))
+                np.add.at(sums, position, statistics)
+                scores[name] = Score(float(value), sums, order, digest, len(items))
+            return scores
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise UserError(f"{file}: damaged score file ({_what(error)}); delete it to score again") from None
+
+
+def _training(run: Run) -> tuple[Status, str, dict[str, Any]]:
+    """Status, reason and run.json of a run."""
+    folder = Path(run.folder)
+    file = folder / "run.json"
+    if not file.exists():
+        status, reason = _unfinished(folder, "train") or ("missing", "not trained yet")
+        return status, reason, {}
+    try:
+        trained = read_json(file)
+        if trained["key"] != run.key:
+            reason = (
+                f"made with other settings: {file} has the key {trained['key']!s:.10}, the study needs {run.key:.10}"
+            )
+            return "missing", reason, {}
+        for part, names in _NUMBERS.items():
+            for name in names:
+                if not isinstance(trained[part][name], int | float | None):
+                    raise TypeError(f"{part}.{name} is not a number")
+    except UserError as error:
+        return "failed", str(error), {}
+    except (KeyError, TypeError) as error:
+        return "failed", f"{file}: damaged ({_what(error)})", {}
+    return "done", "", trained
+
+
+def _unscored(row: Row, absent: list[str]) -> tuple[Status, str]:
+    """Why score files are absent, of a subject that is trained or needs no training."""
+    generations = row.answers.generations
+    if generations is None or not Path(generations).exists():
+        asked = "trained, not asked yet" if row.run else "not asked yet"
+        return _unfinished(Path(row.answers.folder), "generate") or ("missing", asked)
+    # The answers are there, so a record of a failure is about scoring.
+    return _unfinished(Path(row.answers.folder), "score") or (
+        "missing", f"asked, not scored yet: {', '.join(absent)}",
+    )  # fmt: skip
+
+
+def _unfinished(folder: Path, stage: str) -> tuple[Status, str] | None:
+    """What the work folder tells of attempts that made no result; None if there were none."""
+    failed, attempts = folder / "work" / "failed.json", folder / "work" / "attempts.jsonl"
+    try:
+        if failed.exists():
+            failure = read_json(failed)
+            reason = f"failed in {failure.get('stage') or stage}: {failure.get('reason')}"
+            return "failed", reason + (f" (log {failure['log']})" if failure.get("log") else "")
+        records = read_attempts(folder / "work")
+        if not records:
+            return None
+        last = records[-1]
+        ended, why = last.get("ended"), last.get("why")
+    except UserError as error:
+        return "failed", str(error)
+    except (AttributeError, KeyError, TypeError):
+        return "failed", f"{failed if failed.exists() else attempts}: damaged record"
+    if ended == "failed":
+        log = f" (log {last['log']})" if last.get("log") else ""
+        return "failed", f"failed in {stage}: {why or 'no reason on record'}{log}"
+    return "missing", {
+        None: f"attempt {len(records)} has begun and not ended: it is running, or was killed",
+        "finished": "the last attempt finished, but its result is not published yet",
+        "stopped": "the last attempt was stopped by the clock; will be continued",
+        "terminated": "the last attempt was terminated; will be continued",
+        "out of memory": "the last attempt ran out of memory; will be tried again",
+    }.get(ended, f"the last attempt ended: {ended}")
+
+
+def _number_of_attempts(folder: Path) -> int | None:
+    try:
+        return len(read_attempts(folder / "work")) or None
+    except (UserError, KeyError, TypeError):
+        return None
+
+
+def _read_generation(folder: Path) -> dict[str, Any]:
+    """generation.json, which only the costs need: without it (or with a damaged one) they are blank."""
+    try:
+        content = read_json(folder / "generation.json")
+    except UserError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _what(error: Exception) -> str:
+    return f"no {error.args[0]!r}" if isinstance(error, KeyError) else str(error)

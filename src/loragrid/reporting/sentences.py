@@ -1,0 +1,67 @@
+"""In plain words: what won for each model and dataset, by how much, and whether chance explains it."""
+
+from loragrid.metrics import METRICS
+from loragrid.reporting.collect import Results, Row
+from loragrid.reporting.gains import Gain
+from loragrid.reporting.tables import best_runs, headline
+from loragrid.study.grid import Run
+
+
+def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain]) -> list[str]:
+    """Sentences about one model × dataset.
+
+    Args:
+        results: the study.
+        rows: rows of one group of `Results.groups`.
+        gains: all gains.
+    """
+    runs = {row.run.folder: row for row in rows if row.run}
+    if not runs:
+        return ["Only the untrained model is asked; there are no runs to compare with it."]
+    trained = [row for row in runs.values() if row.validation_loss is not None]
+    texts = [_progress(rows)]
+    if not trained:
+        return texts
+    best = best_runs(results)
+    texts += [
+        _verdict(results, row, row.run, gains, len(trained)) for row in rows if row.run and row.run.folder in best
+    ]
+    if len({(row.run.recipe.get("mask"), row.run.recipe.get("max_length")) for row in runs.values() if row.run}) > 1:
+        texts.append(
+            "Careful: the runs differ in mask or max_length, so their validation losses are not over the same tokens."
+        )
+    return texts
+
+
+def _progress(rows: list[Row]) -> str:
+    runs = [row for row in rows if row.run]
+    counts = {status: sum(row.status == status for row in runs) for status in ("done", "missing", "failed")}
+    if counts["done"] == len(runs):
+        return f"All {len(runs)} results are there." if len(runs) > 1 else "The one result is there."
+    others = " and ".join(f"{counts[status]} {status}" for status in ("missing", "failed") if counts[status])
+    return f"{counts['done']} of {len(runs)} results are there ({others}): what follows may change."
+
+
+def _verdict(results: Results, row: Row, run: Run, gains: dict[tuple[str, str], Gain], trained: int) -> str:
+    metric = headline(results)
+    name = f"{run.label} ({run.name})" if run.label else run.name
+    recipe = f"rank {run.recipe['rank']}, alpha {run.recipe['alpha']:g}, seed {run.seed}"
+    of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
+    start = f"In the evaluation {row.answers.evaluation!r}, {name} ({recipe}; {of})"
+    if metric not in row.scores:
+        return f"{start} has no {METRICS[metric].title} yet: {row.reason}."
+    value = f"{row.scores[metric].value:.3f} {METRICS[metric].title}"
+    gain = gains[row.answers.id, metric]
+    if gain.verdict is None:
+        return f"{start} has {value}. Whether that is a gain cannot be said: {gain.comparison.reason}."
+    low, high = gain.comparison.low, gain.comparison.high
+    numbers = (
+        f"{value}, the untrained model {gain.untrained:.3f}: a gain of {gain.comparison.gain:.3f} "
+        f"(95 % interval {low:.3f} to {high:.3f} over {gain.dialogues} dialogues, p = {gain.p_holm:.2g} after Holm)"
+    )
+    meaning = {
+        "better": "Better than the untrained model; chance does not explain it.",
+        "worse": "Worse than the untrained model; chance does not explain it.",
+        "chance": "Chance can explain the difference: no claim either way.",
+    }[gain.verdict]
+    return f"{start} has {numbers}. {meaning}"

@@ -1,0 +1,223 @@
+"""The tables, as lists of rows: comparison, gains, cost and seeds. Plain values; how they look is said in formats."""
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from loragrid.files import canonical
+from loragrid.metrics import METRICS
+from loragrid.reporting.collect import Results, Row
+from loragrid.reporting.gains import Gain
+from loragrid.study.schema import Recipe
+
+TableRow = dict[str, Any]
+"""Column → text, number or None; all rows of a table have the same columns in the same order."""
+
+Gains = dict[tuple[str, str], Gain]
+
+GAIN_COLUMNS = (
+    "model", "dataset", "evaluation", "run", "label", "seed", "metric", "untrained", "tuned", "gain", "low", "high",
+    "p", "p_holm", "verdict", "dialogues", "reason",
+)  # fmt: skip
+"""Columns of the table of gains, which has no rows until something is compared."""
+
+_MIB = 2**20
+
+
+def headline(results: Results) -> str:
+    """The metric that gains and verdicts in the comparison are about.
+
+    Bits per byte, which is comparable across tokenizers and needs no decoding; ROUGE-L if nothing asks for it.
+    """
+    asked = {family for row in results.rows for family in row.answers.families}
+    return "rougeL" if asked and "likelihood" not in asked else "bits_per_byte"
+
+
+def best_runs(results: Results) -> set[str]:
+    """Folder of the run with the lowest validation loss of each model × dataset: chosen on validation, tested on test.
+
+    The earlier one in the grid where losses are equal.
+    """
+    best: dict[tuple[str, str], tuple[float, str]] = {}
+    for row in results.rows:
+        if row.run and row.validation_loss is not None:
+            key = results.model(row), results.dataset(row)
+            if key not in best or row.validation_loss < best[key][0]:
+                best[key] = row.validation_loss, row.run.folder
+    return {folder for _, folder in best.values()}
+
+
+def comparison(results: Results, gains: Gains) -> list[TableRow]:
+    """The comparison table: one row per subject × evaluation, whether it is done or not. No timings."""
+    varying = varying_fields(results)
+    best = best_runs(results)
+    metric = headline(results)
+    published = [name for name in METRICS if any(item["metric"] == name for item in results.grid.published)]
+    published += sorted({item["metric"] for item in results.grid.published} - set(published))
+    rows = []
+    for row in results.rows:
+        gain = gains.get((row.answers.id, metric))
+        compared = gain.comparison if gain else None
+        trained = row.trained
+        rows.append(
+            {
+                **_about(results, row),
+                **_recipe(row, varying),
+                "trainable_parameters": trained["parameters"]["trainable"] if trained else None,
+                "train_loss": trained["loss"]["train"] if trained else None,
+                "validation_loss": row.validation_loss,
+                **{name: row.scores[name].value if name in row.scores else None for name in METRICS},
+                f"{metric}_gain": compared.gain if compared else None,
+                f"{metric}_gain_low": compared.low if compared else None,
+                f"{metric}_gain_high": compared.high if compared else None,
+                f"{metric}_p": gain.p_holm if gain else None,
+                "verdict": gain.verdict if gain else None,
+                "best": "yes" if row.run and row.run.folder in best else None,
+                "answers": max((score.count for score in row.scores.values()), default=None),
+                **{f"{name}_published": _published(results, row, name) for name in published},
+                "status": row.status,
+                "reason": row.reason or (compared.reason if compared else ""),
+            }
+        )
+    return rows
+
+
+def gains_table(results: Results, gains: Gains) -> list[TableRow]:
+    """Every run × metric, in long form."""
+    return [
+        {
+            **_about(results, row),
+            "seed": row.run.seed,
+            "metric": name,
+            "untrained": gain.untrained,
+            "tuned": row.scores[name].value,
+            "gain": gain.comparison.gain,
+            "low": gain.comparison.low,
+            "high": gain.comparison.high,
+            "p": gain.comparison.p,
+            "p_holm": gain.p_holm,
+            "verdict": gain.verdict,
+            "dialogues": gain.dialogues,
+            "reason": gain.comparison.reason,
+        }
+        for row in results.rows
+        for name in METRICS
+        if row.run and (gain := gains.get((row.answers.id, name)))
+    ]
+
+
+def cost(results: Results) -> list[TableRow]:
+    """What every row has cost: time, tokens and memory. Differs from one repetition to the next."""
+    rows = []
+    for row in results.rows:
+        training, generation = row.trained.get("cost", {}), row.generated
+        rows.append(
+            {
+                **_about(results, row),
+                "training_seconds": training.get("seconds"),
+                "training_tokens": training.get("tokens"),
+                "training_tokens_per_second": _quotient(training.get("tokens"), training.get("seconds")),
+                "training_peak_mib": _quotient(training.get("peak_memory_bytes"), _MIB),
+                "attempts": training.get("attempts") or row.attempts,
+                "answers": generation.get("answers"),
+                "answer_tokens": generation.get("answer_tokens"),
+                "generation_seconds": generation.get("seconds"),
+                "seconds_per_answer": _quotient(generation.get("seconds"), generation.get("answers")),
+                "generation_peak_mib": _quotient(generation.get("peak_memory_bytes"), _MIB),
+                "device": generation.get("device"),
+                "status": row.status,
+                "reason": row.reason,
+            }
+        )
+    return rows
+
+
+def seeds(results: Results) -> list[TableRow]:
+    """Mean and sample standard deviation over the seeds of each recipe; no rows if the study has one seed.
+
+    The spread over seeds is that of repeated training. It is no part of the intervals in the other tables, which are
+    about the choice of dialogues.
+    """
+    if len({run.seed for run in results.grid.runs.values()}) < 2:
+        return []
+    varying = varying_fields(results)
+    same: dict[str, list[Row]] = {}
+    for row in results.rows:
+        if row.run:
+            run = row.run
+            key = [run.model, run.formatted, run.precision, run.label, run.recipe, row.answers.evaluation]
+            same.setdefault(canonical([*key, row.answers.prompts]), []).append(row)
+    table = []
+    for rows in same.values():
+        first = rows[0]
+        columns = {
+            name: value
+            for name, value in {**_about(results, first), **_recipe(first, varying)}.items()
+            if name not in ("run", "seed")
+        }
+        measured = {"validation_loss": [row.validation_loss for row in rows]}
+        measured |= {name: [row.scores[name].value for row in rows if name in row.scores] for name in METRICS}
+        done = sum(row.status == "done" for row in rows)
+        columns |= {"seeds_done": done, "seeds_planned": len(rows)}
+        for name, values in measured.items():
+            numbers = [value for value in values if value is not None]
+            columns[f"{name}_mean"] = statistics.fmean(numbers) if numbers else None
+            columns[f"{name}_sd"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+        table.append(columns)
+    return table
+
+
+def varying_fields(results: Results) -> list[str]:
+    """Recipe fields that differ between runs of the study, other than those that have a column anyway."""
+    recipes = [run.recipe for run in results.grid.runs.values()]
+    names = [name for name in Recipe.model_fields if name not in ("method", "rank", "alpha")]
+    return [name for name in names if len({canonical(recipe.get(name)) for recipe in recipes}) > 1]
+
+
+def _about(results: Results, row: Row) -> TableRow:
+    return {
+        "model": results.model(row),
+        "dataset": results.dataset(row),
+        "evaluation": row.answers.evaluation,
+        "run": row.run.name if row.run else "untrained",
+        "label": row.run.label if row.run else None,
+    }
+
+
+def _recipe(row: Row, varying: Iterable[str]) -> TableRow:
+    run = row.run
+    recipe = Recipe.model_validate(run.recipe) if run else None
+    columns: TableRow = {
+        "method": recipe.method if recipe else None,
+        "precision": row.answers.precision,
+        "rank": recipe.rank if recipe else None,
+        "alpha": recipe.alpha if recipe else None,
+        "scale": recipe.scale if recipe else None,
+        "seed": run.seed if run else None,
+    }
+    for name in varying:
+        value = getattr(recipe, name) if recipe else None
+        columns[name] = " ".join(value) if isinstance(value, list) else value
+    return columns
+
+
+def _published(results: Results, row: Row, metric: str) -> str | None:
+    """Published values that belong to a row, each with its source."""
+    texts = []
+    for item in results.grid.published:
+        subject = "tuned" if row.run else "untrained"
+        place = item["model"], item["dataset"] or results.dataset(row)
+        if item["metric"] != metric or item["subject"] != subject:
+            continue
+        if place != (results.model(row), results.dataset(row)):
+            continue
+        fields = {**row.run.recipe, "name": row.run.label} if row.run else {}
+        if any(fields.get(name) != value for name, value in item["where"].items()):
+            continue
+        values = item["value"] if isinstance(item["value"], list) else [item["value"]]
+        texts.append(f"{', '.join(f'{value:g}' for value in values)} ({item['source']})")
+    return "; ".join(texts) or None
+
+
+def _quotient(numerator: Any, denominator: Any) -> float | None:
+    return numerator / denominator if numerator is not None and denominator else None
