@@ -52,6 +52,17 @@ def test_a_hopeless_failure_is_told_with_its_stage_and_log(tree):
     assert status(tree) == ("failed", "failed in train: NaN loss (log x.log)")
 
 
+def test_a_failure_for_a_reason_that_is_gone_is_none(tree):
+    parent, answers = tree.run(), tree.run(label="child")
+    reason = {"reason": "its parent failed", "stage": "train", "log": "x.log"}
+    blocked_by = f"{parent.subject}/work/failed.json"
+    tree.write(blocked_by, reason)
+    tree.write(f"{answers.subject}/work/failed.json", {**reason, "blocked_by": blocked_by})
+    assert status(tree)[0] == "failed"
+    Path(blocked_by).unlink()
+    assert status(tree) == ("missing", "not trained yet")
+
+
 def test_trained_asked_and_scored_one_after_the_other(tree):
     answers = tree.run()
     tree.train(answers)

@@ -26,7 +26,7 @@ PERMUTATIONS_PER_COMPARISON = 40
 tables n grows, so that the product stays below 1/40 and a real difference can still be found."""
 
 _ROWS = 1_000  # draws in one matrix product
-_SYSTEMS = 16  # systems in one matrix product
+_SYSTEMS = 64  # systems in one matrix product
 _NOISE = 1e-9  # relative size of a difference that is only rounding
 
 Verdict = Literal["better", "worse", "chance"]

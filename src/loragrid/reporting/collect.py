@@ -13,6 +13,7 @@ from loragrid.attempts import read_attempts
 from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.metrics import METRICS
+from loragrid.study.batches import has_failed
 from loragrid.study.grid import Answers, Grid, Run, Untrained
 
 Status = Literal["done", "missing", "failed"]
@@ -250,7 +251,7 @@ def _unfinished(folder: Path, stage: str) -> tuple[Status, str] | None:
     """What the work folder tells of attempts that made no result; None if there were none."""
     failed, attempts = folder / "work" / "failed.json", folder / "work" / "attempts.jsonl"
     try:
-        if failed.exists():
+        if has_failed(folder / "work"):
             failure = read_json(failed)
             reason = f"failed in {failure.get('stage') or stage}: {failure.get('reason')}"
             return "failed", reason + (f" (log {failure['log']})" if failure.get("log") else "")

@@ -62,7 +62,8 @@ def loss_figure(title: str, rows: list[Row]) -> str:
         figure.supxlabel(note, fontsize=8, color="0.35")
         if curves:
             axes.grid(alpha=0.25)
-            axes.legend(fontsize=7, loc="upper right")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            figure.legend(fontsize=7, loc="outside right upper")
         else:
             axes.set_axis_off()
             axes.text(0.5, 0.5, note, ha="center", va="center", transform=axes.transAxes)
@@ -103,4 +104,4 @@ def _note(runs: int, curves: int, coloured: int) -> str:
         note += (
             f" Coloured: the {coloured} of {curves} runs with the lowest validation loss; grey: the others' validation."
         )
-    return note + (f" {runs - curves} of {runs} runs have no curve yet." if curves < runs else "")
+    return note + (f" No curve yet: {runs - curves} of {runs} runs." if curves < runs else "")

@@ -86,7 +86,7 @@ def terminal_table(grid: Grid) -> str:
             selected = [line for line, row in zip(comparison, results.rows, strict=True) if row.answers.id in ids]
             table = to_text(overview(selected, metric, compact=True), WIDTH)
             parts.append(f"{model} · {dataset} · {evaluation}\n{table}")
-    return "\n".join([*parts, *(textwrap.fill(note, WIDTH) for note in _notes(metric))]) + "\n"
+    return "\n".join([*parts, *(textwrap.fill(note, WIDTH) for note in _notes(metric))])
 
 
 def _notes(metric: str) -> list[str]:
