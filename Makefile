@@ -1,0 +1,67 @@
+# Commands for people. `make` alone lists them; `make demo` and `make test` each work right after `git clone`.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint schema
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check
+# Of what pip says, what shows a person that it goes on: the large downloads and the last step.
+PROGRESS := sed -unE 's/^ *(Downloading .*[MG]B\)|Installing collected packages).*/  \1/p'
+# The environment comes first, because the rules of the workflow call `python -m loragrid`.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help: ## list these commands
+	@echo "usage: make TARGET"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
+
+install: $(VENV)/installed-cpu ## make .venv with the pinned packages (once; again when a lock changes)
+
+demo: export HF_HUB_OFFLINE = 1
+demo: $(VENV)/installed-cpu ## run a whole grid on this machine's CPU: from data made here to a comparison table
+	snakemake --profile cluster/local --config study=demo
+	snakemake --config study=demo --report results/studies/demo/report.html
+	python -m loragrid table --study demo
+	@echo
+	@echo "the table:        results/studies/demo/comparison.html (also .csv, .md and .tex)"
+	@echo "the whole report: results/studies/demo/report.html"
+
+test: $(VENV)/installed-dev ## run the tests
+	python -m pytest -n 2 -ra
+
+lint: $(VENV)/installed-dev ## check style, types and rules
+	ruff check
+	ruff format --check
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	mypy
+
+schema: $(VENV)/installed-cpu ## rewrite the schema of studies after a change of src/loragrid/study/schema.py
+	python -m loragrid schema > $(VENV)/study.schema.yaml
+	mv $(VENV)/study.schema.yaml workflow/schemas/study.schema.yaml
+
+# Stamps: made when everything is installed, remade when a lock or the package's own metadata changes.
+
+$(VENV)/installed-cpu: envs/cpu.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the pinned packages into $(VENV) (about 2 GB, a few minutes)"
+	@$(PIP) -r envs/cpu.txt | $(PROGRESS)
+	@# The pinned setuptools builds the package, so that nothing else is fetched.
+	@$(PIP) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/installed-dev: envs/dev.txt $(VENV)/installed-cpu
+	@echo "installing the tools for tests and checks into $(VENV)"
+	@$(PIP) -r envs/dev.txt | $(PROGRESS)
+	@touch $@
+
+$(VENV)/bin/python:
+	@for python in python3.11 python3; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
+	        echo "making $(VENV) with $$($$python --version)"; \
+	        exec $$python -m venv $(VENV); \
+	    fi; \
+	done; \
+	echo "loragrid needs Python 3.11 or newer, and neither python3.11 nor python3 is that: install it, then try again" >&2; \
+	exit 1
