@@ -165,6 +165,7 @@ def test_the_page_says_what_won_and_needs_nothing_else(demo):
     tabulate(demo.grid)
     page = Path("results/studies/demo/comparison.html").read_text()
     assert "Better than the untrained model; chance does not explain it." in page
+    assert "it is better in perplexity, ROUGE-1, ROUGE-2, ROUGE-L, ROUGE-Lsum; within chance in BLEU." in page
     assert "2 of 4 results are there (1 missing and 1 failed)" in page
     assert '<tr class="failed">' in page
     assert "NaN loss at step 12" in page

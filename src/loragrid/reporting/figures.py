@@ -36,6 +36,7 @@ def loss_figure(title: str, rows: list[Row]) -> str:
     from matplotlib import rc_context
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     runs = {row.run.folder: row for row in rows if row.run}
     curves = {row.run.folder: curve for row in runs.values() if row.run and row.trained and (curve := _curve(row.run))}
@@ -62,7 +63,7 @@ def loss_figure(title: str, rows: list[Row]) -> str:
         figure.supxlabel(note, fontsize=8, color="0.35")
         if curves:
             axes.grid(alpha=0.25)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             figure.legend(fontsize=7, loc="outside right upper")
         else:
             axes.set_axis_off()

@@ -80,7 +80,10 @@ def comparison_page(
         notes: how to read the table.
         files: paths of the other tables.
     """
-    parts = [f"<h1>{escape(title)}</h1>\n", *(f"<p>{escape(text)}</p>\n" for text in description.split("\n\n") if text)]
+    parts = [
+        f"<h1>{escape(title)}</h1>\n",
+        *(f"<p>{escape(text)}</p>\n" for text in description.strip().split("\n\n") if text),
+    ]
     for heading, sentences, figure, examples in groups:
         parts.append(f"<section>\n<h2>{escape(heading)}</h2>\n")
         parts += [f"<p>{escape(sentence)}</p>\n" for sentence in sentences]

@@ -64,4 +64,19 @@ def _verdict(results: Results, row: Row, run: Run, gains: dict[tuple[str, str], 
         "worse": "Worse than the untrained model; chance does not explain it.",
         "chance": "Chance can explain the difference: no claim either way.",
     }[gain.verdict]
-    return f"{start} has {numbers}. {meaning}"
+    return f"{start} has {numbers}. {meaning}{_other_metrics(row, gains, metric)}"
+
+
+def _other_metrics(row: Row, gains: dict[tuple[str, str], Gain], metric: str) -> str:
+    """What the other metrics say of the same run, so that no metric is picked for its answer."""
+    by_verdict: dict[str, list[str]] = {}
+    for name in METRICS:
+        gain = gains.get((row.answers.id, name))
+        if name != metric and gain is not None and gain.verdict is not None:
+            by_verdict.setdefault(gain.verdict, []).append(METRICS[name].title)
+    texts = [
+        f"{verdict} in {', '.join(by_verdict[verdict])}" for verdict in ("better", "worse") if verdict in by_verdict
+    ]
+    if "chance" in by_verdict:
+        texts.append(f"within chance in {', '.join(by_verdict['chance'])}")
+    return f" By the other metrics it is {'; '.join(texts)}." if texts else ""

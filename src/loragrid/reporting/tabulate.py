@@ -57,7 +57,7 @@ def tabulate(grid: Grid) -> None:
 
     notes = _notes(metric)
     written["comparison.md"] = "\n".join(
-        [f"# {grid.title}\n", *(f"{text}\n" for text in (grid.description, *notes) if text)]
+        [f"# {grid.title}\n", *(f"{text}\n" for text in (grid.description.strip(), *notes) if text)]
         + [f"## {title}\n\n{' '.join(sentences)}\n\n{to_markdown(table)}" for title, sentences, table in sections]
     )
     written["comparison.tex"] = (
@@ -93,8 +93,8 @@ def _notes(metric: str) -> list[str]:
     title = METRICS[metric].title
     return [
         f"gain: improvement in {title} over the untrained model (above 0 is better), with its 95 % interval. "
-        "* marks the lowest validation loss: the best run is chosen on validation data and tested on test data.",
-        "verdict: better or worse only if the interval excludes 0 and p < 0.05 after Holm's correction for all runs in "
+        "Runs are tested against the untrained model, not against one another. * marks the lowest validation loss: the best run is chosen on validation data and tested on test data.",
+        f"verdict: about {title}; gains.csv has the other metrics. Better or worse only if the interval excludes 0 and p < 0.05 after Holm's correction for all runs in "
         "the table; else chance may explain the difference. Paired bootstrap and permutation over dialogues.",
     ]
 
