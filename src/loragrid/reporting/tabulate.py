@@ -93,9 +93,11 @@ def _notes(metric: str) -> list[str]:
     title = METRICS[metric].title
     return [
         f"gain: improvement in {title} over the untrained model (above 0 is better), with its 95 % interval. "
-        "Runs are tested against the untrained model, not against one another. * marks the lowest validation loss: the best run is chosen on validation data and tested on test data.",
-        f"verdict: about {title}; gains.csv has the other metrics. Better or worse only if the interval excludes 0 and p < 0.05 after Holm's correction for all runs in "
-        "the table; else chance may explain the difference. Paired bootstrap and permutation over dialogues.",
+        "Runs are tested against the untrained model, not against one another. "
+        "* marks the lowest validation loss: the best run is chosen on validation data and tested on test data.",
+        f"verdict: about {title}; gains.csv has the other metrics. Better or worse only if the interval excludes 0 and "
+        "p < 0.05 after Holm's correction for all runs in the table; else chance may explain the difference. "
+        "Paired bootstrap and permutation over dialogues.",
     ]
 
 
