@@ -31,6 +31,8 @@ localrules:
 rule all:
     default_target: True
     input:
+        # The scores too, not only the tables made of them: after a failure the tables are there, the scores are not.
+        all_scores,
         GRID.folder + "/comparison.csv",
 
 

@@ -7,6 +7,7 @@ Everything is put together from phrases.py with a fixed seed, so that the files 
 
 import json
 import random
+import re
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -30,8 +31,9 @@ from phrases import (
 SEED = 20
 DIALOGUES = {"train": 400, "valid": 50, "test": 70}
 ONE_TURN = {"train": 6, "valid": 1, "test": 2}
-CORPUS_BYTES = 330_000
+CORPUS_BYTES = 420_000
 CHAT_SHARE = 0.15
+OVERHEARD_SHARE = 0.45
 HEADER = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags"
 
 
@@ -183,13 +185,32 @@ def chat(random_: random.Random) -> list[dict[str, str]]:
     return [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(texts)]
 
 
+def overheard(random_: random.Random, source: Iterator[Dialogue]) -> str:
+    """Single sentences of several dialogues, in no order and told as prose: the words without who answers what."""
+    turns = [turn for made in islice(source, 3) for turn in made.turns]
+    sentences = [sentence for turn in turns for sentence in re.findall(r"[^.?!]+[.?!]", turn)]
+    told = random_.sample(sentences, min(len(sentences), random_.randint(4, 7)))
+    sayings = ("{name} said: {it}", "Then {name} said: {it}", "{it} said {name}.", "{it}", "And {name}: {it}")
+    return " ".join(
+        random_.choice(sayings).format(name=random_.choice(list(NAMES)), it=f'"{sentence.strip()}"')
+        for sentence in told
+    )
+
+
 def corpus(random_: random.Random) -> str:
     """Text for the base model: it learns to write and what a chat looks like, not how a good listener answers."""
     lines = []
+    source = dialogues(random_)
     size = 0
     while size < CORPUS_BYTES:
-        as_chat = random_.random() < CHAT_SHARE
-        line = json.dumps({"messages": chat(random_)} if as_chat else {"text": story(random_)})
+        kind = random_.random()
+        if kind < CHAT_SHARE:
+            record: dict[str, object] = {"messages": chat(random_)}
+        elif kind < CHAT_SHARE + OVERHEARD_SHARE:
+            record = {"text": overheard(random_, source)}
+        else:
+            record = {"text": story(random_)}
+        line = json.dumps(record)
         lines.append(line)
         size += len(line) + 1
     return "\n".join(lines) + "\n"
