@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.grid import Answers, Grid, Run
+from loragrid.study.grid import Answers, BaseModel, Grid, Run
 from loragrid.study.keys import key_of, short
 
 BATCHES = Path("results/batches")
@@ -112,7 +112,9 @@ def open_batch(file: Path) -> Batch:
     try:
         return Batch(**read_json(file))
     except TypeError as error:
-        raise UserError(f"{file}: is no batch of this version of loragrid ({error}); start the workflow again") from None
+        raise UserError(
+            f"{file}: is no batch of this version of loragrid ({error}); start the workflow again"
+        ) from None
 
 
 def is_trained(run: Run) -> bool:
@@ -174,8 +176,8 @@ def _train_needs(grid: Grid, runs: Iterable[Run]) -> list[str]:
 
 def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
     return {
-        "run": asdict(run),
-        "model": asdict(grid.models[run.model]),
+        "run": _fields(run),
+        "model": _fields(grid.models[run.model]),
         "model_folder": grid.models[run.model].folder,
         "formatted_folder": grid.formatted[run.formatted].folder,
     }
@@ -184,10 +186,15 @@ def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
 def _generate_member(grid: Grid, answers: Answers, parts: dict[str, str]) -> dict[str, Any]:
     run = grid.runs.get(answers.subject)
     return {
-        "answers": asdict(answers),
+        "answers": _fields(answers),
         "parts": parts,
-        "run": asdict(run) if run else None,
-        "model": asdict(grid.models[answers.model]),
+        "run": _fields(run) if run else None,
+        "model": _fields(grid.models[answers.model]),
         "model_folder": grid.models[answers.model].folder,
         "prompts_file": grid.prompts[answers.prompts].file,
     }
+
+
+def _fields(part: Run | Answers | BaseModel) -> dict[str, Any]:
+    # dataclasses.asdict copies all values too, which takes half the time of a plan for thousands of runs.
+    return dict(vars(part))

@@ -1,52 +1,22 @@
 """From a study to every artifact it needs: datasets, prompts, runs, answers and scores, each with key and path."""
 
 import itertools
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from loragrid.errors import StudyError
+from pydantic import ValidationError
+
+from loragrid.errors import StudyError, UserError
 from loragrid.files import canonical, read_json, write_json
 from loragrid.study.keys import RECIPE_VERSION, changed, key_of, plain, short
-from loragrid.study.load import check_part, suggestion
+from loragrid.study.problems import describe
+from loragrid.study.references import expand
+from loragrid.study.registry import Family, Registry
 from loragrid.study.schema import BaseModelSpec, DatasetSpec, EvaluationSpec, Point, Recipe, Study
-
-
-class Source(Protocol):
-    """What the grid needs of a module in data/sources."""
-
-    Options: type
-
-
-@dataclass(frozen=True)
-class Family:
-    """A score family: metrics that need the same things and are computed together.
-
-    Args:
-        metrics: version of each metric by name; raising one rescores the family.
-        needs_model: computed over base and adapter in the generate job, instead of from the generations.
-    """
-
-    metrics: Mapping[str, int]
-    needs_model: bool
-
-
-@dataclass(frozen=True)
-class Registry:
-    """What the stages offer, handed in so that the study package imports none of them.
-
-    Args:
-        sources: reader of each original format by name.
-        families: score families by name.
-        digest: content digest of a local file or folder.
-    """
-
-    sources: Mapping[str, Any]
-    families: Mapping[str, Family]
-    digest: Callable[[Path], str]
 
 
 @dataclass(frozen=True)
@@ -244,28 +214,27 @@ class Grid:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "Grid":
         """The grid that `to_json` made."""
-        kinds = {
+        kinds: dict[str, Any] = {
             "raw": Raw, "clean": Clean, "models": BaseModel, "formatted": Formatted, "prompts": Prompts,
             "runs": Run, "untrained": Untrained, "answers": Answers,
         }  # fmt: skip
-        return cls(
-            **{
-                name: {id_: kinds[name](**item) for id_, item in value.items()} if name in kinds else value
-                for name, value in content.items()
-            }
-        )
+        parts: dict[str, Any] = {
+            name: {id_: kinds[name](**item) for id_, item in value.items()} if name in kinds else value
+            for name, value in content.items()
+        }
+        return cls(**parts)
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
     """Expand a study into its grid.
 
     Args:
-        study: the checked study.
+        study: as `load_study` checked it: all that it refers to exists.
         file: its path, for messages; its stem names the study.
         registry: sources, score families and the digest of local files.
 
     Raises:
-        StudyError: all references to things that do not exist, at once.
+        StudyError: all that shows only in the combinations, at once: something given twice, parents that do not fit.
     """
     return _Resolver(study, file, registry).grid()
 
@@ -279,61 +248,28 @@ class _Resolver:
         self.out = Grid(file.stem, str(file), study.title, study.description)
 
     def grid(self) -> Grid:
-        self._check_names()
         models = {name: self._model(name, spec) for name, spec in self.study.models.items()}
         raws = {name: self._raw(name, spec) for name, spec in self.study.datasets.items()}
-        self._refuse_problems()  # what follows relies on all references being good
+        cleans = self._cleans(raws)
         self._untrained(models)
-        self._runs(models, raws)
-        self._answers(raws)
+        self._runs(models, raws, cleans)
+        self._answers(cleans)
         self.out.published = [item.model_dump() for item in self.study.published]
-        self._refuse_problems()
-        return self.out
-
-    def _refuse_problems(self) -> None:
         if self.problems:
-            raise StudyError(str(self.file), self.problems)
-
-    # -- references by name
-
-    def _check_names(self) -> None:
-        study = self.study
-        for index, point in enumerate(study.points):
-            self._known(f"points[{index}].model", point.model, study.models)
-            self._known(f"points[{index}].dataset", point.dataset, study.datasets)
-            self._known(f"points[{index}].parent", point.parent, [p.name for p in study.points if p.name])
-        names = [point.name for point in study.points if point.name]
-        for name in {name for name in names if names.count(name) > 1}:
-            self.problems.append(f"points: the name {name!r} is given to {names.count(name)} points; names are unique")
-        for index, name in enumerate(study.untrained):
-            self._known(f"untrained[{index}]", name, study.models)
-        for name, evaluation in study.evaluations.items():
-            self._known(f"evaluations.{name}.dataset", evaluation.dataset, study.datasets)
-            for index, family in enumerate(evaluation.scores):
-                self._known(f"evaluations.{name}.scores[{index}]", family, self.registry.families)
-        for index, published in enumerate(study.published):
-            self._known(f"published[{index}].model", published.model, study.models)
-            self._known(f"published[{index}].dataset", published.dataset, study.datasets)
-            for axis in published.where:
-                self._known(f"published[{index}].where", axis, [*Recipe.model_fields, "name"])
-
-    def _known(self, where: str, name: str | None, valid: Any) -> None:
-        if name is not None and name not in valid:
-            there = ", ".join(sorted(valid)) or "none"
-            self.problems.append(f"{where}: there is no {name!r}.{suggestion(name, valid)} Valid: {there}.")
+            # The same is often found for each model and seed.
+            raise StudyError(str(self.file), list(dict.fromkeys(self.problems)))
+        return self.out
 
     # -- models and data
 
-    def _model(self, name: str, spec: BaseModelSpec) -> BaseModel | None:
+    def _model(self, name: str, spec: BaseModelSpec) -> BaseModel:
         template_key = self._digest(f"models.{name}.template", spec.template)
         if spec.build is not None:
             corpus_key = self._digest(f"models.{name}.build.corpus", spec.build.corpus)
             build = spec.build.model_dump()
-            origin = {"build": changed(spec.build) | {"corpus": corpus_key}}
+            origin: dict[str, Any] = {"build": changed(spec.build) | {"corpus": corpus_key}}
             slug = _slug(name)
         else:
-            if spec.path is not None and not self._exists(f"models.{name}.path", spec.path):
-                return None
             build = None
             origin = {"id": spec.id, "revision": spec.revision}
             slug = _slug(str(spec.id).rsplit("/", 1)[-1])
@@ -361,34 +297,33 @@ class _Resolver:
         self.out.models[model.id] = model
         return model
 
-    def _raw(self, name: str, spec: DatasetSpec) -> Raw | None:
-        where = f"datasets.{name}"
-        source = self.registry.sources.get(spec.source)
-        if source is None:
-            self._known(f"{where}.source", spec.source, self.registry.sources)
-            return None
-        self.problems += check_part(source.Options, spec.steps, f"{where}.steps")
+    def _raw(self, name: str, spec: DatasetSpec) -> Raw:
         if spec.path is not None:
-            digest = self._digest(f"{where}.path", spec.path)
-            origin: dict[str, Any] = {"content": digest}
+            origin: dict[str, Any] = {"content": self._digest(f"datasets.{name}.path", spec.path)}
         else:
-            origin = {"revision": spec.revision, "remote": plain(source.REMOTE.model_dump(exclude_defaults=True))}
+            remote = self.registry.sources[spec.source].REMOTE
+            origin = {"revision": spec.revision, "remote": plain(remote.model_dump(exclude_defaults=True))}
         key = key_of("raw", {"source": spec.source, **origin})
         return Raw(f"{spec.source}-{short(key)}", key, spec.source, spec.path, spec.revision)
 
     def _digest(self, where: str, path: str | None) -> str | None:
-        if path is None or not self._exists(where, path):
+        if path is None:
             return None
-        return self.registry.digest(expand(path))
+        try:
+            return self.registry.digest(expand(path))
+        except UserError as error:
+            self.problems.append(f"{where}: {error}")
+            return None
 
-    def _exists(self, where: str, path: str) -> bool:
-        if unset := re.findall(r"\$\{?(\w+)", os.path.expandvars(path)):
-            self.problems.append(f"{where}: {path!r} uses ${unset[0]}, which is not set in the environment")
-            return False
-        if not expand(path).exists():
-            self.problems.append(f"{where}: there is no {path!r} (relative paths start at {Path.cwd()})")
-            return False
-        return True
+    def _cleans(self, raws: Mapping[str, Raw]) -> dict[str, Clean]:
+        """Each dataset as it is without a point's own rows or splits."""
+        cleans: dict[str, Clean] = {}
+        for name, raw in raws.items():
+            clean = self._clean(name, raw, None)
+            if clean.label != name:
+                self.problems.append(f"datasets.{name}: is the same data as {clean.label!r}; give it once")
+            cleans[name] = clean
+        return cleans
 
     def _clean(self, name: str, raw: Raw, point: Point | None) -> Clean:
         spec = self.study.datasets[name]
@@ -418,82 +353,94 @@ class _Resolver:
 
     # -- subjects
 
-    def _untrained(self, models: Mapping[str, BaseModel | None]) -> None:
+    def _untrained(self, models: Mapping[str, BaseModel]) -> None:
         for name in self.study.untrained:
             model = models[name]
-            assert model is not None
             folder = f"results/untrained/{model.id}-{model.precision}"
             self.out.untrained[folder] = Untrained(name, model.id, model.precision, folder)
 
-    def _combinations(self) -> Iterator[tuple[Point | None, dict[str, Any]]]:
-        common = self.study.recipe
-        if self.study.grid or not self.study.points:
-            for values in itertools.product(*self.study.grid.values()):
-                yield None, {**common, **dict(zip(self.study.grid, values, strict=True))}
-        for point in self.study.points:
-            yield point, {**common, **(point.model_extra or {})}
+    def _combinations(self) -> Iterator[tuple[str, Point | None, Recipe]]:
+        """Where each combination stands in the study, its point if it is one, and its recipe."""
+        study = self.study
+        given: list[tuple[str, Point | None, dict[str, Any]]] = []
+        if study.grid or not study.points:
+            products = itertools.product(*study.grid.values())
+            given += [("grid", None, dict(zip(study.grid, values, strict=True))) for values in products]
+        given += [(f"points[{index}]", point, point.model_extra or {}) for index, point in enumerate(study.points)]
+        for where, point, fields in given:
+            try:
+                yield where, point, Recipe.model_validate({**study.recipe, **fields})
+            except ValidationError as error:  # fields that are good each by itself
+                self.problems += describe(error, Recipe, where)
 
-    def _runs(self, models: Mapping[str, BaseModel | None], raws: Mapping[str, Raw | None]) -> None:
-        combinations = [(point, Recipe.model_validate(fields)) for point, fields in self._combinations()]
-        # Parents first, so that a child finds its parent's key.
-        ordered = self._parents_first(combinations)
-        named: dict[tuple[str | None, str, int], Run] = {}
-        cleaned: dict[tuple[str, int], Clean] = {}
-        for model_name, dataset_name in itertools.product(self.study.models, self.study.datasets):
-            model, raw = models[model_name], raws[dataset_name]
-            assert model is not None
-            assert raw is not None
-            for index, (point, recipe) in ordered:
-                if point and (point.model or model_name, point.dataset or dataset_name) != (model_name, dataset_name):
+    def _runs(self, models: Mapping[str, BaseModel], raws: Mapping[str, Raw], cleans: Mapping[str, Clean]) -> None:
+        # Parents first, so that a child finds its parent's key, even if that was trained on another dataset.
+        generations = defaultdict(list)
+        by_name = {point.name: point for point in self.study.points}
+        for index, combination in enumerate(self._combinations()):
+            generations[_ancestors(combination[1], by_name)].append((index, *combination))
+        places = list(itertools.product(models, raws))
+        runs: list[tuple[tuple[int, int, int], Run]] = []
+        named: dict[tuple[str, str, int], dict[str, Run]] = {}
+        for generation, (place, (model_name, dataset)) in itertools.product(sorted(generations), enumerate(places)):
+            model = models[model_name]
+            for index, where, point, recipe in generations[generation]:
+                if not _applies(point, model_name, dataset):
                     continue
-                which = (dataset_name, index if point and (point.rows or point.splits) else -1)
-                clean = cleaned.get(which) or cleaned.setdefault(which, self._clean(dataset_name, raw, point))
+                own_rows = point is not None and (point.rows or point.splits)
+                clean = self._clean(dataset, raws[dataset], point) if own_rows else cleans[dataset]
                 formatted = self._formatted(clean, model, recipe)
-                for seed in self.study.seeds:
-                    parent = named.get((point.parent, model_name, seed)) if point and point.parent else None
-                    if point and point.parent and parent is None:
-                        self.problems.append(
-                            f"points[{index - self._products}].parent: {point.parent!r} has no run of model "
-                            f"{model_name!r} before this one (a parent stands for the same model and seed)"
-                        )
-                        continue
-                    self._check_parent(point, recipe, parent)
-                    run = self._run(point, model, dataset_name, clean, formatted, recipe, seed, parent)
-                    run = self.out.runs.setdefault(run.folder, run)
+                for repeat, seed in enumerate(self.study.seeds):
+                    parent = None
+                    if point and point.parent:
+                        parent = self._parent(where, point, recipe, model_name, dataset, seed, named)
+                        if parent is None:
+                            continue
+                    run = self._run(point, model, dataset, clean, formatted, recipe, seed, parent)
+                    runs.append(((place, index, repeat), run))
                     if point and point.name:
-                        named[point.name, model_name, seed] = run
+                        named.setdefault((point.name, model_name, seed), {})[dataset] = run
+        for _, run in sorted(runs, key=lambda item: item[0]):
+            self._add(run)
 
-    @property
-    def _products(self) -> int:
-        """How many combinations come from the product, before the points."""
-        total = len(list(itertools.product(*self.study.grid.values())))
-        return total if self.study.grid or not self.study.points else 0
+    def _add(self, run: Run) -> None:
+        """Put a run into the grid; the product and a point may come to the same, and then the point names it."""
+        other = self.out.runs.get(run.folder)
+        if other and other.label and run.label and other.label != run.label:
+            self.problems.append(f"points: {run.label!r} is the same training as {other.label!r}; give it once")
+        self.out.runs[run.folder] = other if other and other.label else run
 
-    def _parents_first(self, combinations: list[tuple[Point | None, Recipe]]) -> list:
-        parents = {point.parent for point, _ in combinations if point and point.parent}
-        depth = {}
-        by_name = {point.name: point for point in self.study.points if point.name}
-        for index, (point, _) in enumerate(combinations):
-            steps, seen = 0, set()
-            while point and point.parent:
-                if point.parent in seen:
-                    self.problems.append(f"points: {point.parent!r} is, through its parents, its own parent")
-                    break
-                seen.add(point.parent)
-                steps, point = steps + 1, by_name.get(point.parent)
-            depth[index] = steps
-        self._refuse_problems()
-        items = list(enumerate(combinations))
-        return sorted(items, key=lambda item: depth[item[0]]) if parents else items
+    def _parent(
+        self,
+        where: str,
+        point: Point,
+        recipe: Recipe,
+        model: str,
+        dataset: str,
+        seed: int,
+        named: Mapping[tuple[str, str, int], Mapping[str, Run]],
+    ) -> Run | None:
+        """The run that a child starts from: same model, same seed, and the same dataset if there are several."""
+        found = named.get((str(point.parent), model, seed), {})
+        parent = found.get(dataset) or (next(iter(found.values())) if len(found) == 1 else None)
+        if parent is not None:
+            self._check_parent(where, point, recipe, parent)
+        elif found:
+            datasets = ", ".join(found)
+            self.problems.append(
+                f"{where}.parent: {point.parent!r} is trained on {datasets}, but not on {dataset!r}: which is meant?"
+                " Give one of the points a `dataset`"
+            )
+        else:
+            self.problems.append(f"{where}.parent: {point.parent!r} has no run of model {model!r}, which this one has")
+        return parent
 
-    def _check_parent(self, point: Point | None, recipe: Recipe, parent: Run | None) -> None:
-        if parent is None or point is None:
-            return
+    def _check_parent(self, where: str, point: Point, recipe: Recipe, parent: Run) -> None:
         for name in ("rank", "alpha", "target_modules", "rslora", "method"):
             if parent.recipe[name] != plain(getattr(recipe, name)):
                 self.problems.append(
-                    f"points ({point.name or 'unnamed'}): training goes on with the adapter of {point.parent!r}, "
-                    f"so {name} must be {parent.recipe[name]!r} as there, not {plain(getattr(recipe, name))!r}"
+                    f"{where}.{name}: training goes on with the adapter of {point.parent!r}, so it must be "
+                    f"{parent.recipe[name]!r} as there, not {plain(getattr(recipe, name))!r}"
                 )
 
     def _run(
@@ -539,11 +486,7 @@ class _Resolver:
 
     # -- what they are asked
 
-    def _answers(self, raws: Mapping[str, Raw | None]) -> None:
-        whole = {}
-        for dataset, raw in raws.items():
-            assert raw is not None
-            whole[dataset] = self._clean(dataset, raw, None)
+    def _answers(self, whole: Mapping[str, Clean]) -> None:
         # Datasets that nothing is trained on or asked about are dropped again at the end.
         used = {run.clean for run in self.out.runs.values()}
         for name, spec in self.study.evaluations.items():
@@ -563,12 +506,10 @@ class _Resolver:
         self.out.clean = {id_: clean for id_, clean in self.out.clean.items() if id_ in used}
         self.out.raw = {clean.raw: self.out.raw[clean.raw] for clean in self.out.clean.values()}
 
-    def _ask(
-        self, name: str, spec: EvaluationSpec, folder: str, model_id: str, precision: str, clean: Clean
-    ) -> None:
+    def _ask(self, name: str, spec: EvaluationSpec, folder: str, model_id: str, precision: str, clean: Clean) -> None:
         model = self.out.models[model_id]
         # Only the rows of this split count: studies and points that differ in training rows share their prompts.
-        rows = {split: number for split, number in clean.rows.items() if split == spec.split}
+        rows = {split: number for split, number in clean.rows.items() if split == str(spec.split)}
         prompts_key = key_of(
             "prompts",
             {
@@ -626,9 +567,17 @@ def _clean_key(clean: Clean, rows: dict[str, int]) -> str:
     return key_of("clean", settings)
 
 
-def expand(path: str) -> Path:
-    """A path of a study with ~ and $VARIABLES replaced."""
-    return Path(os.path.expandvars(path)).expanduser()
+def _ancestors(point: Point | None, by_name: Mapping[str | None, Point]) -> int:
+    """How many trainings come before a point's own; `load_study` refuses circles."""
+    number = 0
+    while point is not None and point.parent is not None:
+        number += 1
+        point = by_name[point.parent]
+    return number
+
+
+def _applies(point: Point | None, model: str, dataset: str) -> bool:
+    return point is None or (point.model or model, point.dataset or dataset) == (model, dataset)
 
 
 def _slug(name: str) -> str:

@@ -1,10 +1,10 @@
-"""The JSON Schema of study files, generated from the models so that editors complete and check what the code accepts."""
+"""The JSON Schema of study files, generated from the models so that editors check what the code does."""
 
 from typing import Any
 
 import yaml
 
-from loragrid.study.grid import Registry
+from loragrid.study.registry import Registry
 from loragrid.study.schema import Recipe, Study
 
 HEADER = """\
@@ -17,18 +17,29 @@ HEADER = """\
 def schema_text(registry: Registry) -> str:
     """The schema as YAML, with the names of sources and score families that exist."""
     schema = Study.model_json_schema()
-    definitions = schema["$defs"]
-    recipe = Recipe.model_json_schema()
-    definitions |= recipe.pop("$defs", {})
-    fields: dict[str, Any] = recipe["properties"]
+    parts, definitions = schema["properties"], schema["$defs"]
     # A study's recipe, grid and points hold recipe fields: plainly, as lists and among a point's own keys.
-    schema["properties"]["recipe"] |= {"properties": fields, "additionalProperties": False}
-    schema["properties"]["grid"] |= {
-        "properties": {name: {"type": "array", "items": field} for name, field in fields.items()},
+    definitions["Recipe"] = Recipe.model_json_schema()
+    fields = {name: {"$ref": f"#/$defs/Recipe/properties/{name}"} for name in Recipe.model_fields}
+    parts["recipe"] = {"$ref": "#/$defs/Recipe", "description": parts["recipe"]["description"]}
+    parts["grid"] |= {
+        "properties": {name: {"type": "array", "minItems": 1, "items": field} for name, field in fields.items()},
         "additionalProperties": False,
     }
     definitions["Point"]["properties"] |= fields
     definitions["Point"]["additionalProperties"] = False
+    for named in ("models", "datasets", "evaluations"):
+        parts[named]["additionalProperties"] = False  # a name that does not match the pattern
     definitions["DatasetSpec"]["properties"]["source"]["enum"] = sorted(registry.sources)
+    definitions["DatasetSpec"]["allOf"] = [_steps(name, registry) for name in sorted(registry.sources)]
     definitions["EvaluationSpec"]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
     return HEADER + yaml.safe_dump(schema, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _steps(source: str, registry: Registry) -> dict[str, Any]:
+    """The cleaning steps that go with one source."""
+    options = registry.sources[source].Options.model_json_schema()
+    return {
+        "if": {"properties": {"source": {"const": source}}},
+        "then": {"properties": {"steps": {"type": "object", **options}}},
+    }

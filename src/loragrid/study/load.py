@@ -1,31 +1,44 @@
 """Read a study file and say everything that is wrong with it at once."""
 
-import difflib
-import types
-from collections.abc import Iterable
+import re
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
+from loragrid.study.problems import check_part, describe, suggestion
+from loragrid.study.references import reference_problems
+from loragrid.study.registry import Registry
 from loragrid.study.schema import Point, Recipe, Study
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a repeated key is an error instead of silently winning."""
+class _Loader(yaml.SafeLoader):
+    """YAML in which a repeated key is a problem instead of silently winning, and 2e-4 is a number."""
+
+    def __init__(self, text: str):
+        super().__init__(text)
+        self.repeated: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue  # `<<: *defaults`; its keys may be given again
             key = self.construct_object(key_node, deep=deep)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", key_node.start_mark
-                )
-            seen.add(key)
+            if isinstance(key, Hashable):  # if not, the loader itself refuses it
+                if key in seen:
+                    self.repeated.append(f"line {key_node.start_mark.line + 1}: the key {key!r} is there twice")
+                seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML reads, wants a dot in it; YAML 1.2 and everybody who writes learning rates do not.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 def find_study(name: str, folder: Path = Path("config/studies")) -> Path:
@@ -38,30 +51,46 @@ def find_study(name: str, folder: Path = Path("config/studies")) -> Path:
     if path.is_file():
         return path
     there = sorted(file.stem for file in folder.glob("*.yaml"))
-    raise UserError(f"study {name!r}: no file {path}.{suggestion(name, there)} Studies in {folder}: {', '.join(there) or 'none'}.")
+    known = f"{suggestion(name, there)} Studies in {folder}: {', '.join(there) or 'none'}."
+    raise UserError(f"study {name!r}: no file {path}.{known}")
 
 
-def load_study(path: Path) -> Study:
-    """Read and check one study file; what needs other files is checked by `loragrid.study.grid.resolve`.
+def load_study(path: Path, registry: Registry) -> Study:
+    """Read and check one study file; what is left shows when it is expanded (`loragrid.study.grid.resolve`).
+
+    Args:
+        path: the YAML file.
+        registry: sources and score families that the study may name.
 
     Raises:
-        StudyError: all problems of form and value, each with its key and the valid alternatives.
+        StudyError: all problems of form, value and reference, each with its key and the valid alternatives.
+    """
+    content, problems = read_yaml(path)
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        problems += describe(error, Study)
+    problems += _recipe_problems(content)
+    problems += reference_problems(content, registry)
+    if problems:
+        raise StudyError(str(path), problems)
+    return study
+
+
+def read_yaml(path: Path) -> tuple[dict[Any, Any], list[str]]:
+    """What a study file says, unchecked, and a problem for each key that is there twice.
+
+    Raises:
+        StudyError: it is not YAML or no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506 (a SafeLoader)
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        content = loader.get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(str(path), [f"not valid YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(content, dict):
         raise StudyError(str(path), ["the file must be a mapping with the keys title, models, datasets, …"])
-    problems = []
-    try:
-        study = Study.model_validate(content)
-    except ValidationError as error:
-        problems = describe(error, Study)
-    problems += _recipe_problems(content)
-    if problems:
-        raise StudyError(str(path), problems)
-    return study
+    return content, loader.repeated
 
 
 def _recipe_problems(content: dict) -> list[str]:
@@ -77,86 +106,14 @@ def _recipe_problems(content: dict) -> list[str]:
         if not values:
             problems.append(f"grid.{axis}: an empty list makes an empty grid; give values or drop the axis")
         for index, value in enumerate(values):
+            if axis not in Recipe.model_fields:
+                problems += check_part(Recipe, {axis: value}, "grid")
+                break  # the same for each value
             found = check_part(Recipe, {axis: value}, "grid")
-            problems += [p.replace(f"grid.{axis}", f"grid.{axis}[{index}]", 1) for p in found]
-            if any("unknown key" in p for p in found):
-                break
+            problems += [problem.replace(f"grid.{axis}", f"grid.{axis}[{index}]", 1) for problem in found]
     points = content.get("points")
     for index, point in enumerate(points if isinstance(points, list) else ()):
         if isinstance(point, dict):
             fields = {key: value for key, value in point.items() if key not in Point.model_fields}
             problems += check_part(Recipe, fields, f"points[{index}]", also=Point.model_fields)
     return problems
-
-
-def check_part(model: type[BaseModel], value: dict, where: str, also: Iterable[str] = ()) -> list[str]:
-    """Problems of one part of a study.
-
-    Args:
-        model: what the part must be.
-        value: the part as read.
-        where: its key in the study file.
-        also: further keys that are valid there, for the list of alternatives.
-    """
-    try:
-        model.model_validate(value)
-    except ValidationError as error:
-        return describe(error, model, where, also)
-    return []
-
-
-def describe(error: ValidationError, model: type[BaseModel], where: str = "", also: Iterable[str] = ()) -> list[str]:
-    """Pydantic's errors as lines for people: key, what is wrong, what would be right."""
-    lines = {}
-    for item in error.errors():
-        location = [part for part in item["loc"] if not _is_union_branch(part)]
-        key = _path(where, location)
-        if item["type"] == "extra_forbidden":
-            valid = [*_keys_at(model, location[:-1]), *also]
-            name = str(location[-1])
-            text = f"unknown key.{suggestion(name, valid)} Valid keys: {', '.join(sorted(valid))}."
-        elif item["type"] == "missing":
-            text = "is missing"
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            text = message[:1].lower() + message[1:]
-            if not isinstance(item["input"], dict | list) and item["type"] != "value_error":
-                text += f", not {item['input']!r}"
-        # One bad value of a union makes an error for each branch: join them.
-        lines[key] = f"{lines[key]}; or {text}" if key in lines else f"{key}: {text}"
-    return list(lines.values())
-
-
-def suggestion(name: str, valid: Iterable[str]) -> str:
-    """` Did you mean …?`, or nothing."""
-    close = difflib.get_close_matches(name, list(valid), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def _is_union_branch(part: str | int) -> bool:
-    return isinstance(part, str) and ("[" in part or part in ("bool", "int", "float", "str", "none"))
-
-
-def _path(where: str, location: list) -> str:
-    text = where
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "the file"
-
-
-def _keys_at(model: type[BaseModel], location: list) -> list[str]:
-    """The field names of the model found by walking `location` down from `model`."""
-    for part in location:
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, types.UnionType, list, dict, Annotated):
-        for argument in get_args(annotation):
-            if found := _model_in(argument):
-                return found
-    return None

@@ -21,7 +21,7 @@ def open_study(name: str, registry: Registry) -> Grid:
     if name.endswith(".json"):
         return _recorded(Path(name))
     file = find_study(name)
-    return resolve(load_study(file), file, registry)
+    return resolve(load_study(file, registry), file, registry)
 
 
 def recorded_study(name: str) -> Grid:
@@ -30,7 +30,9 @@ def recorded_study(name: str) -> Grid:
     Raises:
         UserError: it was not recorded, or by another version of loragrid.
     """
-    return _recorded(Path("results/studies", Path(name).stem, "study.json"))
+    file = Path(name)
+    study = file.stem if file.suffix in (".yaml", ".yml") else name  # a name may have a dot in it
+    return _recorded(Path("results/studies", study, "study.json"))
 
 
 def _recorded(file: Path) -> Grid:

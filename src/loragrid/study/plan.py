@@ -1,6 +1,6 @@
 """What a study would run, told before anything is downloaded or submitted."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from loragrid.errors import UserError
@@ -18,7 +18,7 @@ NF4_SLOWDOWN = 1.6
 """NF4 against a 16-bit base (litgpt's finetune tutorial, A100)."""
 
 GRADIENT_CHECKPOINTING = 6
-"""Operations per parameter and token: forward 2, recomputed forward 2, gradients of the activations 2 (no base weights)."""
+"""Operations per parameter and token: forward 2, recomputed forward 2, gradients of activations 2 (no base weights)."""
 
 
 def summary(grid: Grid, plan: Plan, registry: Registry) -> str:
@@ -27,7 +27,8 @@ def summary(grid: Grid, plan: Plan, registry: Registry) -> str:
     answered = {answers.subject for answers in grid.answers.values()} - {
         member["answers"]["subject"] for batch in plan.generate.values() for member in batch.members
     }
-    total, done, hours = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    total, done = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    hours = defaultdict[tuple[str, str], float](float)
     measured = _measured_rates(grid, trained)
     unknown = set()
     for folder, run in grid.runs.items():
@@ -63,7 +64,8 @@ def summary(grid: Grid, plan: Plan, registry: Registry) -> str:
 
 def _measured_rates(grid: Grid, trained: set[str]) -> dict[tuple[str, str], float]:
     """Seconds a token, by model and precision, over the runs that are there."""
-    seconds, tokens = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    seconds = defaultdict[tuple[str, str], float](float)
+    tokens = Counter[tuple[str, str]]()
     for folder in trained:
         run = grid.runs[folder]
         try:

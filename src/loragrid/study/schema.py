@@ -26,7 +26,9 @@ class Build(Model):
     """A small Llama made here from a text corpus, for demonstrations and tests without a hub."""
 
     corpus: str = Field(description="JSON Lines file with `text` or `messages` in each record; the pre-training text.")
-    vocabulary: int = Field(2048, ge=300, description="Entries of the byte-level BPE tokenizer, special tokens included.")
+    vocabulary: int = Field(
+        2048, ge=300, description="Entries of the byte-level BPE tokenizer, special tokens included."
+    )
     hidden: int = Field(192, ge=16, description="Width of the residual stream.")
     layers: int = Field(6, ge=1, description="Decoder layers.")
     heads: int = Field(4, ge=1, description="Attention heads; must divide `hidden`.")
@@ -53,8 +55,8 @@ class BaseModelSpec(Model):
     build: Build | None = Field(None, description="Make a small model here instead.")
     precision: Precision = Field(
         "nf4",
-        description="Of the base weights: `nf4` (4 bits, double quantisation), `16bit` (bf16 or fp16, as the device has), "
-        "`32bit`.",
+        description="Of the base weights: `nf4` (4 bits, double quantisation), `16bit` (bf16 or fp16, as the device "
+        "has), `32bit`.",
     )
     template: str | None = Field(
         None, description="Chat template: a file with Jinja text. Default: the tokenizer's own."
@@ -115,17 +117,22 @@ class Recipe(Model):
     """Everything that defines a training. A new field with its default changes no key."""
 
     method: Literal["qlora", "lora"] = Field(
-        "qlora", description="`qlora`: LoRA over an NF4 base; `lora`: over a 16 or 32 bit base (the model's `precision`)."
+        "qlora",
+        description="`qlora`: LoRA over an NF4 base; `lora`: over a 16 or 32 bit base (the model's `precision`).",
     )
     rank: int = Field(16, ge=1, le=1024, description="LoRA rank r (Hu et al. 2021, section 4.1).")
-    alpha: float = Field(32, gt=0, description="LoRA alpha; the update is scaled by alpha/r, or alpha/√r with `rslora`.")
+    alpha: float = Field(
+        32, gt=0, description="LoRA alpha; the update is scaled by alpha/r, or alpha/√r with `rslora`."
+    )
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the LoRA matrices.")
     target_modules: Literal["all-linear"] | list[str] = Field(
         "all-linear", description="Which linear layers get an adapter: `all-linear` or names such as `q_proj`."
     )
     rslora: bool = Field(False, description="Rank-stabilised scale alpha/√r (Kalajdzievski 2023).")
     epochs: float = Field(3, gt=0, description="Passes over the training rows.")
-    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says.")
+    max_steps: int | None = Field(
+        None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says."
+    )
     batch_size: int = Field(16, ge=1, description="Effective batch: rows an optimiser step, over all devices.")
     learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate.")
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
@@ -136,7 +143,9 @@ class Recipe(Model):
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
     max_length: int = Field(512, ge=16, description="Longest training row in tokens; longer ones are cut at the end.")
-    mask: Literal["answers", "all"] = Field("answers", description="Loss on the assistant's answers only, or on every token.")
+    mask: Literal["answers", "all"] = Field(
+        "answers", description="Loss on the assistant's answers only, or on every token."
+    )
     group_by_length: bool = Field(True, description="Put rows of like length into one batch, so that less is padded.")
     evaluations: int = Field(4, ge=1, description="How often the validation loss is measured, at equal distances.")
     keep: Literal["last", "best"] = Field(
@@ -182,7 +191,9 @@ class EvaluationSpec(Model):
 
     dataset: str | None = Field(None, description="Dataset asked about; default: the one that the run was trained on.")
     split: Literal["validation", "test"] = Field("test", description="Split that the prompts come from.")
-    turns: Literal["all", "last"] = Field("last", description="Ask at every assistant turn of a dialogue, or at the last.")
+    turns: Literal["all", "last"] = Field(
+        "last", description="Ask at every assistant turn of a dialogue, or at the last."
+    )
     rows: int | None = Field(None, ge=1, description="At most this many dialogues, the first of the split.")
     system: str | None = Field(None, description="System prompt in place of the dialogue's own.")
     decoding: Decoding = Field(default_factory=Decoding, description="How answers are generated.")
@@ -210,9 +221,13 @@ class Study(Model):
     models: dict[Name, BaseModelSpec] = Field(min_length=1, description="Base models by name.")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="Datasets by name.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Recipe fields common to all runs.")
-    grid: dict[str, list[Any]] = Field(default_factory=dict, description="Recipe fields with lists of values: the product.")
+    grid: dict[str, list[Any]] = Field(
+        default_factory=dict, description="Recipe fields with lists of values: the product."
+    )
     points: list[Point] = Field(default_factory=list, description="Combinations that are not a product.")
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([42], min_length=1, description="Each run is repeated with each seed.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [42], min_length=1, description="Each run is repeated with each seed."
+    )
     untrained: list[str] = Field(default_factory=list, description="Models also scored as they are.")
     evaluations: dict[Name, EvaluationSpec] = Field(
         default_factory=lambda: {"test": EvaluationSpec()}, min_length=1, description="What is asked, by name."

@@ -1,0 +1,95 @@
+"""Problems of a study as lines for people: the key, what is wrong, what would be right."""
+
+import difflib
+import types
+from collections.abc import Iterable
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+
+def check_part(model: type[BaseModel], value: dict, where: str, also: Iterable[str] = ()) -> list[str]:
+    """Problems of one part of a study.
+
+    Args:
+        model: what the part must be.
+        value: the part as read.
+        where: its key in the study file.
+        also: further keys that are valid there, for the list of alternatives.
+    """
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        return describe(error, model, where, also)
+    return []
+
+
+def describe(error: ValidationError, model: type[BaseModel], where: str = "", also: Iterable[str] = ()) -> list[str]:
+    """Pydantic's errors as lines.
+
+    Args:
+        error: what checking the part raised.
+        model: what the part must be.
+        where: its key in the study file; empty for the file as a whole.
+        also: further keys that are valid there, for the list of alternatives.
+    """
+    lines: dict[str, str] = {}
+    for item in error.errors():
+        location = [part for part in item["loc"] if not _is_union_branch(part)]
+        key = _path(where, location)
+        if item["type"] == "extra_forbidden":
+            valid = [*_keys_at(model, location[:-1]), *(also if len(location) == 1 else ())]
+            text = f"unknown key.{suggestion(str(location[-1]), valid)} Valid keys: {', '.join(sorted(valid))}."
+        elif item["type"] == "missing":
+            text = "is missing"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            text = message[:1].lower() + message[1:]
+            if not isinstance(item["input"], dict | list) and item["type"] != "value_error":
+                text += f", not {item['input']!r}"
+        # One bad value of a union makes an error for each branch: join them.
+        lines[key] = f"{lines[key]}; or {text}" if key in lines else f"{key}: {text}"
+    return list(lines.values())
+
+
+def unknown(where: str, name: Any, valid: Iterable[str]) -> list[str]:
+    """One problem if a name refers to nothing; none if it does, or is no name at all (told as a wrong type)."""
+    there = sorted(set(valid))
+    if not isinstance(name, str) or name in there:
+        return []
+    return [f"{where}: there is no {name!r}.{suggestion(name, there)} Valid: {', '.join(there) or 'none'}."]
+
+
+def suggestion(name: str, valid: Iterable[str]) -> str:
+    """` Did you mean …?`, or nothing."""
+    close = difflib.get_close_matches(name, list(valid), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _is_union_branch(part: str | int) -> bool:
+    return isinstance(part, str) and ("[" in part or part in ("bool", "int", "float", "str", "none"))
+
+
+def _path(where: str, location: list) -> str:
+    text = where
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the file"
+
+
+def _keys_at(model: type[BaseModel], location: list) -> list[str]:
+    """The field names of the model found by walking `location` down from `model`."""
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType, list, dict, Annotated):
+        for argument in get_args(annotation):
+            if found := _model_in(argument):
+                return found
+    return None

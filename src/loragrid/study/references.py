@@ -1,0 +1,110 @@
+"""Names and paths in a study that refer to nothing.
+
+They are looked for in the file as it was read, not in the checked study, so that they are told together with problems
+of form. A value of the wrong type is passed over here: that is told already.
+"""
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from loragrid.study.problems import check_part, unknown
+from loragrid.study.registry import Registry
+from loragrid.study.schema import Recipe
+
+
+def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]:
+    """One line for each reference to something that does not exist.
+
+    Args:
+        content: a study as read from its file.
+        registry: sources and score families.
+    """
+    models, datasets = _mapping(content.get("models")), _mapping(content.get("datasets"))
+    problems = []
+    for name, model in _parts(models):
+        build = _mapping(model.get("build"))
+        problems += missing_path(f"models.{name}.path", model.get("path"))
+        problems += missing_path(f"models.{name}.template", model.get("template"))
+        problems += missing_path(f"models.{name}.build.corpus", build.get("corpus"))
+    for name, dataset in _parts(datasets):
+        source = dataset.get("source")
+        problems += unknown(f"datasets.{name}.source", source, registry.sources)
+        problems += missing_path(f"datasets.{name}.path", dataset.get("path"))
+        if isinstance(source, str) and source in registry.sources:
+            options = registry.sources[source].Options
+            problems += check_part(options, _mapping(dataset.get("steps")), f"datasets.{name}.steps")
+    problems += _point_problems(_list(content.get("points")), models, datasets)
+    for index, name in enumerate(_list(content.get("untrained"))):
+        problems += unknown(f"untrained[{index}]", name, models)
+    for name, evaluation in _parts(_mapping(content.get("evaluations"))):
+        problems += unknown(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets)
+        for index, family in enumerate(_list(evaluation.get("scores"))):
+            problems += unknown(f"evaluations.{name}.scores[{index}]", family, registry.families)
+    for index, published in enumerate(map(_mapping, _list(content.get("published")))):
+        problems += unknown(f"published[{index}].model", published.get("model"), models)
+        problems += unknown(f"published[{index}].dataset", published.get("dataset"), datasets)
+        for field in _mapping(published.get("where")):
+            problems += unknown(f"published[{index}].where", field, [*Recipe.model_fields, "name"])
+    return problems
+
+
+def missing_path(where: str, path: Any) -> list[str]:
+    """One problem if a path of a study leads nowhere on this machine."""
+    if not isinstance(path, str):
+        return []
+    if unset := re.findall(r"\$\{?(\w+)", os.path.expandvars(path)):
+        variables = " and ".join(f"${name}" for name in unset)
+        return [f"{where}: {path!r} uses {variables}, not set in the environment"]
+    if not expand(path).exists():
+        return [f"{where}: there is no {path!r} (relative paths start at {Path.cwd()})"]
+    return []
+
+
+def expand(path: str) -> Path:
+    """A path of a study with ~ and $VARIABLES replaced."""
+    return Path(os.path.expandvars(path)).expanduser()
+
+
+def _point_problems(points: list, models: dict, datasets: dict) -> list[str]:
+    problems = []
+    names = [point["name"] for point in map(_mapping, points) if isinstance(point.get("name"), str)]
+    parents = {}
+    for index, point in enumerate(map(_mapping, points)):
+        problems += unknown(f"points[{index}].model", point.get("model"), models)
+        problems += unknown(f"points[{index}].dataset", point.get("dataset"), datasets)
+        problems += unknown(f"points[{index}].parent", point.get("parent"), names)
+        if isinstance(point.get("name"), str) and isinstance(point.get("parent"), str):
+            parents[point["name"]] = point["parent"]
+    for name, number in Counter(names).items():
+        if number > 1:
+            problems.append(f"points: the name {name!r} is given to {number} points; names are unique")
+    problems += [
+        f"points: {name!r} is, through its parents, its own parent" for name in parents if _is_circular(name, parents)
+    ]
+    return problems
+
+
+def _is_circular(name: str, parents: dict[str, str]) -> bool:
+    seen = set()
+    above = parents.get(name)
+    while above is not None and above not in seen:
+        if above == name:
+            return True
+        seen.add(above)
+        above = parents.get(above)
+    return False
+
+
+def _mapping(value: Any) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list:
+    return value if isinstance(value, list) else []
+
+
+def _parts(value: dict) -> list[tuple[Any, dict]]:
+    return [(name, part) for name, part in value.items() if isinstance(part, dict)]
