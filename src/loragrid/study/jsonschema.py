@@ -31,15 +31,24 @@ def schema_text(registry: Registry) -> str:
     for named in ("models", "datasets", "evaluations"):
         parts[named]["additionalProperties"] = False  # a name that does not match the pattern
     definitions["DatasetSpec"]["properties"]["source"]["enum"] = sorted(registry.sources)
-    definitions["DatasetSpec"]["allOf"] = [_steps(name, registry) for name in sorted(registry.sources)]
+    definitions["DatasetSpec"]["allOf"] = []
+    for name in sorted(registry.sources):
+        options = registry.sources[name].Options.model_json_schema()
+        definitions |= options.pop("$defs", {})
+        definitions["DatasetSpec"]["allOf"].append(_steps(name, options))
     definitions["EvaluationSpec"]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
-    return HEADER + yaml.safe_dump(schema, sort_keys=False, allow_unicode=True, width=110)
+    return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _steps(source: str, registry: Registry) -> dict[str, Any]:
+def _steps(source: str, options: dict[str, Any]) -> dict[str, Any]:
     """The cleaning steps that go with one source."""
-    options = registry.sources[source].Options.model_json_schema()
     return {
         "if": {"properties": {"source": {"const": source}}},
         "then": {"properties": {"steps": {"type": "object", **options}}},
     }
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write equal parts twice: `&id001` would only puzzle readers."""
+        return True
