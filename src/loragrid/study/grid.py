@@ -367,11 +367,12 @@ class _Resolver:
             products = itertools.product(*study.grid.values())
             given += [("grid", None, dict(zip(study.grid, values, strict=True))) for values in products]
         given += [(f"points[{index}]", point, point.model_extra or {}) for index, point in enumerate(study.points)]
-        for where, point, fields in given:
+        for where, point, own in given:
+            fields = {**study.recipe, **own}
             try:
-                yield where, point, Recipe.model_validate({**study.recipe, **fields})
+                yield where, point, Recipe.model_validate(fields)
             except ValidationError as error:  # fields that are good each by itself
-                self.problems += describe(error, Recipe, where)
+                self.problems += describe(error, Recipe, fields, where)
 
     def _runs(self, models: Mapping[str, BaseModel], raws: Mapping[str, Raw], cleans: Mapping[str, Clean]) -> None:
         # Parents first, so that a child finds its parent's key, even if that was trained on another dataset.

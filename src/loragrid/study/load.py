@@ -69,7 +69,7 @@ def load_study(path: Path, registry: Registry) -> Study:
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        problems += describe(error, Study)
+        problems += describe(error, Study, content)
     problems += _recipe_problems(content)
     problems += reference_problems(content, registry)
     if problems:

@@ -20,23 +20,28 @@ def check_part(model: type[BaseModel], value: dict, where: str, also: Iterable[s
     try:
         model.model_validate(value)
     except ValidationError as error:
-        return describe(error, model, where, also)
+        return describe(error, model, value, where, also)
     return []
 
 
-def describe(error: ValidationError, model: type[BaseModel], where: str = "", also: Iterable[str] = ()) -> list[str]:
+def describe(
+    error: ValidationError, model: type[BaseModel], value: dict, where: str = "", also: Iterable[str] = ()
+) -> list[str]:
     """Pydantic's errors as lines.
 
     Args:
         error: what checking the part raised.
         model: what the part must be.
+        value: the part as read.
         where: its key in the study file; empty for the file as a whole.
         also: further keys that are valid there, for the list of alternatives.
     """
     lines: dict[str, str] = {}
     for item in error.errors():
-        location = [part for part in item["loc"] if not _is_union_branch(part)]
-        key = _path(where, location)
+        location = _location(item["loc"], value)
+        if item["type"] == "missing":
+            location.append(item["loc"][-1])
+        key = _path(where, location) or "the file"
         if item["type"] == "extra_forbidden":
             valid = [*_keys_at(model, location[:-1]), *(also if len(location) == 1 else ())]
             text = f"unknown key.{suggestion(str(location[-1]), valid)} Valid keys: {', '.join(sorted(valid))}."
@@ -54,7 +59,7 @@ def describe(error: ValidationError, model: type[BaseModel], where: str = "", al
 
 def unknown(where: str, name: Any, valid: Iterable[str]) -> list[str]:
     """One problem if a name refers to nothing; none if it does, or is no name at all (told as a wrong type)."""
-    there = sorted(set(valid))
+    there = sorted(map(str, valid))  # unchecked, so perhaps not all of them strings
     if not isinstance(name, str) or name in there:
         return []
     return [f"{where}: there is no {name!r}.{suggestion(name, there)} Valid: {', '.join(there) or 'none'}."]
@@ -66,18 +71,28 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def _is_union_branch(part: str | int) -> bool:
-    return isinstance(part, str) and ("[" in part or part in ("bool", "int", "float", "str", "none"))
+def _location(location: tuple[int | str, ...], value: Any) -> list[int | str]:
+    """The parts of a location that stand in the file; Pydantic puts names of its own types between them."""
+    found = []
+    for part in location:
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            continue
+        found.append(part)
+    return found
 
 
-def _path(where: str, location: list) -> str:
+def _path(where: str, location: list[int | str]) -> str:
     text = where
     for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text or "the file"
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
 
 
-def _keys_at(model: type[BaseModel], location: list) -> list[str]:
+def _keys_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
     """The field names of the model found by walking `location` down from `model`."""
     for part in location:
         if isinstance(part, str) and part in model.model_fields:

@@ -75,7 +75,7 @@ def _point_problems(points: list, models: dict, datasets: dict) -> list[str]:
     for index, point in enumerate(map(_mapping, points)):
         problems += unknown(f"points[{index}].model", point.get("model"), models)
         problems += unknown(f"points[{index}].dataset", point.get("dataset"), datasets)
-        problems += unknown(f"points[{index}].parent", point.get("parent"), names)
+        problems += unknown(f"points[{index}].parent", point.get("parent"), set(names))
         if isinstance(point.get("name"), str) and isinstance(point.get("parent"), str):
             parents[point["name"]] = point["parent"]
     for name, number in Counter(names).items():

@@ -1,0 +1,213 @@
+"""Keys are paid for in GPU hours: one that moves trains, generates or scores everything anew."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from loragrid.study import grid as grid_module
+from loragrid.study.keys import RECIPE_VERSION, changed, key_of, short
+from loragrid.study.schema import Decoding, Recipe
+
+GOLDEN_STUDY = """
+    title: Golden
+    models:
+      hub: {id: org/Base-7B, revision: abc123, precision: nf4}
+      made:
+        build: {corpus: corpus.txt, layers: 2, hidden: 64}
+        precision: 32bit
+        template: chat.jinja
+    datasets:
+      letters: {source: letters, path: letters.csv, steps: {form: halves}, rows: {train: 100, test: 10}}
+      tickets: {source: tickets, splits: {test: 0.1}, seed: 7}
+    recipe: {learning_rate: 2e-4, epochs: 2}
+    points:
+      - {name: plain, model: hub, dataset: letters}
+      - {name: chosen, model: hub, dataset: letters, method: lora, rank: 8, alpha: 16, target_modules: [v_proj, q_proj]}
+      - {name: next, model: hub, dataset: letters, parent: plain, learning_rate: 1e-5}
+    evaluations:
+      greedy: {decoding: {max_new_tokens: 40}}
+      sampled: {decoding: {temperature: 0.7}, seed: 5, turns: all, rows: 3}
+    """
+
+# If one of these moves, what users have is made anew. Change one on purpose only, with a higher version beside it.
+GOLDEN = {
+    "model from the hub": "4a70b8489088f15eb4b66a8ca599220039a194d26777e6ba6948834a6101c62a",
+    "model made here": "d47c783ea48ffe4622a507ba5f109a8733bf5b00f49f90dcadeca3d94b8900ac",
+    "raw, local": "26c7b9e5032d0344c066fc08f84947d64ea6f8c27e5c40972ba58b3959e986bb",
+    "clean": "e70cfdc0e3d32c683275dca9d54c27158dacc136f61f2e76b2e1a4c2630d0695",
+    "formatted": "c0411890cfeef15e7a6e32d81423f478285612eb30f2bec6ef34fc684aba0f12",
+    "run, at the defaults": "e90a8c41299c88933569070349eb36eb35436f37ecaf935e6f356129c91e8c5a",
+    "run, settings of its own": "cf9daf6db9160e1f8b5efbe4d109d9b1474f48239888e6c6ad22087364f9346b",
+    "run with a parent": "0e0790b45fbca7f3ce2e7f3d54612926e3a8254d0b8d725cdbe96554e3ead95c",
+    "prompts": "608879a0ffaf198bafc07d3ba77a60a2e44170479579787ab83d9b376a20185e",
+    "evaluation, greedy": "f5a521559a6bd0ef44bddc344b05c72b388f1db487bfd881b71e1db66b0d43bf",
+    "evaluation, sampled": "26011174ee91c2b5ba66b7f82a6bc5b30e2be6d191f4bdc4ef081e7f9db1be6a",
+    "scores": "5aaf21983bffa47f8211dc9caea2a0fa9cbc287cb5a1133e29ed57da8d2e67f7",
+}
+
+
+def golden_keys(place) -> dict[str, str]:
+    for name in ("corpus.txt", "chat.jinja", "letters.csv"):
+        Path(name).write_text(f"contents of {name}\n", encoding="utf-8")
+    grid = place.open(GOLDEN_STUDY)
+    models = {model.label: model for model in grid.models.values()}
+    runs = {run.label: run for run in grid.runs.values()}
+    answers = {item.evaluation: item for item in grid.answers.values() if item.subject == runs["plain"].folder}
+    return {
+        "model from the hub": models["hub"].key,
+        "model made here": models["made"].key,
+        "raw, local": grid.raw[grid.clean[runs["plain"].clean].raw].key,
+        "clean": grid.clean[runs["plain"].clean].key,
+        "formatted": grid.formatted[runs["plain"].formatted].key,
+        "run, at the defaults": runs["plain"].key,
+        "run, settings of its own": runs["chosen"].key,
+        "run with a parent": runs["next"].key,
+        "prompts": grid.prompts[answers["greedy"].prompts].key,
+        "evaluation, greedy": answers["greedy"].key,
+        "evaluation, sampled": answers["sampled"].key,
+        "scores": answers["greedy"].families["text"],
+    }
+
+
+def test_golden_keys(place):
+    assert golden_keys(place) == GOLDEN
+
+
+def test_a_new_field_with_its_default_changes_no_key(place, monkeypatch):
+    class Newer(Recipe):
+        label_smoothing: float = Field(0.0, ge=0)
+        layers: list[int] | None = None
+
+    monkeypatch.setattr(grid_module, "Recipe", Newer)
+    assert golden_keys(place) == GOLDEN
+    assert changed(Newer(label_smoothing=0.1)) == {"label_smoothing": 0.1}
+
+
+def test_defaults_stay():
+    """What is at its default is not in a key, so another default would take old results for new ones.
+
+    Leave defaults as they are. One that must change needs a higher RECIPE_VERSION, which trains every run anew.
+    """
+    assert RECIPE_VERSION == 1
+    assert key_of("defaults", Recipe().model_dump()) == "198353639ef333a333ce32d8952e50e01ba58fcfbfee877932bc65f60de6dcd1"
+    assert key_of("defaults", Decoding().model_dump()) == "40e6b0f18a397ca3402e05d7d25385cb1e7c88817b6c1666024f98c30f1bea20"
+
+
+def only_run(place, more: str, name: str = "small"):
+    (run,) = place.small(more, name=name).runs.values()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("recipe: {alpha: 16}", "recipe: {alpha: 16.0}"),
+        ("recipe: {epochs: 2}", "recipe: {epochs: 2.0}"),
+        ("recipe: {learning_rate: 1e-3}", "recipe: {learning_rate: 0.001}"),
+        ("recipe: {rank: 16, alpha: 32, method: qlora}", ""),  # as the defaults are
+        ("recipe: {target_modules: [q_proj, v_proj]}", "recipe: {target_modules: [v_proj, q_proj, q_proj]}"),
+        ("recipe: {rank: 8}", "grid: {rank: [8]}"),
+        ("recipe: {rank: 8}", "points: [{name: named, rank: 8}]"),
+    ],
+)
+def test_the_same_setting_written_otherwise_is_the_same_run(place, one, other):
+    assert only_run(place, one, "one").folder == only_run(place, other, "other").folder
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "method: lora",
+        "rank: 8",
+        "alpha: 8",
+        "dropout: 0.1",
+        "target_modules: [q_proj]",
+        "rslora: true",
+        "epochs: 1.5",
+        "max_steps: 7",
+        "batch_size: 4",
+        "learning_rate: 1e-3",
+        "schedule: cosine",
+        "warmup: 0.1",
+        "optimizer: adamw_8bit",
+        "weight_decay: 0.01",
+        "max_grad_norm: 0.3",
+        "max_length: 64",
+        "mask: all",
+        "group_by_length: false",
+        "evaluations: 1",
+        "keep: best",
+    ],
+)
+def test_each_recipe_field_is_in_the_key(place, field):
+    assert field.split(":")[0] in Recipe.model_fields
+    assert only_run(place, f"recipe: {{{field}}}", "one").key != only_run(place, "", "other").key
+
+
+def test_no_recipe_field_is_forgotten_above():
+    parameters = test_each_recipe_field_is_in_the_key.pytestmark[0].args[1]
+    assert {field.split(":")[0] for field in parameters} == set(Recipe.model_fields)
+
+
+HUB = """
+    title: x
+    models: {{base: {{id: org/base, precision: {}}}}}
+    datasets: {{letters: {{source: letters}}}}
+    """
+
+MODEL = """
+    title: x
+    models: {{base: {{id: org/base, {}}}}}
+    datasets: {{letters: {{source: letters, path: {}}}}}
+    """
+
+
+def test_places_and_speeds_are_not_in_keys(place, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "letters.csv").write_text("the same")
+    (tmp_path / "letters.csv").write_text("the same")
+    one = place.open(MODEL.format("micro_batch: 1", "letters.csv"), name="one")
+    other = place.open(
+        MODEL.format("micro_batch: 64, path: there, parameters: 7e9", "there/letters.csv"), name="other"
+    )
+    for kind in ("raw", "clean", "models", "formatted", "prompts", "runs", "answers"):
+        assert getattr(one, kind).keys() == getattr(other, kind).keys()
+
+
+def test_what_data_and_models_say_is_in_keys(place, tmp_path):
+    (tmp_path / "letters.csv").write_text("the same")
+    before = place.open(MODEL.format("revision: v1", "letters.csv"))
+    (tmp_path / "letters.csv").write_text("not the same")
+    after = place.open(MODEL.format("revision: v1", "letters.csv"))
+    newer = place.open(MODEL.format("revision: v2", "letters.csv"))
+    assert len({*before.runs, *after.runs, *newer.runs}) == 3
+
+
+def test_the_precision_of_the_base_is_in_the_key(place):
+    lora = "recipe: {method: lora}"
+    half = place.open(HUB.format("16bit"), lora, name="half")
+    single = place.open(HUB.format("32bit"), lora, name="single")
+    quantised = place.open(HUB.format("nf4"), lora, name="quantised")
+    assert half.runs.keys() != single.runs.keys()
+    # LoRA is over a base that is not quantised: the model's `nf4` then means 16 bits.
+    assert half.runs.keys() == quantised.runs.keys()
+    assert {run.precision for run in place.open(HUB.format("32bit"), name="qlora").runs.values()} == {"nf4"}
+
+
+def test_a_stage_is_part_of_its_keys():
+    assert key_of("clean", {"a": 1}) != key_of("run", {"a": 1})
+    assert len(key_of("clean", {})) == 64
+    assert len(short(key_of("clean", {}))) == 10
+
+
+def test_a_newer_metric_moves_only_the_scores_of_its_family(place):
+    before = place.small()
+    families = dict(place.registry.families)
+    families["text"] = type(families["text"])({"rougeL": 1, "bleu": 3}, needs_model=False)
+    place.registry = type(place.registry)(place.registry.sources, families, place.registry.digest)
+    after = place.small()
+    assert before.answers.keys() == after.answers.keys()
+    for one, other in zip(before.answers.values(), after.answers.values(), strict=True):
+        assert one.scores("text") != other.scores("text")
+        assert one.scores("likelihood") == other.scores("likelihood")

@@ -1,0 +1,208 @@
+import pytest
+
+from loragrid.cli import main
+from loragrid.errors import StudyError, UserError
+from loragrid.study.open import open_study
+
+BAD = """
+    title: [not, text]
+    models:
+      base: {id: org/base, revison: main, precision: 8bit}
+      none: {}
+      made: {build: {corpus: nowhere.jsonl, hidden: 100, heads: 3}}
+      local: {id: org/local, path: $LORAGRID_UNSET/models, micro_batch: many}
+      bad name: {id: org/bad}
+    datasets:
+      letters: {source: leters}
+      tickets: {source: tickets, path: not/there.csv, steps: {form: hole, minimun: 3}}
+      again: {source: letters, splits: {validation: 0.6, test: 0.6}}
+    recipe:
+      lerning_rate: 2e-4
+      optimizer: sgd
+    grid:
+      rank: [8, eight, 0]
+      rnk: [1, 2]
+      dropout: []
+    points:
+      - {name: A, alpah: 16, model: bse}
+      - {name: B, parent: C, dataset: letter}
+      - {name: B, rows: {training: 5}}
+      - {name: D, parent: E}
+      - {name: E, parent: D}
+    seeds: [-1]
+    untrained: [bass]
+    evaluations:
+      test: {dataset: leters, scores: [txt], decoding: {temprature: 0}}
+      test: {split: train}
+    published:
+      - {source: Table II, metric: bleu, value: high, model: bsae, dataset: ltters, where: {rnk: 8}}
+    """
+
+
+@pytest.fixture
+def problems(place):
+    with pytest.raises(StudyError) as raised:
+        place.open(BAD)
+    return raised.value.problems
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("line 30", "the key 'test' is there twice"),
+        ("title", "should be a valid string"),
+        ("models.base.revison", "unknown key. Did you mean 'revision'? Valid keys: build, id, micro_batch,"),
+        ("models.base.precision", "'nf4', '16bit' or '32bit', not '8bit'"),
+        ("models.none", "give either `id`"),
+        ("models.made.build", "heads (3) must divide hidden (100)"),
+        ("models.made.build.corpus", "there is no 'nowhere.jsonl'"),
+        ("models.local.path", "'$LORAGRID_UNSET/models' uses $LORAGRID_UNSET, not set in the environment"),
+        ("models.local.micro_batch", "valid integer, unable to parse string as an integer, not 'many'"),
+        ("models.bad name", "should match pattern"),
+        ("datasets.letters.source", "there is no 'leters'. Did you mean 'letters'? Valid: letters, tickets."),
+        ("datasets.tickets.path", "there is no 'not/there.csv'"),
+        ("datasets.tickets.steps.form", "'whole' or 'halves', not 'hole'"),
+        ("datasets.tickets.steps.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, minimum."),
+        ("datasets.again.splits", "leave nothing to train on"),
+        ("recipe.lerning_rate", "unknown key. Did you mean 'learning_rate'? Valid keys: alpha, batch_size,"),
+        ("recipe.optimizer", "'adamw', 'adamw_8bit' or 'paged_adamw_32bit', not 'sgd'"),
+        ("grid.rank[1]", "not 'eight'"),
+        ("grid.rank[2]", "greater than or equal to 1, not 0"),
+        ("grid.rnk", "unknown key. Did you mean 'rank'?"),
+        ("grid.dropout", "an empty list makes an empty grid"),
+        ("points[0].alpah", "unknown key. Did you mean 'alpha'?"),
+        ("points[0].model", "there is no 'bse'. Did you mean 'base'? Valid: bad name, base, local, made, none."),
+        ("points[1].parent", "there is no 'C'. Valid: A, B, D, E."),
+        ("points[1].dataset", "there is no 'letter'. Did you mean 'letters'? Valid: again, letters, tickets."),
+        ("points[2].rows.training", "unknown key. Did you mean 'train'? Valid keys: test, train, validation."),
+        ("points", "the name 'B' is given to 2 points"),
+        ("points", "'D' is, through its parents, its own parent"),
+        ("seeds[0]", "greater than or equal to 0, not -1"),
+        ("untrained[0]", "there is no 'bass'. Did you mean 'base'?"),
+        ("published[0].value", "valid number, unable to parse string as a number, not 'high'"),
+        ("published[0].model", "there is no 'bsae'. Did you mean 'base'?"),
+        ("published[0].dataset", "there is no 'ltters'. Did you mean 'letters'?"),
+        ("published[0].where", "there is no 'rnk'. Did you mean 'rank'?"),
+    ],
+)
+def test_every_problem_is_told_at_once(problems, key, said):
+    assert [line for line in problems if line.startswith(f"{key}: ") and said in line], "\n".join(problems)
+
+
+def test_a_repeated_key_hides_no_problem_of_the_rest(problems):
+    # Of the two evaluations the last counts, as everywhere in YAML.
+    assert "evaluations.test.split: input should be 'validation' or 'test', not 'train'" in problems
+
+
+def test_problems_of_one_evaluation(place):
+    with pytest.raises(StudyError) as raised:
+        place.small("evaluations: {test: {dataset: leters, scores: [text, txt], decoding: {temprature: 0}}}")
+    unknown = "unknown key. Did you mean 'temperature'?"
+    valid = "Valid keys: max_new_tokens, repetition_penalty, temperature, top_k, top_p."
+    assert raised.value.problems == [
+        f"evaluations.test.decoding.temprature: {unknown} {valid}",
+        "evaluations.test.dataset: there is no 'leters'. Did you mean 'letters'? Valid: letters.",
+        "evaluations.test.scores[1]: there is no 'txt'. Did you mean 'text'? Valid: likelihood, text.",
+    ]
+
+
+def test_missing_keys_are_named(place):
+    with pytest.raises(StudyError) as raised:
+        place.open("{title: x, models: {m: {build: {}}}, datasets: {d: {path: .}}, published: [{value: 1}]}")
+    assert raised.value.problems == [
+        "models.m.build.corpus: is missing",
+        "datasets.d.source: is missing",
+        "published[0].source: is missing",
+        "published[0].metric: is missing",
+        "published[0].model: is missing",
+    ]
+
+
+def test_nothing_is_told_twice_or_cut(problems):
+    assert len(problems) == len(set(problems))
+    assert not [line for line in problems if "..." in line or "…" in line]
+
+
+def test_command_line_tells_them_without_a_traceback(place, capsys):
+    file = place.write(BAD)
+    assert main(["check", str(file)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"loragrid: {file}: ")
+    assert "Traceback" not in captured.err
+    assert captured.err.count("\n  - ") > 30
+
+
+def test_learning_rates_may_be_written_without_a_dot(place):
+    grid = place.small("grid: {learning_rate: [2e-4, 5E-5, 1e-3, 3.0e-4]}")
+    assert sorted(run.recipe["learning_rate"] for run in grid.runs.values()) == [5e-5, 2e-4, 3e-4, 1e-3]
+
+
+def test_numbers_stay_numbers_where_any_value_is_allowed(place):
+    published = "published: [{source: T1, metric: bleu, value: 1, model: base, where: {learning_rate: 2e-4}}]"
+    assert place.small(published).published[0]["where"] == {"learning_rate": 2e-4}
+
+
+def test_merged_defaults_may_be_overridden(place):
+    grid = place.open(
+        """
+        title: Anchors
+        models:
+          base: {id: org/base}
+        datasets:
+          letters: &usual {source: letters, seed: 3}
+          tickets: {<<: *usual, source: tickets}
+        """
+    )
+    assert {clean.source: clean.seed for clean in grid.clean.values()} == {"letters": 3, "tickets": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title: [", "not valid YAML"),
+        ("{a: b}: c\n? [x]\n: y", "unhashable"),
+        ("- a list", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("title: !!python/object:os.system x", "not valid YAML"),
+    ],
+)
+def test_what_is_no_study(place, text, said):
+    with pytest.raises(StudyError, match=said):
+        place.open(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1: 2",
+        "title: x\nmodels: 3\ndatasets: [a]\npoints: {}\ngrid: [1]\nrecipe: 5",
+        "title: x\nmodels: {1: {id: a}, b: {id: c}}\ndatasets: {true: {source: [x]}}\nuntrained: [x, 1]\ngrid: {1: [2]}",
+        "? \n: x",
+    ],
+)
+def test_wrong_shapes_make_no_traceback(place, text):
+    with pytest.raises(StudyError):
+        place.open(text)
+
+
+def test_unknown_study_lists_those_there_are(place):
+    place.write("title: x", "summaries")
+    place.write("title: x", "letters")
+    with pytest.raises(UserError, match=r"Did you mean 'letters'\? Studies in config/studies: letters, summaries\."):
+        open_study("leters", place.registry)
+
+
+def test_no_studies_at_all(place):
+    with pytest.raises(UserError, match=r"study 'x': no file config/studies/x.yaml\. Studies in config/studies: none\."):
+        open_study("x", place.registry)
+
+
+def test_empty_data_is_a_problem_of_the_study(place, tmp_path):
+    def digest(path):
+        raise UserError(f"{path}: no files in this folder")
+
+    place.registry = type(place.registry)(place.registry.sources, place.registry.families, digest)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StudyError, match=r"datasets\.letters\.path: empty: no files"):
+        place.open("{title: x, models: {m: {id: a/b}}, datasets: {letters: {source: letters, path: empty}}}")
