@@ -136,7 +136,8 @@ def _pretrain(tokens: torch.Tensor, build: dict[str, Any], tokenizer: PreTrained
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=build["hidden"],
-            intermediate_size=build["hidden"] * 8 // 3 // 16 * 16,  # SwiGLU's 8/3, in whole quantisation blocks
+            # SwiGLU's 8/3 of the width, in whole NF4 blocks of 64: bitsandbytes packs no others on a CPU.
+            intermediate_size=-(-build["hidden"] * 8 // 3 // 64) * 64,
             num_hidden_layers=build["layers"],
             num_attention_heads=build["heads"],
             num_key_value_heads=build["heads"],

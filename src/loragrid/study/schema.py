@@ -29,7 +29,9 @@ class Build(Model):
     vocabulary: int = Field(
         2048, ge=300, description="Entries of the byte-level BPE tokenizer, special tokens included."
     )
-    hidden: int = Field(192, ge=16, description="Width of the residual stream.")
+    hidden: int = Field(
+        192, ge=64, multiple_of=64, description="Width of the residual stream, in whole NF4 blocks of 64."
+    )
     layers: int = Field(6, ge=1, description="Decoder layers.")
     heads: int = Field(4, ge=1, description="Attention heads; must divide `hidden`.")
     context: int = Field(512, ge=64, description="Longest sequence in tokens.")
