@@ -90,8 +90,13 @@ def test_defaults_stay():
     Leave defaults as they are. One that must change needs a higher RECIPE_VERSION, which trains every run anew.
     """
     assert RECIPE_VERSION == 1
-    assert key_of("defaults", Recipe().model_dump()) == "198353639ef333a333ce32d8952e50e01ba58fcfbfee877932bc65f60de6dcd1"
-    assert key_of("defaults", Decoding().model_dump()) == "40e6b0f18a397ca3402e05d7d25385cb1e7c88817b6c1666024f98c30f1bea20"
+    assert (
+        key_of("defaults", Recipe().model_dump()) == "198353639ef333a333ce32d8952e50e01ba58fcfbfee877932bc65f60de6dcd1"
+    )
+    assert (
+        key_of("defaults", Decoding().model_dump())
+        == "40e6b0f18a397ca3402e05d7d25385cb1e7c88817b6c1666024f98c30f1bea20"
+    )
 
 
 def only_run(place, more: str, name: str = "small"):
@@ -168,9 +173,7 @@ def test_places_and_speeds_are_not_in_keys(place, tmp_path):
     (tmp_path / "there" / "letters.csv").write_text("the same")
     (tmp_path / "letters.csv").write_text("the same")
     one = place.open(MODEL.format("micro_batch: 1", "letters.csv"), name="one")
-    other = place.open(
-        MODEL.format("micro_batch: 64, path: there, parameters: 7e9", "there/letters.csv"), name="other"
-    )
+    other = place.open(MODEL.format("micro_batch: 64, path: there, parameters: 7e9", "there/letters.csv"), name="other")
     for kind in ("raw", "clean", "models", "formatted", "prompts", "runs", "answers"):
         assert getattr(one, kind).keys() == getattr(other, kind).keys()
 

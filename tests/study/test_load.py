@@ -9,7 +9,7 @@ BAD = """
     models:
       base: {id: org/base, revison: main, precision: 8bit}
       none: {}
-      made: {build: {corpus: nowhere.jsonl, hidden: 100, heads: 3}}
+      made: {build: {corpus: nowhere.jsonl, hidden: 128, heads: 3}}
       local: {id: org/local, path: $LORAGRID_UNSET/models, micro_batch: many}
       bad name: {id: org/bad}
     datasets:
@@ -54,7 +54,7 @@ def problems(place):
         ("models.base.revison", "unknown key. Did you mean 'revision'? Valid keys: build, id, micro_batch,"),
         ("models.base.precision", "'nf4', '16bit' or '32bit', not '8bit'"),
         ("models.none", "give either `id`"),
-        ("models.made.build", "heads (3) must divide hidden (100)"),
+        ("models.made.build", "heads (3) must divide hidden (128)"),
         ("models.made.build.corpus", "there is no 'nowhere.jsonl'"),
         ("models.local.path", "'$LORAGRID_UNSET/models' uses $LORAGRID_UNSET, not set in the environment"),
         ("models.local.micro_batch", "valid integer, unable to parse string as an integer, not 'many'"),
@@ -177,7 +177,8 @@ def test_what_is_no_study(place, text, said):
     [
         "1: 2",
         "title: x\nmodels: 3\ndatasets: [a]\npoints: {}\ngrid: [1]\nrecipe: 5",
-        "title: x\nmodels: {1: {id: a}, b: {id: c}}\ndatasets: {true: {source: [x]}}\nuntrained: [x, 1]\ngrid: {1: [2]}",
+        "title: x\nmodels: {1: {id: a}, b: {id: c}}\ndatasets: {true: {source: [x]}}\nuntrained: [x, 1]",
+        "title: x\nmodels: {b: {id: c}}\ndatasets: {}\ngrid: {1: [2]}\nrecipe: {1: 2}\npoints: [{1: 2}]",
         "? \n: x",
     ],
 )
@@ -194,7 +195,9 @@ def test_unknown_study_lists_those_there_are(place):
 
 
 def test_no_studies_at_all(place):
-    with pytest.raises(UserError, match=r"study 'x': no file config/studies/x.yaml\. Studies in config/studies: none\."):
+    with pytest.raises(
+        UserError, match=r"study 'x': no file config/studies/x.yaml\. Studies in config/studies: none\."
+    ):
         open_study("x", place.registry)
 
 

@@ -421,19 +421,13 @@ class _Resolver:
         seed: int,
         named: Mapping[tuple[str, str, int], Mapping[str, Run]],
     ) -> Run | None:
-        """The run that a child starts from: same model, same seed, and the same dataset if there are several."""
+        """The run that a child starts from: same model, same seed, on the child's dataset or its own only one."""
         found = named.get((str(point.parent), model, seed), {})
-        parent = found.get(dataset) or (next(iter(found.values())) if len(found) == 1 else None)
-        if parent is not None:
-            self._check_parent(where, point, recipe, parent)
-        elif found:
-            datasets = ", ".join(found)
-            self.problems.append(
-                f"{where}.parent: {point.parent!r} is trained on {datasets}, but not on {dataset!r}: which is meant?"
-                " Give one of the points a `dataset`"
-            )
-        else:
+        parent = found.get(dataset) or next(iter(found.values()), None)
+        if parent is None:
             self.problems.append(f"{where}.parent: {point.parent!r} has no run of model {model!r}, which this one has")
+        else:
+            self._check_parent(where, point, recipe, parent)
         return parent
 
     def _check_parent(self, where: str, point: Point, recipe: Recipe, parent: Run) -> None:

@@ -75,13 +75,9 @@ def _location(location: tuple[int | str, ...], value: Any) -> list[int | str]:
     """The parts of a location that stand in the file; Pydantic puts names of its own types between them."""
     found = []
     for part in location:
-        if isinstance(value, dict) and part in value:
+        if part in value if isinstance(value, dict) else isinstance(value, list) and isinstance(part, int):
             value = value[part]
-        elif isinstance(value, list) and isinstance(part, int):
-            value = value[part]
-        else:
-            continue
-        found.append(part)
+            found.append(part)
     return found
 
 

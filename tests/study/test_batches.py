@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from loragrid.errors import UserError
+from loragrid.study.batches import Batch, has_failed, is_settled, open_batch, plan, read_batch, work_folder
+
+RANKS = "grid: {rank: [4, 8]}\nuntrained: [base]"
+
+
+def touch(file: str | Path, content: str = "{}") -> None:
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_text(content)
+
+
+def only(batches: dict[str, Batch]) -> Batch:
+    (batch,) = batches.values()
+    return batch
+
+
+def test_everything_is_missing_at_first(place):
+    grid = place.small(RANKS)
+    made = plan(grid)
+    assert made.by_run().keys() == grid.runs.keys()
+    assert made.by_answers().keys() == grid.answers.keys()
+    assert not list(Path().rglob("results"))  # planning writes nothing
+
+
+def test_what_is_published_is_not_planned(place):
+    grid = place.small(RANKS)
+    trained, other = grid.runs
+    touch(f"{trained}/run.json")
+    answers = next(item for item in grid.answers.values() if item.subject == trained)
+    touch(answers.scores("likelihood"))
+    made = plan(grid)
+    assert made.by_run().keys() == {other}
+    # Of these answers only the generations are missing; they wait for no training.
+    batch = made.by_answers()[answers.folder]
+    assert batch.members[0]["parts"] == {"generations": answers.generations}
+    assert batch.after == []
+    touch(answers.generations)
+    assert answers.folder not in plan(grid).by_answers()
+
+
+def test_generation_comes_after_training_its_run(place):
+    grid = place.small(RANKS)
+    made = plan(grid)
+    for folder, batch in made.by_answers().items():
+        subject = grid.answers[folder].subject
+        assert batch.after == ([made.by_run()[subject].id] if subject in grid.runs else [])
+
+
+def test_a_child_is_trained_after_its_parent(place):
+    grid = place.small("points: [{name: b, parent: a, epochs: 1}, {name: a}]")
+    runs = {run.label: run.folder for run in grid.runs.values()}
+    batches = plan(grid).by_run()
+    assert batches[runs["b"]].after == [batches[runs["a"]].id]
+    assert batches[runs["a"]].after == []
+    touch(f"{runs['a']}/run.json")
+    assert plan(grid).by_run()[runs["b"]].after == []
+
+
+def test_a_batch_needs_data_and_model(place):
+    grid = place.small()
+    (formatted,), (model,), (prompts,) = grid.formatted.values(), grid.models.values(), grid.prompts.values()
+    assert only(plan(grid).train).needs == [f"{formatted.folder}/format.json", f"{model.folder}/model.json"]
+    assert only(plan(grid).generate).needs == [f"{model.folder}/model.json", prompts.file]
+
+
+def test_the_id_says_what_is_made_not_how_fast_or_for_which_study(place):
+    def ids(more: str, name: str) -> list[str]:
+        models = f"{{title: x, models: {{base: {{id: org/base, {more}}}}}, datasets: {{letters: {{source: letters}}}}}}"
+        made = plan(place.open(models, name=name))
+        return [*made.train, *made.generate]
+
+    first = ids("micro_batch: 8", "one")
+    assert ids("micro_batch: 8", "one") == first
+    assert ids("micro_batch: 2, parameters: 7e9", "two") == first
+    assert ids("revision: other", "three") != first
+
+
+def test_adding_a_run_leaves_the_other_batches(place):
+    before = plan(place.small("grid: {rank: [4, 8]}"))
+    after = plan(place.small("grid: {rank: [4, 8, 16]}"))
+    assert before.train.keys() < after.train.keys()
+    assert before.generate.keys() < after.generate.keys()
+
+
+def test_done_but_deleted_is_made_again_under_a_new_id(place):
+    grid = place.small()
+    first = only(plan(grid).train)
+    touch(first.done)
+    second = only(plan(grid).train)
+    assert second.id != first.id
+    touch(second.done)
+    assert only(plan(grid).train).id not in (first.id, second.id)
+
+
+def test_done_and_finished_but_not_yet_published_keeps_its_id(place):
+    grid = place.small()
+    first = only(plan(grid).train)
+    touch(first.done)
+    touch(work_folder(first.members[0]) / "run.json")
+    assert only(plan(grid).train) == first
+
+
+def test_a_failure_settles_a_member(place):
+    grid = place.small()
+    first = only(plan(grid).train)
+    (member,) = first.members
+    touch(first.done)
+    assert not is_settled(member)
+    touch(work_folder(member) / "failed.json", '{"reason": "the loss is not a number"}')
+    assert is_settled(member)
+    assert only(plan(grid).train) == first
+
+
+def test_a_failure_whose_cause_is_gone_settles_nothing(place):
+    grid = place.small("points: [{name: a}, {name: b, parent: a, epochs: 1}]")
+    parent, child = (batch for batch in plan(grid).by_run().values())
+    cause = work_folder(parent.members[0]) / "failed.json"
+    work = work_folder(child.members[0])
+    touch(work / "failed.json", json.dumps({"reason": "its parent failed", "blocked_by": str(cause)}))
+    assert not has_failed(work)
+    touch(cause)
+    assert has_failed(work)
+
+
+def test_answers_are_settled_when_all_parts_are_there(place):
+    batch = only(plan(place.small()).generate)
+    (member,) = batch.members
+    work = work_folder(member)
+    touch(work / "generations.jsonl")
+    assert not is_settled(member)
+    touch(work / Path(member["parts"]["likelihood"]).name)
+    assert is_settled(member)
+
+
+def test_recorded_once_and_read_by_jobs(place):
+    made = plan(place.small())
+    made.record()
+    batch = only(made.train)
+    assert read_batch("train", batch.id) == batch == open_batch(batch.file)
+    written = batch.file.stat().st_mtime_ns
+    plan(place.small()).record()
+    assert batch.file.stat().st_mtime_ns == written
+    faster = place.open(
+        "{title: x, models: {base: {id: org/Base-7B, revision: abc123, parameters: 7e9, micro_batch: 1}},"
+        " datasets: {letters: {source: letters}}}"
+    )
+    plan(faster).record()
+    assert read_batch("train", batch.id).members[0]["model"]["micro_batch"] == 1
+
+
+def test_a_batch_of_another_version(place):
+    touch("results/batches/train-0123456789.json", '{"stage": "train"}')
+    with pytest.raises(UserError, match=r"train-0123456789\.json: is no batch of this version"):
+        read_batch("train", "0123456789")
+    with pytest.raises(UserError, match="no such file"):
+        read_batch("generate", "0123456789")

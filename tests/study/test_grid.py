@@ -1,0 +1,256 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from loragrid.errors import StudyError, UserError
+from loragrid.study.grid import Grid
+from loragrid.study.open import open_study, recorded_study
+
+TWO_BY_TWO = """
+    title: Two models, two datasets
+    models:
+      base: {id: org/base}
+      chat: {id: org/chat}
+    datasets:
+      letters: {source: letters}
+      tickets: {source: tickets}
+    """
+
+
+def labels(grid: Grid) -> list[tuple]:
+    return [(run.label, grid.models[run.model].label, run.dataset, run.seed) for run in grid.runs.values()]
+
+
+def test_product(place):
+    grid = place.open(TWO_BY_TWO, "grid: {rank: [4, 8, 16], alpha: [16, 32]}\nseeds: [1, 2]")
+    assert len(grid.runs) == 2 * 2 * 3 * 2 * 2
+    assert len({run.key for run in grid.runs.values()}) == len(grid.runs)
+    assert {(run.recipe["rank"], run.recipe["alpha"]) for run in grid.runs.values()} == {
+        (rank, alpha) for rank in (4, 8, 16) for alpha in (16, 32)
+    }
+    assert len(grid.formatted) == 4
+    assert len(grid.prompts) == 2
+
+
+def test_a_run_is_named_by_what_people_look_for(place):
+    (run,) = place.small("recipe: {rank: 8, alpha: 16.5}\nseeds: [7]").runs.values()
+    assert run.name == f"r8-a16.5-s7-{run.key[:10]}"
+    assert run.folder == f"results/runs/base-7b/letters/{run.name}"
+
+
+def test_a_study_without_grid_or_points_is_one_run(place):
+    assert len(place.small().runs) == 1
+
+
+def test_points_alone_make_no_product(place):
+    assert labels(place.small("points: [{name: a, rank: 4}, {name: b, rank: 8}]")) == [
+        ("a", "base", "letters", 42),
+        ("b", "base", "letters", 42),
+    ]
+
+
+def test_points_come_after_the_product(place):
+    grid = place.small("grid: {rank: [4, 8]}\nrecipe: {dropout: 0.1}\npoints: [{name: a, rank: 2}]")
+    assert [(run.label, run.recipe["rank"]) for run in grid.runs.values()] == [(None, 4), (None, 8), ("a", 2)]
+    assert {run.recipe["dropout"] for run in grid.runs.values()} == {0.1}
+
+
+def test_a_point_for_one_model_and_dataset(place):
+    points = "points: [{name: a, rank: 4, model: chat}, {name: b, rank: 8, dataset: tickets}]"
+    assert labels(place.open(TWO_BY_TWO, points)) == [
+        ("b", "base", "tickets", 42),
+        ("a", "chat", "letters", 42),
+        ("a", "chat", "tickets", 42),
+        ("b", "chat", "tickets", 42),
+    ]
+
+
+def test_a_point_that_the_product_has_too_gives_it_its_name(place):
+    assert labels(place.small("grid: {rank: [4, 8]}\npoints: [{name: a, rank: 8}]")) == [
+        (None, "base", "letters", 42),
+        ("a", "base", "letters", 42),
+    ]
+
+
+def test_rows_of_a_point_are_other_data_but_the_same_prompts(place):
+    grid = place.small("points: [{name: all}, {name: few, rows: {train: 10}}, {name: half, rows: {train: 500}}]")
+    runs = {run.label: run for run in grid.runs.values()}
+    assert len({run.clean for run in runs.values()}) == 3
+    assert len({run.formatted for run in runs.values()}) == 3
+    assert grid.clean[runs["few"].clean].rows == {"train": 10}
+    assert len(grid.prompts) == 1  # the test rows are the same
+
+
+def test_rows_of_the_tested_split_are_other_prompts(place):
+    grid = place.small("points: [{name: all}, {name: few, rows: {test: 10}}]\nuntrained: [base]")
+    assert len(grid.prompts) == 2
+    (untrained,) = grid.untrained
+    assert len([item for item in grid.answers.values() if item.subject == untrained]) == 2
+
+
+def test_other_splits_are_other_prompts(place):
+    grid = place.small("points: [{name: one, splits: {test: 0.1}}, {name: two, splits: {test: 0.2}}]")
+    assert len(grid.prompts) == 2
+    assert "letters" in {clean.label for clean in grid.clean.values()}
+    assert len(grid.clean) == 2  # and none for the data as they are, which nothing uses
+
+
+PARENTS = "points: [{name: c, parent: b, epochs: 3}, {name: b, parent: a, epochs: 2}, {name: a, epochs: 1}]\n"
+
+
+def test_a_chain_of_parents_in_any_order(place):
+    grid = place.small(PARENTS + "seeds: [1, 2]")
+    runs = {(run.label, run.seed): run for run in grid.runs.values()}
+    assert [label for label, _ in runs] == ["c", "c", "b", "b", "a", "a"]
+    for seed in (1, 2):
+        assert runs["a", seed].parent is None
+        assert runs["b", seed].parent == runs["a", seed].folder
+        assert runs["c", seed].parent == runs["b", seed].folder
+
+
+def test_another_parent_is_another_run(place):
+    template = "points: [{{name: a, epochs: {}}}, {{name: b, parent: a, epochs: 5}}]"
+    one = place.small(template.format(1), name="one")
+    other = place.small(template.format(2), name="other")
+    assert not one.runs.keys() & other.runs.keys()
+
+
+@pytest.mark.parametrize("order", ["letters, tickets", "tickets, letters"])
+def test_a_parent_may_be_trained_on_another_dataset(place, order):
+    datasets = ", ".join(f"{name}: {{source: {name}}}" for name in order.split(", "))
+    grid = place.open(
+        f"{{title: x, models: {{base: {{id: org/base}}}}, datasets: {{{datasets}}},"
+        " points: [{name: first, dataset: tickets}, {name: then, dataset: letters, parent: first}]}"
+    )
+    runs = {run.label: run for run in grid.runs.values()}
+    assert runs["then"].parent == runs["first"].folder
+    assert runs["then"].dataset == "letters"
+
+
+def test_parents_are_of_the_same_model_and_dataset(place):
+    grid = place.open(TWO_BY_TWO, "points: [{name: a}, {name: b, parent: a, epochs: 1}]")
+    for run in grid.runs.values():
+        if run.label == "b":
+            parent = grid.runs[run.parent]
+            assert (parent.label, parent.model, parent.dataset) == ("a", run.model, run.dataset)
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ("{name: a, parent: b}, {name: b, parent: c}, {name: c, parent: a}", "'a' is, through its parents, its own"),
+        ("{name: a, parent: a}", "'a' is, through its parents, its own parent"),
+        (
+            "{name: a}, {name: b, parent: a, rank: 8}",
+            r"points\[1\]\.rank: .* adapter of 'a', so it must be 16 .* not 8",
+        ),
+        ("{name: a, model: base}, {name: b, parent: a, model: chat}", r"points\[1\]\.parent: 'a' has no run of model"),
+        ("{name: a}, {name: b}", "'b' is the same training as 'a'; give it once"),
+    ],
+)
+def test_points_that_do_not_fit(place, points, said):
+    with pytest.raises(StudyError, match=said):
+        place.open(TWO_BY_TWO, f"points: [{points}]")
+
+
+def test_the_same_thing_twice(place):
+    with pytest.raises(StudyError) as raised:
+        place.open(
+            """
+            title: Twice
+            models: {one: {id: org/base}, two: {id: org/base, micro_batch: 2}}
+            datasets: {here: {source: letters}, there: {source: letters}}
+            """
+        )
+    assert raised.value.problems == [
+        "models.two: is the same model as 'one'; give it once and vary `method` or the recipe",
+        "datasets.there: is the same data as 'here'; give it once",
+    ]
+
+
+def test_untrained_models_are_asked_the_same(place):
+    grid = place.open(TWO_BY_TWO, "untrained: [chat]\nevaluations: {test: {}, check: {split: validation}}")
+    (untrained,) = grid.untrained.values()
+    asked = {item.prompts for item in grid.answers.values() if item.subject == untrained.folder}
+    assert asked == set(grid.prompts)
+    assert len(asked) == 4
+    assert grid.subject(untrained.folder) is untrained
+
+
+def test_an_evaluation_on_one_dataset(place):
+    grid = place.open(TWO_BY_TWO, "untrained: [base]\nevaluations: {test: {dataset: letters}}")
+    assert {item.dataset for item in grid.answers.values()} == {"letters"}
+    assert len(grid.answers) == len(grid.runs) + 1
+
+
+def test_answers_without_generations(place):
+    (answers,) = place.small("evaluations: {test: {scores: [likelihood]}}").answers.values()
+    assert answers.generations is None
+    assert answers.model_families == ["likelihood"]
+
+
+def test_greedy_decoding_has_no_seed(place):
+    greedy = [place.small(f"evaluations: {{test: {{seed: {seed}}}}}").answers.keys() for seed in (1, 2)]
+    assert greedy[0] == greedy[1]
+    sampled = "evaluations: {{test: {{seed: {}, decoding: {{temperature: 1}}}}}}"
+    assert place.small(sampled.format(1)).answers.keys() != place.small(sampled.format(2)).answers.keys()
+
+
+def test_two_studies_share_what_is_the_same(place):
+    one = place.small("grid: {rank: [4, 8]}", name="one")
+    other = place.small("grid: {rank: [8, 16]}\ndescription: another", name="other")
+    shared = one.runs.keys() & other.runs.keys()
+    assert [one.runs[folder].recipe["rank"] for folder in shared] == [8]
+    assert len(one.answers.keys() & other.answers.keys()) == 1
+    assert one.folder != other.folder
+
+
+def test_published_figures(place):
+    published = """
+        published:
+          - {source: Table II, metric: bleu, value: [1.5, 2], model: base, where: {rank: 8}}
+        """
+    (figure,) = place.small(published).published
+    assert figure == {
+        "source": "Table II", "metric": "bleu", "value": [1.5, 2.0], "model": "base", "dataset": None,
+        "subject": "tuned", "where": {"rank": 8},
+    }  # fmt: skip
+
+
+def test_json_round_trip(place):
+    grid = place.open(
+        TWO_BY_TWO,
+        PARENTS,
+        "untrained: [base]\npublished: [{source: T1, metric: bleu, value: 1, model: base}]",
+    )
+    assert Grid.from_json(grid.to_json()) == grid
+    assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
+
+
+def test_recorded_for_jobs_and_rewritten_only_when_it_changes(place):
+    grid = place.small()
+    grid.record()
+    file = Path("results/studies/small/study.json")
+    first = file.stat().st_mtime_ns
+    assert recorded_study("small") == recorded_study("config/studies/small.yaml") == open_study(str(file), None) == grid
+    place.small().record()
+    assert file.stat().st_mtime_ns == first
+    changed = place.small("seeds: [1]")
+    changed.record()
+    assert recorded_study("small") == changed
+
+
+def test_a_study_with_a_dot_in_its_name(place):
+    grid = place.small(name="paper-v1.5")
+    grid.record()
+    assert recorded_study("paper-v1.5") == grid
+
+
+@pytest.mark.parametrize("content", ["{}", '{"runs": {"a": {"rank": 1}}}', '{"new": {}}'])
+def test_recorded_by_another_version(place, content):
+    file = Path("results/studies/small/study.json")
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    with pytest.raises(UserError, match="another version of loragrid"):
+        recorded_study("small")
