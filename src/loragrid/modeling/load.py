@@ -68,7 +68,7 @@ def load_base(folder: str, precision: str) -> PreTrainedModel:
         else None
     )
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             quantization_config=quantization,
@@ -78,6 +78,20 @@ def load_base(folder: str, precision: str) -> PreTrainedModel:
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+    _keep_gradients(model)
+    return model
+
+
+def _keep_gradients(model: PreTrainedModel) -> None:
+    """Keep bitsandbytes from packing NF4 weights for the CPU's AVX512-BF16 instructions.
+
+    It does so at the first forward pass in evaluation mode and does not undo it for training, where its product over
+    packed weights then has no gradient (bitsandbytes 0.50, nn/modules.py and autograd/_functions.py): everything after
+    the first validation would be trained wrongly, and in bf16, on some CPUs and not on others.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def attach_new_adapter(model: PreTrainedModel, recipe: dict[str, Any], seed: int) -> PeftModel:
