@@ -33,7 +33,7 @@ rule all:
     input:
         # The scores too, not only the tables made of them: after a failure the tables are there, the scores are not.
         all_scores,
-        GRID.folder + "/comparison.csv",
+        f"{TABLES}/comparison.csv",
 
 
 include: "workflow/rules/data.smk"

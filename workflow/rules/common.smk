@@ -1,5 +1,6 @@
 # What the rules share: the grid of the study, the batches of what is missing, and functions from wildcards to files.
 
+import re
 import sys
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def load():
 GRID, PLAN = load()
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
-STUDY_FILE = GRID.folder + "/study.json"
+TABLES = GRID.folder
+STUDY_FILE = f"{TABLES}/study.json"
 REMAKE_TABLES = f"python -m loragrid tabulate --study {STUDY_FILE} 2>&1"
 
 

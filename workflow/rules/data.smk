@@ -6,11 +6,13 @@ rule download_dataset:
         "data/raw/{dataset}/provenance.json",
     log:
         "results/logs/download_dataset/{dataset}.log",
+    retries: 3
     conda:
         "../../envs/cpu.yaml"
-    retries: 3
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid download --study {STUDY_FILE} --dataset {wildcards.dataset} >> {log} 2>&1"
+        "python -m loragrid download --study {params.study} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
 rule clean:
@@ -26,8 +28,10 @@ rule clean:
         "results/logs/clean/{dataset}.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid clean --study {STUDY_FILE} --dataset {wildcards.dataset} >> {log} 2>&1"
+        "python -m loragrid clean --study {params.study} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
 rule format:
@@ -39,8 +43,10 @@ rule format:
         "results/logs/format/{model}/{dataset}.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid format --study {STUDY_FILE} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
+        "python -m loragrid format --study {params.study} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
 
 
 rule prompts:
@@ -52,5 +58,7 @@ rule prompts:
         "results/logs/prompts/{prompts}.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid prompts --study {STUDY_FILE} --prompts {wildcards.prompts} >> {log} 2>&1"
+        "python -m loragrid prompts --study {params.study} --prompts {wildcards.prompts} >> {log} 2>&1"

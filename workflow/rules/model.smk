@@ -8,11 +8,13 @@ rule download_model:
         "results/logs/download_model/{model}.log",
     wildcard_constraints:
         model=any_of(id_ for id_, model in GRID.models.items() if not model.build),
+    retries: 3
     conda:
         "../../envs/cpu.yaml"
-    retries: 3
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid download --study {STUDY_FILE} --model {wildcards.model} >> {log} 2>&1"
+        "python -m loragrid download --study {params.study} --model {wildcards.model} >> {log} 2>&1"
 
 
 rule build_model:
@@ -25,5 +27,7 @@ rule build_model:
     conda:
         "../../envs/cpu.yaml"
     threads: 2
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid build --study {STUDY_FILE} --model {wildcards.model} --threads {threads} >> {log} 2>&1"
+        "python -m loragrid build --study {params.study} --model {wildcards.model} --threads {threads} >> {log} 2>&1"

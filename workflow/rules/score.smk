@@ -12,6 +12,8 @@ rule score:
         family=any_of(name for name, family in REGISTRY.families.items() if not family.needs_model),
     conda:
         "../../envs/cpu.yaml"
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid score --study {STUDY_FILE} --family {wildcards.family}"
+        "python -m loragrid score --study {params.study} --family {wildcards.family}"
         " results/{wildcards.subject}/eval/{wildcards.evaluation} > {log} 2>&1"

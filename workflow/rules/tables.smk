@@ -8,51 +8,53 @@ rule tabulate:
         scores=all_scores,
     output:
         report(
-            GRID.folder + "/comparison.html",
+            f"{TABLES}/comparison.html",
             caption="../report/comparison.rst",
             category="Comparison",
             labels={"table": "comparison", "study": GRID.study},
         ),
         report(
-            GRID.folder + "/comparison.csv",
+            f"{TABLES}/comparison.csv",
             caption="../report/comparison.rst",
             category="Comparison",
             labels={"table": "comparison, as CSV", "study": GRID.study},
         ),
         report(
-            GRID.folder + "/gains.csv",
+            f"{TABLES}/gains.csv",
             caption="../report/gains.rst",
             category="Comparison",
             labels={"table": "gains over the untrained model", "study": GRID.study},
         ),
         report(
-            GRID.folder + "/cost.csv",
+            f"{TABLES}/cost.csv",
             caption="../report/cost.rst",
             category="Cost",
             labels={"table": "cost", "study": GRID.study},
         ),
         report(
-            directory(GRID.folder + "/figures"),
+            directory(f"{TABLES}/figures"),
             patterns=["loss-{model}.{dataset}.svg"],
             caption="../report/loss.rst",
             category="Loss curves",
             labels={"model": "{model}", "dataset": "{dataset}"},
         ),
         report(
-            directory(GRID.folder + "/examples"),
+            directory(f"{TABLES}/examples"),
             patterns=["{model}.{dataset}.html"],
             caption="../report/examples.rst",
             category="Example answers",
             labels={"model": "{model}", "dataset": "{dataset}"},
         ),
-        GRID.folder + "/comparison.md",
-        GRID.folder + "/comparison.tex",
+        f"{TABLES}/comparison.md",
+        f"{TABLES}/comparison.tex",
     log:
         f"results/logs/tabulate/{GRID.study}.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid tabulate --study {STUDY_FILE} > {log} 2>&1"
+        "python -m loragrid tabulate --study {params.study} > {log} 2>&1"
 
 
 rule tables:
@@ -60,5 +62,7 @@ rule tables:
         f"results/logs/tables/{GRID.study}.log",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        study=STUDY_FILE,
     shell:
-        "python -m loragrid tabulate --study {STUDY_FILE} 2>&1 | tee {log}"
+        "python -m loragrid tabulate --study {params.study} 2>&1 | tee {log}"

@@ -1,0 +1,65 @@
+"""What a user sees before anything runs: the plan, the graph, and every problem of a study at once."""
+
+import re
+
+from workspace import jobs
+
+
+def test_dry_run_in_a_fresh_clone_plans_without_writing_anything(fresh):
+    before = fresh.files("**/*")
+    done = fresh.snakemake("-n")
+    assert jobs(done.stdout + done.stderr) == {
+        "all": 1, "build_model": 1, "clean": 1, "download_dataset": 1, "format": 1, "generate": 3, "prompts": 1,
+        "publish_generations": 3, "publish_run": 2, "publish_score": 3, "score": 3, "tabulate": 1, "train": 2,
+    }  # fmt: skip
+    assert re.search(r"nano +dialogues +2 +0 +2 ", done.stderr)
+    assert "GPU hours" in done.stderr
+    assert "GPU hours" not in done.stdout
+    made = fresh.files("**/*").keys() - before.keys()
+    assert {path for path in made if not path.startswith(".snakemake/") and "__pycache__" not in path} == set()
+
+
+def test_dry_run_without_a_profile_of_a_finished_study_finds_nothing_to_do(finished):
+    done = finished.snakemake("-n", "--profile", "none")
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert re.search(r"nano +dialogues +2 +2 +0 ", done.stderr)
+
+
+def test_graphs_are_dot_and_nothing_else(fresh):
+    for option in ("--dag", "--rulegraph"):
+        dot = fresh.snakemake(option).stdout
+        assert re.fullmatch(r'digraph snakemake_dag \{\n(?:\s+(?:graph|node|edge)\[.*?\];|\s*\d+\[.*?\];?|\s*\d+ -> \d+;?|\s)*\}\s*', dot, flags=re.S), dot[:800]
+
+
+def test_bad_study_is_refused_with_all_its_problems_and_no_traceback(fresh):
+    fresh.study(
+        "bad",
+        models={"nano": {"build": {"corpus": "data/nothing.jsonl", "layerz": 2}}},
+        grid={"rank": [2, -1], "alhpa": [4]},
+        untrained=["micro"],
+        recipe={"schedule": "linaer"},
+    )
+    done = fresh.snakemake("-n", study="bad", fails=True)
+    said = done.stdout + done.stderr
+    for part in ("config/studies/bad.yaml", "models.nano.build.layerz", "grid.rank[1]", "grid.alhpa", "alpha", "recipe.schedule", "'cosine'"):
+        assert part in said, said
+    assert "Traceback" not in said
+
+
+def test_unknown_study_lists_those_there_are(fresh):
+    done = fresh.snakemake("-n", study="dmeo", fails=True)
+    assert "Did you mean 'demo'?" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_lint_is_clean(fresh):
+    done = fresh.snakemake("--lint", "--profile", "none")
+    assert "Congratulations" in done.stdout + done.stderr
+
+
+def test_tables_of_a_study_that_never_ran_show_every_run_as_missing(fresh):
+    fresh.snakemake("tables")
+    rows = fresh.table()
+    assert [row["run"].rsplit("-", 1)[0] for row in rows] == ["untrained", "r2-a4-s42", "r2-a8-s42"]
+    assert {row["status"] for row in rows} == {"missing"}
+    assert all(row["reason"] for row in rows)
