@@ -63,5 +63,5 @@ $(VENV)/bin/python:
 	        exec $$python -m venv $(VENV); \
 	    fi; \
 	done; \
-	echo "loragrid needs Python 3.11 or newer, and neither python3.11 nor python3 is that: install it, then try again" >&2; \
+	echo "loragrid needs Python 3.11 or newer, and neither python3.11 nor python3 is: install it and try again" >&2; \
 	exit 1
