@@ -15,7 +15,7 @@ def publish(folder: Path, outputs: list[Path]) -> None:
 
     Args:
         folder: the run's folder, or that of its answers.
-        outputs: the files to publish, below `folder`. run.json comes last where it is among them.
+        outputs: the files to publish, below `folder`.
 
     Raises:
         UserError: the member failed (the message has its reason and log), or has not finished.
@@ -29,10 +29,9 @@ def publish(folder: Path, outputs: list[Path]) -> None:
         )
     finished = {out: _in_work(work, folder, out) for out in outputs}
     if missing := [str(out) for out, place in finished.items() if not place.exists()]:
-        attempts = read_attempts(work)
-        how = f"its last attempt: {attempts[-1].get('why') or 'killed'}, log {attempts[-1]['log']}" if attempts else "never tried"
-        raise UserError(f"{folder}: not finished ({how}); missing: {', '.join(missing)}")
-    for out, place in finished.items():
+        raise UserError(f"{folder}: not finished ({_last_attempt(work)}); missing: {', '.join(missing)}")
+    # run.json says that a run is there, so it comes last.
+    for out, place in sorted(finished.items(), key=lambda item: item[0].name == "run.json"):
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = out.with_name(f".{out.name}.publishing")
         temporary.unlink(missing_ok=True)
@@ -44,6 +43,15 @@ def publish(folder: Path, outputs: list[Path]) -> None:
     # Checkpoints have served; the rest of the work folder costs nothing and says how the result came about.
     if (folder / "run.json") in finished:
         shutil.rmtree(work / "checkpoints", ignore_errors=True)
+
+
+def _last_attempt(work: Path) -> str:
+    attempts = read_attempts(work)
+    if not attempts:
+        return "never tried"
+    last = attempts[-1]
+    why = f": {last['why']}" if last.get("why") else ""
+    return f"its last attempt: {last.get('ended', 'killed, or still running')}{why}, log {last['log']}"
 
 
 def _in_work(work: Path, folder: Path, out: Path) -> Path:

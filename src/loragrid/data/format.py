@@ -1,17 +1,19 @@
 """Format: cleaned dialogues as tokenised, masked rows for one model, so that training only uses its GPU."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from datasets import Features, List, Value
 from datasets.arrow_writer import ArrowWriter
+from transformers import PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json
 from loragrid.modeling.chat import encode
 from loragrid.modeling.load import load_tokenizer
-from loragrid.modeling.messages import with_system
+from loragrid.modeling.messages import Message, with_system
 
 IGNORED = -100
 """The label of a token without loss (torch's cross_entropy)."""
@@ -52,29 +54,45 @@ def format_dataset(
     temporary = out.with_name(f".{out.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    splits = {}
-    for split in ("train", "validation"):
-        counts = {"dialogues": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
-        with ArrowWriter(path=str(temporary / f"{split}.arrow"), features=FEATURES) as writer:
-            for record in read_jsonl(clean / f"{split}.jsonl"):
-                counts["dialogues"] += 1
-                for row in _rows(tokenizer, with_system(record["messages"], None, system), mask, max_length, counts):
-                    writer.write(row)
-            writer.finalize()
-        if counts["rows"] == 0:
-            shutil.rmtree(temporary)
-            raise UserError(
-                f"{clean / split}.jsonl: of {counts['dialogues']} dialogues none has an answer within max_length="
-                f"{max_length} tokens; raise max_length in the recipe"
+    try:
+        splits = {
+            split: _format_split(
+                tokenizer, clean / f"{split}.jsonl", temporary / f"{split}.arrow", system, mask, max_length
             )
-        splits[split] = counts
-    shutil.rmtree(out, ignore_errors=True)
-    temporary.rename(out)
-    write_json(out / "format.json", {"key": key, "mask": mask, "max_length": max_length, "splits": splits})
+            for split in ("train", "validation")
+        }
+        write_json(temporary / "format.json", {"key": key, "mask": mask, "max_length": max_length, "splits": splits})
+        shutil.rmtree(out, ignore_errors=True)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _rows(tokenizer: Any, messages: list[dict], mask: str, max_length: int, counts: dict[str, int]):
-    for encoded in encode(tokenizer, messages):
+def _format_split(
+    tokenizer: PreTrainedTokenizerBase, source: Path, target: Path, system: str | None, mask: str, max_length: int
+) -> dict[str, int]:
+    counts = {"dialogues": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
+    with ArrowWriter(path=str(target), features=FEATURES) as writer:
+        for record in read_jsonl(source):
+            counts["dialogues"] += 1
+            for row in _rows(tokenizer, with_system(record["messages"], None, system), mask, max_length, counts):
+                writer.write(row)
+        writer.finalize()
+    if counts["rows"] == 0:
+        raise UserError(
+            f"{source}: of {counts['dialogues']} dialogues none has an answer within max_length={max_length} tokens; "
+            "raise max_length in the recipe"
+        )
+    return counts
+
+
+def _rows(
+    tokenizer: PreTrainedTokenizerBase, messages: list[Message], mask: str, max_length: int, counts: dict[str, int]
+) -> Iterator[dict[str, Any]]:
+    encoded_rows = encode(tokenizer, messages)
+    if mask == "all":
+        encoded_rows = encoded_rows[-1:]  # the whole dialogue; the others are its beginnings
+    for encoded in encoded_rows:
         learned = encoded.is_answer if mask == "answers" else [True] * len(encoded.ids)
         labels = [token if learn else IGNORED for token, learn in zip(encoded.ids, learned, strict=True)]
         counts["longest"] = max(counts["longest"], len(labels))

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from loragrid.attempts import Stop
+from loragrid.errors import UserError
 from loragrid.files import write_json, write_jsonl
-from loragrid.modeling.chat import render
+from loragrid.modeling.chat import end_of_turn, render
 from loragrid.modeling.environment import describe, peak_memory, stream
 
 
 def answer_prompts(
-    model: torch.nn.Module,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[dict[str, Any]],
     out: Path,
@@ -23,6 +25,7 @@ def answer_prompts(
     decoding: dict[str, Any],
     seed: int,
     batch_size: int,
+    stop: Stop,
 ) -> None:
     """Generate an answer to each prompt; write generations.jsonl and, beside it, generation.json with what it took.
 
@@ -36,56 +39,70 @@ def answer_prompts(
         decoding: max_new_tokens, temperature, top_p, top_k, repetition_penalty.
         seed: seed of sampling.
         batch_size: prompts at a time.
+        stop: tells when to end.
+
+    Raises:
+        Interrupted: told to end.
+        UserError: the longest answer leaves no room for a prompt.
     """
     growing = out.with_suffix(".part.jsonl")
-    encoded = {p["id"]: _encode(tokenizer, p["messages"], _room(model, decoding)) for p in prompts}
+    room = _room(model, decoding)
+    whole = {prompt["id"]: _encode(tokenizer, prompt["messages"]) for prompt in prompts}
+    encoded = {id_: ids[-room:] for id_, ids in whole.items()}
     # Prompts of like length share a batch: less padding. The order is a function of the prompts alone.
     order = sorted(encoded, key=lambda id_: (len(encoded[id_]), id_))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     done = _finished_batches(growing, batches)
-    stop = _stop_tokens(model, tokenizer)
-    for number, ids in enumerate(batches):
-        if number < len(done):
-            continue
+    ends = _stop_tokens(model, tokenizer)
+    # The model's own file may ask for sampling, a penalty, suppressed tokens …: what counts is the study's decoding.
+    model.generation_config = GenerationConfig()
+    for ids in batches[len(done) :]:
+        stop.check(f"after {sum(map(len, done))} of {len(prompts)} answers")
         began = time.monotonic()
         torch.manual_seed(stream(seed, f"sampling:{ids[0]}"))
-        answers = _generate(model, tokenizer, [encoded[id_] for id_ in ids], decoding, stop)
-        seconds = (time.monotonic() - began) / len(ids)
+        answers = _generate(model, tokenizer, [encoded[id_] for id_ in ids], decoding, ends)
+        seconds = round((time.monotonic() - began) / len(ids), 4)
         records = [
-            {"id": id_, "answer": text, "prompt_tokens": len(encoded[id_]), "answer_tokens": tokens, "ended": ended,
-             "seconds": round(seconds, 4)}
-            for id_, (text, tokens, ended) in zip(ids, answers, strict=True)
-        ]  # fmt: skip
+            {"id": id_, "prompt_tokens": len(encoded[id_]), **answer, "seconds": seconds}
+            for id_, answer in zip(ids, answers, strict=True)
+        ]
         with growing.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
         done.append(records)
         print(f"answered {sum(map(len, done))} of {len(prompts)}", flush=True)
     by_id = {record["id"]: record for records in done for record in records}
-    answers = [by_id[prompt["id"]] for prompt in prompts]
+    in_order = [by_id[prompt["id"]] for prompt in prompts]
     write_json(
         out.with_name("generation.json"),
         {
-            "answers": len(answers),
-            "seconds": round(sum(record["seconds"] for record in answers), 3),
-            "prompt_tokens": sum(record["prompt_tokens"] for record in answers),
-            "answer_tokens": sum(record["answer_tokens"] for record in answers),
+            "answers": len(in_order),
+            "seconds": round(sum(record["seconds"] for record in in_order), 3),
+            "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
+            "answer_tokens": sum(record["answer_tokens"] for record in in_order),
+            "prompts_cut": sum(len(whole[id_]) > room for id_ in whole),
             "peak_memory_bytes": peak_memory(),
             **describe(),
         },
     )
-    write_jsonl(out, ({name: value for name, value in record.items() if name != "seconds"} for record in answers))
+    columns = ("id", "answer", "prompt_tokens", "answer_tokens", "ended")
+    write_jsonl(out, ({name: record[name] for name in columns} for record in in_order))
     growing.unlink()
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], room: int) -> list[int]:
-    """A prompt's tokens; the beginning of one that leaves no room for an answer is cut off."""
+def _encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
     ids: list[int] = tokenizer(render(tokenizer, messages, answer_next=True), add_special_tokens=False)["input_ids"]
-    return ids[-room:]
+    return ids
 
 
 def _room(model: Any, decoding: dict[str, Any]) -> int:
-    """Tokens of a prompt that fit the context together with the longest answer."""
-    return max(1, model.config.max_position_embeddings - decoding["max_new_tokens"])
+    """Tokens of a prompt that fit the context together with the longest answer; more are cut off at the beginning."""
+    context: int = model.config.max_position_embeddings
+    if decoding["max_new_tokens"] >= context:
+        raise UserError(
+            f"decoding.max_new_tokens ({decoding['max_new_tokens']}) leaves no room for a prompt in the model's "
+            f"context of {context} tokens"
+        )
+    return context - decoding["max_new_tokens"]
 
 
 def _finished_batches(growing: Path, batches: list[list[str]]) -> list[list[dict[str, Any]]]:
@@ -113,39 +130,44 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token that ends a turn: instruct models often name another one than the tokenizer does."""
+    """Every token that ends an answer: the model's, the tokenizer's and the template's may be three different ones."""
     named = model.generation_config.eos_token_id
     listed = named if isinstance(named, list) else [named]
-    return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
+    tokens = {*listed, tokenizer.eos_token_id, end_of_turn(tokenizer)}
+    return sorted(token for token in tokens if token is not None)
 
 
 def _generate(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], decoding: dict[str, Any], stop: list[int]
-) -> list[tuple[str, int, str]]:
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], decoding: dict[str, Any], ends: list[int]
+) -> list[dict[str, Any]]:
+    """`answer`, `answer_tokens` (the one that ended it included) and `ended`, for each prompt."""
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
     for row, prompt in enumerate(prompts):  # padded on the left: generation goes on from the right end
         ids[row, width - len(prompt) :] = torch.tensor(prompt)
         mask[row, width - len(prompt) :] = 1
-    sampling = (
-        {"do_sample": True, "temperature": decoding["temperature"], "top_p": decoding["top_p"], "top_k": decoding["top_k"]}
-        if decoding["temperature"]
-        else {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
-    )
+    sampling = {"do_sample": False}
+    if decoding["temperature"]:
+        sampling = {"do_sample": True, **{name: decoding[name] for name in ("temperature", "top_p", "top_k")}}
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             max_new_tokens=decoding["max_new_tokens"],
             repetition_penalty=decoding["repetition_penalty"],
-            eos_token_id=stop,
+            eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
             **sampling,
         )
-    answers = []
-    for row in out[:, width:].tolist():
-        length = next((index for index, token in enumerate(row) if token in stop), None)
-        text = tokenizer.decode(row[:length], skip_special_tokens=True).strip()
-        answers.append((text, len(row) if length is None else length + 1, "length" if length is None else "stop"))
-    return answers
+    return [_answer(tokenizer, row, ends) for row in out[:, width:].tolist()]
+
+
+def _answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], ends: list[int]) -> dict[str, Any]:
+    length = next((index for index, token in enumerate(tokens) if token in ends), None)
+    text: Any = tokenizer.decode(tokens[:length], skip_special_tokens=True)
+    return {
+        "answer": text.strip(),
+        "answer_tokens": len(tokens) if length is None else length + 1,
+        "ended": "length" if length is None else "stop",
+    }

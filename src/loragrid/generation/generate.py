@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from loragrid.attempts import Blocked, work_on
+from loragrid.attempts import Blocked, Stop, work_on
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, write_json
 from loragrid.generation.answer import answer_prompts
@@ -27,20 +27,25 @@ def generate_batch(batch: Batch, summarise: Mapping[str, Summarise]) -> bool:
         Whether every member finished or failed for good.
     """
     return work_on(
-        batch.members, "generate", is_settled, work_folder, lambda member, work: _generate(member, work, summarise)
+        batch.members,
+        "generate",
+        is_settled,
+        work_folder,
+        lambda member, work, stop: _generate(member, work, stop, summarise),
     )
 
 
-def _generate(member: dict[str, Any], work: Path, summarise: Mapping[str, Summarise]) -> None:
+def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping[str, Summarise]) -> None:
     answers, model_spec = member["answers"], member["model"]
     adapter = _adapter(member["run"]) if member["run"] else None
     tokenizer = load_tokenizer(member["model_folder"], model_spec["template"])
     model: Any = load_base(member["model_folder"], answers["precision"])
     if adapter is not None:
-        model = attach_adapter(model, adapter, trainable=False)
+        model = attach_adapter(model, adapter)
     model.eval()
     prompts = list(read_jsonl(Path(member["prompts_file"])))
     for part, file in sorted(member["parts"].items()):
+        stop.check(f"before {part}")
         out = work / Path(file).name
         if out.exists():
             continue
@@ -53,6 +58,7 @@ def _generate(member: dict[str, Any], work: Path, summarise: Mapping[str, Summar
                 decoding=answers["decoding"],
                 seed=answers["seed"],
                 batch_size=model_spec["micro_batch"],
+                stop=stop,
             )
         else:
             items = reference_likelihoods(model, tokenizer, prompts, model_spec["micro_batch"])
@@ -78,7 +84,9 @@ def _adapter(run: dict[str, Any]) -> Path:
     for place in (Path(run["folder"]), Path(run["folder"], "work")):
         if (place / "run.json").exists():
             if read_json(place / "run.json")["key"] != run["key"]:
-                raise UserError(f"{place / 'run.json'}: was trained with other settings than {run['name']}; delete {place}")
+                raise UserError(
+                    f"{place / 'run.json'}: was trained with other settings than {run['name']}; delete {place}"
+                )
             return place / "adapter"
     failed = Path(run["folder"], "work", "failed.json")
     reason = read_json(failed)["reason"] if failed.exists() else "there is no adapter"

@@ -28,7 +28,7 @@ def reference_likelihoods(
     """
     rows = [_row(model, tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
-    nats = {}
+    nats: dict[int, float] = {}
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         values = _negative_log_likelihoods(model, [rows[index] for index in batch], tokenizer.pad_token_id)
@@ -64,8 +64,11 @@ def _negative_log_likelihoods(model: Any, rows: list[tuple[list[int], list[bool]
         ids[row, : len(tokens)] = torch.tensor(tokens)
         attention[row, : len(tokens)] = 1
         counted[row, : len(tokens)] = torch.tensor(is_answer)
-    ids, attention, counted = (tensor.to(model.device) for tensor in (ids, attention, counted))
+    # The token at a column is predicted by the one before. Only the columns in which some row has an answer go through
+    # the head: the logits of all would be the largest thing in memory.
+    columns = counted.any(dim=0).nonzero().squeeze(1)
+    ids, attention, counted, columns = (tensor.to(model.device) for tensor in (ids, attention, counted, columns))
     with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=attention).logits[:, :-1].float()
-        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    return (losses * counted[:, 1:]).sum(dim=1).double().tolist()
+        logits = model(input_ids=ids, attention_mask=attention, logits_to_keep=columns - 1).logits
+        losses = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), ids[:, columns], reduction="none")
+    return (losses.double() * counted[:, columns]).sum(dim=1).tolist()

@@ -5,6 +5,7 @@ The same corpus, settings and number of threads give the same bytes.
 
 import math
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,18 @@ def build_model(out: Path, key: str, corpus: Path, build: dict[str, Any]) -> Non
         UserError: the corpus is too short or a record has neither text nor messages.
     """
     documents = list(_read(corpus))
-    train = [text for index, text in enumerate(documents) if index % HELD_OUT]
-    held_out = [text for index, text in enumerate(documents) if not index % HELD_OUT]
-    tokenizer = train_tokenizer(train, build["vocabulary"], build["context"])
-    tokens = torch.tensor([token for text in train for token in [*_encode(tokenizer, text), tokenizer.pad_token_id]])
-    if len(tokens) <= build["sequence"] + 1:
-        raise UserError(f"{corpus}: {len(tokens)} tokens are too few to train a model on sequences of {build['sequence']}")
+    texts = [text for index, text in enumerate(documents) if index % HELD_OUT]
+    tokenizer = train_tokenizer(texts, build["vocabulary"], build["context"])
+    train = [_encode(tokenizer, text) for text in texts]
+    # The first token of a text is not predicted, so a text needs two.
+    held_out = [_encode(tokenizer, text)[: build["context"]] for text in documents[::HELD_OUT]]
+    held_out = [ids for ids in held_out if len(ids) > 1]
+    tokens = torch.tensor([token for ids in train for token in [*ids, tokenizer.pad_token_id]])
+    if len(tokens) <= build["sequence"] + 1 or not held_out:
+        raise UserError(
+            f"{corpus}: {len(tokens)} tokens in {len(documents)} documents are too few to train a model on sequences "
+            f"of {build['sequence']} tokens and to measure it"
+        )
     model = _pretrain(tokens, build, tokenizer)
     out.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(out)
@@ -95,28 +102,41 @@ def train_tokenizer(texts: list[str], vocabulary: int, context: int) -> PreTrain
     )
 
 
-def model_bits_per_byte(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> float:
-    """−Σ log2 p(token | tokens before) over the UTF-8 bytes of the texts; the first token of a text is not counted."""
-    nats, size = 0.0, 0
+def model_bits_per_byte(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, held_out: Sequence[Sequence[int]]
+) -> float:
+    """−Σ log2 p(token | tokens before) over the UTF-8 bytes of the texts, the first token of each not counted.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        held_out: token ids of each text, at least two and no more than the context holds.
+    """
+    nats = 0.0
     model.eval()
     with torch.inference_mode():
-        for text in texts:
-            ids = torch.tensor([_encode(tokenizer, text)[: model.config.max_position_embeddings]])
-            nats += model(ids, labels=ids).loss.item() * (ids.shape[1] - 1)
-            size += len(tokenizer.decode(ids[0, 1:]).encode())
-    return nats / math.log(2) / size
+        for text in held_out:
+            ids = torch.tensor([text])
+            nats += model(ids, labels=ids).loss.item() * (len(text) - 1)
+    return nats / math.log(2) / _bytes(tokenizer, held_out)
 
 
-def unigram_bits_per_byte(tokenizer: PreTrainedTokenizerFast, train: list[str], texts: list[str]) -> float:
-    """What a model knows that only counts tokens (add-one smoothed), as a bound that a real model must beat."""
-    counts = Counter(token for text in train for token in _encode(tokenizer, text))
+def unigram_bits_per_byte(
+    tokenizer: PreTrainedTokenizerFast, train: Iterable[Sequence[int]], held_out: Sequence[Sequence[int]]
+) -> float:
+    """The same of a model that only counts tokens (add-one smoothed): a bound that a real model must beat."""
+    counts = Counter(token for text in train for token in text)
     total = sum(counts.values()) + len(tokenizer)
-    nats = sum(-math.log((counts[token] + 1) / total) for text in texts for token in _encode(tokenizer, text)[1:])
-    size = sum(len(tokenizer.decode(_encode(tokenizer, text)[1:]).encode()) for text in texts)
-    return nats / math.log(2) / size
+    nats = sum(-math.log((counts[token] + 1) / total) for text in held_out for token in text[1:])
+    return nats / math.log(2) / _bytes(tokenizer, held_out)
 
 
-def _read(corpus: Path):
+def _bytes(tokenizer: PreTrainedTokenizerFast, texts: Iterable[Sequence[int]]) -> int:
+    decoded: Any = [tokenizer.decode(list(text[1:])) for text in texts]
+    return sum(len(text.encode()) for text in decoded)
+
+
+def _read(corpus: Path) -> Iterator[str]:
     for number, record in enumerate(read_jsonl(corpus), start=1):
         if "text" in record:
             yield record["text"]
@@ -136,7 +156,7 @@ def _pretrain(tokens: torch.Tensor, build: dict[str, Any], tokenizer: PreTrained
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=build["hidden"],
-            # SwiGLU's 8/3 of the width, in whole NF4 blocks of 64: bitsandbytes packs no others on a CPU.
+            # SwiGLU's 8/3 of the width, in whole NF4 blocks of 64.
             intermediate_size=-(-build["hidden"] * 8 // 3 // 64) * 64,
             num_hidden_layers=build["layers"],
             num_attention_heads=build["heads"],

@@ -11,7 +11,6 @@ from loragrid.errors import UserError
 from loragrid.modeling.messages import Message
 
 
-
 @dataclass(frozen=True)
 class Encoded:
     """A tokenised dialogue.
@@ -28,7 +27,7 @@ class Encoded:
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, answer_next: bool = False) -> str:
     """The text of a dialogue by the tokenizer's chat template.
 
-    Templates without a system role (Mistral, Gemma) refuse one: it is put before the first user message instead.
+    Templates without a system role refuse one (Gemma) or leave it out: it is put before the first user message instead.
 
     Args:
         tokenizer: has the template.
@@ -39,16 +38,22 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, a
         UserError: the template refuses the dialogue.
     """
     messages = list(messages)
+    has_system = len(messages) > 1 and messages[0]["role"] == "system" and messages[1]["role"] == "user"
     try:
-        return _apply(tokenizer, messages, answer_next)
+        text = _apply(tokenizer, messages, answer_next)
+        # Some templates leave the system message out without a word.
+        if not has_system or messages[0]["content"].strip() in text:
+            return text
     except TemplateError as error:
-        if len(messages) > 1 and messages[0]["role"] == "system" and messages[1]["role"] == "user":
-            first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
-            return render(tokenizer, [first, *messages[2:]], answer_next=answer_next)
-        raise UserError(f"the chat template refuses a dialogue: {error}") from None
+        if not has_system:
+            raise UserError(f"the chat template refuses a dialogue: {error}") from None
+    first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
+    return render(tokenizer, [first, *messages[2:]], answer_next=answer_next)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, last_only: bool = False) -> list[Encoded]:
+def encode(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, last_only: bool = False
+) -> list[Encoded]:
     """Tokenise a dialogue and mark its answers.
 
     Args:
@@ -70,10 +75,16 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, l
     return [_tokenise(tokenizer, text, [span]) for text, span in spans]
 
 
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The special token with which the chat template ends an answer, if it does: what models are trained to stop at."""
+    (encoded,) = encode(tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}])
+    last = [token for token, is_answer in zip(encoded.ids, encoded.is_answer, strict=True) if is_answer][-1]
+    return last if last in tokenizer.added_tokens_decoder else None
+
+
 def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[Message], answer_next: bool) -> str:
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer_next)
-    assert isinstance(text, str)
-    return text
+    text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer_next)
+    return str(text)
 
 
 def _span(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], index: int) -> tuple[str, tuple[int, int]]:
@@ -83,7 +94,9 @@ def _span(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], index
     start = len(before)
     if not text.startswith(before):
         # Some templates write another introduction before a known answer than before one to come.
-        start = text.rindex(messages[index]["content"].strip())
+        start = text.rfind(messages[index]["content"].strip())
+        if start < 0:
+            raise UserError("the chat template rewrites answers, so they cannot be found in its text; use another one")
     # Blanks after the end of the turn belong to the template, not to what the model has to say.
     return text, (start, len(text.rstrip()))
 

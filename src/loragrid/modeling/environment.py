@@ -1,15 +1,27 @@
 """What a computation ran on: device, threads, versions, git commit; and how much memory it took."""
 
+import gc
 import hashlib
 import importlib.metadata
 import os
 import platform
 import resource
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "accelerate", "datasets", "tokenizers", "safetensors")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "bitsandbytes",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+)
 
 
 def set_up() -> None:
@@ -45,24 +57,41 @@ def describe() -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """The commit of the working copy, `+` appended where it was changed since; None outside of git."""
-    here = Path(__file__).parent
     try:
-        commit = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=True
-        )
-        changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], cwd=here, capture_output=True, text=True, check=True
-        )
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changes = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit.stdout.strip() + ("+" if changes.stdout.strip() else "")
+    return commit + ("+" if changes else "")
+
+
+def _git(*arguments: str) -> str:
+    here = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that writes files: the only one, or the first that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def release_memory() -> None:
+    """Give back the memory of what is no longer used, and begin to measure the peak anew.
+
+    A trainer and its callbacks refer to each other, so without a collection a base model stays on the GPU while the
+    next one is loaded.
+    """
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
 def peak_memory() -> int:
-    """Most memory in use so far, in bytes: of the GPUs where there are any, else of this process."""
-    import torch
-
-    if torch.cuda.is_available():
+    """Most memory in use since `release_memory` on the busiest GPU; on a CPU since the process began. In bytes."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         return max(torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count()))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 

@@ -4,8 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.pytorch_utils import Conv1D
 
 from loragrid.errors import UserError
 from loragrid.modeling.environment import stream
@@ -89,6 +96,7 @@ def _keep_gradients(model: PreTrainedModel) -> None:
     packed weights then has no gradient (bitsandbytes 0.50, nn/modules.py and autograd/_functions.py): everything after
     the first validation would be trained wrongly, and in bf16, on some CPUs and not on others.
     """
+    module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
@@ -120,9 +128,18 @@ def attach_new_adapter(model: PreTrainedModel, recipe: dict[str, Any], seed: int
     return get_peft_model(model, config)
 
 
-def attach_adapter(model: PreTrainedModel, folder: Path, *, trainable: bool) -> PeftModel:
-    """Put a trained adapter on a base model."""
-    return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+def attach_adapter(model: PreTrainedModel, folder: Path, *, dropout: float | None = None) -> PeftModel:
+    """Put a trained adapter on a base model.
+
+    Args:
+        model: the base model.
+        folder: the adapter's.
+        dropout: train the adapter on, with this dropout instead of the one that it was trained with. None: frozen.
+    """
+    config = PeftConfig.from_pretrained(str(folder))
+    if dropout is not None:
+        config.lora_dropout = dropout
+    return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=dropout is not None)
 
 
 def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
@@ -131,13 +148,16 @@ def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter
 
 
 def _check_targets(model: PreTrainedModel, targets: list[str]) -> None:
+    head = model.get_output_embeddings()  # TRL computes its logits from the head's own weights, without an adapter
     linear = {
-        name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)
+        name.rsplit(".", 1)[-1]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
     }
     # PEFT adapts what it finds and is silent about the rest: on Phi-3, whose q, k and v are one qkv_proj, the usual
     # four names would adapt o_proj alone.
     if missing := [name for name in targets if name not in linear]:
         raise UserError(
-            f"target_modules: {model.config.model_type} has no {', '.join(missing)}; its linear layers are "
+            f"target_modules: {model.config.model_type} has no {', '.join(missing)} that can be adapted; there are "
             f"{', '.join(sorted(linear))} (or use `all-linear`)"
         )

@@ -29,27 +29,31 @@ class Checkpoint:
 
     Args:
         step: optimiser steps done.
+        validated_at: step of the last validation; before `step` where that one's was left to the next attempt.
         adapter: trainable weights by parameter name, float32.
         optimizer: the optimiser's `state_dict()`.
         scheduler: the scheduler's `state_dict()`, JSON values.
         scaler: the gradient scaler's `state_dict()`, JSON values; empty without fp16.
         random: states of the generators that dropout draws from, by device.
         best: lowest validation loss so far and its step; empty before the first.
+        best_adapter: the weights that had it, by parameter name; empty where they are not asked for.
         trainer: the Trainer's own state, JSON values, in the file where it looks for it.
     """
 
     step: int
+    validated_at: int
     adapter: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     scheduler: dict[str, Any]
     scaler: dict[str, Any]
     random: dict[str, torch.Tensor]
     best: dict[str, float]
+    best_adapter: dict[str, torch.Tensor]
     trainer: dict[str, Any]
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Save a checkpoint under `folder`, whole or not at all, and drop those older than the `KEPT` newest.
+    """Save a checkpoint under `folder`, whole or not at all, and drop those beyond the `KEPT` newest.
 
     Returns:
         The checkpoint's own folder.
@@ -60,12 +64,14 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     temporary.mkdir(parents=True)
     tensors, scalars = _split(checkpoint.optimizer["state"])
     _save_tensors(checkpoint.adapter, temporary / "adapter.safetensors")
+    _save_tensors(checkpoint.best_adapter, temporary / "best.safetensors")
     _save_tensors(tensors, temporary / "optimizer.safetensors")
     _save_tensors(checkpoint.random, temporary / "random.safetensors")
     write_json(
         temporary / "state.json",
         {
             "step": checkpoint.step,
+            "validated_at": checkpoint.validated_at,
             "optimizer": {"state": scalars, "param_groups": checkpoint.optimizer["param_groups"]},
             "scheduler": checkpoint.scheduler,
             "scaler": checkpoint.scaler,
@@ -77,8 +83,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     write_json(temporary / DIGEST, _digest(temporary))
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
-    for old in _folders(folder)[:-KEPT]:
-        shutil.rmtree(old)
+    folders = _folders(folder)
+    at = folders.index(target)
+    # Those after it were found damaged when this training resumed, or it would have gone on from there.
+    for useless in [*folders[: max(0, at + 1 - KEPT)], *folders[at + 1 :]]:
+        shutil.rmtree(useless)
     return target
 
 
@@ -88,7 +97,7 @@ def newest(folder: Path) -> tuple[Path | None, list[str]]:
     Returns:
         Its folder (None if there is none) and a line for each damaged one that was passed over.
     """
-    damaged = []
+    damaged: list[str] = []
     for candidate in reversed(_folders(folder)):
         try:
             if read_json(candidate / DIGEST) == _digest(candidate):
@@ -109,12 +118,14 @@ def load(folder: Path) -> Checkpoint:
         state.setdefault(int(index), {})[key] = tensor
     return Checkpoint(
         step=content["step"],
+        validated_at=content["validated_at"],
         adapter=load_file(folder / "adapter.safetensors"),
         optimizer={"state": state, "param_groups": optimizer["param_groups"]},
         scheduler=content["scheduler"],
         scaler=content["scaler"],
         random=load_file(folder / "random.safetensors"),
         best=content["best"],
+        best_adapter=load_file(folder / "best.safetensors"),
         trainer=read_json(folder / TRAINER_STATE_NAME),
     )
 

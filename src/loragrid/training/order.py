@@ -49,9 +49,8 @@ def epoch_order(lengths: Sequence[int], batch_size: int, seed: str, epoch: int, 
         return rows
     block = BLOCK * batch_size
     # The sort is stable, so rows of equal length stay in their shuffled order.
-    rows = [
-        row for start in range(0, len(rows), block) for row in sorted(rows[start : start + block], key=lengths.__getitem__)
-    ]
+    blocks = [rows[start : start + block] for start in range(0, len(rows), block)]
+    rows = [row for some in blocks for row in sorted(some, key=lengths.__getitem__)]
     batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     generator.shuffle(batches)
     return [row for batch in batches for row in batch]

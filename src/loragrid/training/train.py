@@ -2,17 +2,17 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from peft import PeftModel
 from trl import SFTConfig
 
-from loragrid.attempts import Blocked, Interrupted, read_attempts, work_on
+from loragrid.attempts import Blocked, Stop, cost_of, work_on
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, sha256_of, write_json
-from loragrid.modeling.environment import describe, peak_memory, stream
+from loragrid.modeling.environment import describe, is_main_process, stream
 from loragrid.modeling.load import (
     attach_adapter,
     attach_new_adapter,
@@ -43,28 +43,22 @@ def train_batch(batch: Batch, checkpoint_minutes: float) -> bool:
         "train",
         is_settled,
         work_folder,
-        lambda member, work: _train(member, work, checkpoint_minutes),
+        lambda member, work, stop: _train(member, work, stop, checkpoint_minutes),
     )
 
 
-def _train(member: dict[str, Any], work: Path, checkpoint_minutes: float) -> None:
-    run, model_spec, recipe = member["run"], member["model"], member["run"]["recipe"]
+def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: float) -> None:
+    run, recipe = member["run"], member["run"]["recipe"]
     formatted = Path(member["formatted_folder"])
     train_rows, validation_rows = (_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
     if recipe["optimizer"] != "adamw" and device().type == "cpu":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
-    tokenizer = load_tokenizer(member["model_folder"], model_spec["template"])
-    base = load_base(member["model_folder"], run["precision"])
-    base.config.use_cache = False
-    if run["parent"] is None:
-        model = attach_new_adapter(base, recipe, run["seed"])
-    else:
-        model = attach_adapter(base, _parent_adapter(run["parent"]), trainable=True)
-    base_name = model_spec["hub"] or member["model_folder"]
+    tokenizer = load_tokenizer(member["model_folder"], member["model"]["template"])
+    model = _model(member)
     trainable, everything = model.get_nb_trainable_parameters()
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
     order = WholeTraining(
-        train_rows["length"],
+        list(train_rows["length"]),
         recipe["batch_size"],
         steps,
         f"{read_json(formatted / 'format.json')['key']}:{stream(run['seed'], 'order')}",
@@ -72,60 +66,80 @@ def _train(member: dict[str, Any], work: Path, checkpoint_minutes: float) -> Non
     )
     trainer = RunTrainer(
         model,
-        _arguments(run, model_spec, work, steps),
+        _arguments(run, member["model"], work, steps),
         work=work,
         order=order,
         steps_per_epoch=steps_per_epoch(len(train_rows), recipe["batch_size"]),
         validate_at={round(steps * part / recipe["evaluations"]) for part in range(1, recipe["evaluations"] + 1)} - {0},
+        keep_best=recipe["keep"] == "best",
         checkpoint_seconds=60 * checkpoint_minutes,
-        save_best=lambda: _save_adapter(model, work / "best", base_name),
+        stop=stop,
         train_dataset=train_rows.select_columns(["input_ids", "labels"]),
-        eval_dataset=validation_rows.select_columns(["input_ids", "labels"]),
+        eval_dataset=_by_length(validation_rows).select_columns(["input_ids", "labels"]),
         processing_class=tokenizer,
     )
-    began = time.monotonic()
+    stop.check("before the first step")
     trainer.resume()
-    if not trainer.is_finished:
-        raise Interrupted(f"stopped at step {trainer.state.global_step} of {steps}; a repetition goes on from there")
+    if not is_main_process():
+        return
     if recipe["keep"] == "best":
-        shutil.copytree(work / "best", work / "adapter", dirs_exist_ok=True)
-    else:
-        _save_adapter(model, work / "adapter", base_name)
+        trainer.use_best()
+    _save_adapter(model, work / "adapter", member["model"]["hub"] or member["model_folder"])
+    record = {
+        **{name: run[name] for name in ("key", "name", "label", "dataset", "recipe", "seed", "precision", "parent")},
+        "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
+        "parameters": {"trainable": trainable, "base": everything - trainable},
+        "rows": {"train": len(train_rows), "validation": len(validation_rows)},
+        "steps": steps,
+        "loss": _losses(work / "training.jsonl", trainer.best),
+        "cost": {**cost_of(work), "tokens": sum(trainer.tokens_by_step)},
+        "micro_batch": trainer.args.per_device_train_batch_size,
+        **_origin(member),
+        "adapter_sha256": sha256_of(work / "adapter" / "adapter_model.safetensors"),
+        "environment": describe(),
+    }
     # Last: its presence is what says that the run is finished.
-    write_json(
-        work / "run.json",
-        {
-            "key": run["key"],
-            "name": run["name"],
-            "label": run["label"],
-            "dataset": run["dataset"],
-            "recipe": recipe,
-            "seed": run["seed"],
-            "precision": run["precision"],
-            "parent": run["parent"],
-            "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
-            "parameters": {"trainable": trainable, "base": everything - trainable},
-            "rows": {"train": len(train_rows), "validation": len(validation_rows)},
-            "steps": steps,
-            "loss": _losses(work / "training.jsonl", trainer.best),
-            "cost": _cost(work, time.monotonic() - began),
-            "micro_batch": trainer.args.per_device_train_batch_size,
-            "model": {
-                "name": model_spec["label"],
-                "id": model_spec["hub"],
-                "revision": model_spec["revision"],
-                "key": model_spec["key"],
-                "manifest_sha256": sha256_of(Path(member["model_folder"], "model.json")),
-            },
-            "data": {"formatted": run["formatted"], "manifest_sha256": sha256_of(formatted / "format.json")},
-            "adapter_sha256": sha256_of(work / "adapter" / "adapter_model.safetensors"),
-            "environment": describe(),
+    write_json(work / "run.json", record)
+
+
+def _model(member: dict[str, Any]) -> PeftModel:
+    """The base with a trainable adapter: a fresh one, or the parent's."""
+    run = member["run"]
+    # First, because a parent that failed is told at once.
+    parent = _parent_adapter(run["parent"]) if run["parent"] else None
+    base = load_base(member["model_folder"], run["precision"])
+    base.config.use_cache = False
+    if parent is None:
+        return attach_new_adapter(base, run["recipe"], run["seed"])
+    return attach_adapter(base, parent, dropout=run["recipe"]["dropout"])
+
+
+def _origin(member: dict[str, Any]) -> dict[str, Any]:
+    """Which model and data a run was made from, with the hashes of their manifests."""
+    model = member["model"]
+    return {
+        "model": {
+            "name": model["label"],
+            "id": model["hub"],
+            "revision": model["revision"],
+            "key": model["key"],
+            "manifest_sha256": sha256_of(Path(member["model_folder"], "model.json")),
         },
-    )
+        "data": {
+            "formatted": member["run"]["formatted"],
+            "manifest_sha256": sha256_of(Path(member["formatted_folder"], "format.json")),
+        },
+    }
 
 
 def _rows(file: Path) -> Dataset:
     return Dataset.from_file(str(file))
+
+
+def _by_length(rows: Dataset) -> Dataset:
+    lengths = list(rows["length"])
+    # In memory: the cache of the order would be written beside the data, which others use too.
+    return rows.select(sorted(range(len(rows)), key=lengths.__getitem__), keep_in_memory=True)
 
 
 def _arguments(run: dict[str, Any], model_spec: dict[str, Any], work: Path, steps: int) -> SFTConfig:
@@ -142,7 +156,7 @@ def _arguments(run: dict[str, Any], model_spec: dict[str, Any], work: Path, step
         per_device_eval_batch_size=model_spec["micro_batch"],
         gradient_accumulation_steps=batch // micro,
         learning_rate=recipe["learning_rate"],
-        lr_scheduler_type=recipe["schedule"] if recipe["warmup"] == 0 or recipe["schedule"] != "constant" else "constant_with_warmup",
+        lr_scheduler_type="constant_with_warmup" if recipe["schedule"] == "constant" else recipe["schedule"],
         warmup_steps=recipe["warmup"],
         optim=OPTIMIZERS[recipe["optimizer"]],
         weight_decay=recipe["weight_decay"],
@@ -150,7 +164,7 @@ def _arguments(run: dict[str, Any], model_spec: dict[str, Any], work: Path, step
         bf16=half == "bfloat16",
         fp16=half == "float16",
         use_cpu=not on_gpu,
-        gradient_checkpointing=on_gpu,
+        activation_checkpointing=on_gpu,
         seed=stream(run["seed"], "dropout"),
         max_length=None,  # the rows are cut already
         dataset_kwargs={"skip_prepare_dataset": True},
@@ -174,10 +188,12 @@ def _parent_adapter(folder: str) -> Path:
     raise Blocked(f"the parent run {folder} has no adapter: {reason}", by=failed)
 
 
-def _save_adapter(model: Any, folder: Path, base_name: str) -> None:
+def _save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
     """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine."""
     temporary = folder.with_name(f".{folder.name}")
-    model.save_pretrained(temporary, safe_serialization=True)
+    shutil.rmtree(temporary, ignore_errors=True)
+    # No embedding is ever trained; looking whether one was could ask the hub.
+    model.save_pretrained(str(temporary), save_embedding_layers=False)
     (temporary / "README.md").unlink(missing_ok=True)  # a model card without content
     file = temporary / "adapter_config.json"
     config = read_json(file)
@@ -199,18 +215,4 @@ def _losses(records: Path, best: dict[str, float]) -> dict[str, Any]:
         "validation": next(line["validation_loss"] for line in reversed(lines) if "validation_loss" in line),
         "best_validation": best["loss"],
         "best_step": best["step"],
-    }
-
-
-def _cost(work: Path, seconds: float) -> dict[str, Any]:
-    """What the run took, over all attempts; a killed one counts until its last record."""
-    attempts = read_attempts(work)
-    for attempt, following in zip(attempts, attempts[1:], strict=False):
-        seconds += max(0.0, attempt.get("at", following["started"]) - attempt["started"])
-    records = [line for line in read_jsonl(work / "training.jsonl") if "tokens" in line]
-    return {
-        "seconds": round(seconds, 3),
-        "tokens": sum(line["tokens"] for line in records),
-        "peak_memory_bytes": peak_memory(),
-        "attempts": max(1, len(attempts)),
     }

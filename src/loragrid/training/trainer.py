@@ -1,19 +1,20 @@
-"""TRL's SFTTrainer with loragrid's order of rows, checkpoints and records."""
+"""TRL's SFTTrainer with loragrid's order of rows, validation, checkpoints and records."""
 
 import json
 import math
-import signal
 import time
 from dataclasses import asdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
+from peft import PeftModel
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from loragrid.attempts import Stop
 from loragrid.errors import UserError
 from loragrid.files import write_jsonl
 from loragrid.modeling.load import trainable_parameters
@@ -31,41 +32,54 @@ class RunTrainer(SFTTrainer):
         order: the rows of the whole training.
         steps_per_epoch: for the epoch in the records.
         validate_at: optimiser steps after which the validation loss is measured.
+        keep_best: remember the adapter of the lowest validation loss, for `use_best`.
         checkpoint_seconds: seconds between checkpoints.
-        save_best: called when the validation loss is the lowest so far.
+        stop: tells when to save a checkpoint and end.
+        train_dataset: rows with `input_ids` and `labels`.
+        eval_dataset: likewise; rows of like length side by side are padded less.
         **keywords: the rest of SFTTrainer's.
     """
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: PeftModel,
         args: SFTConfig,
         *,
         work: Path,
         order: WholeTraining,
         steps_per_epoch: int,
         validate_at: set[int],
+        keep_best: bool,
         checkpoint_seconds: float,
-        save_best: Callable[[], None],
+        stop: Stop,
+        train_dataset: Dataset,
+        eval_dataset: Dataset,
         **keywords: Any,
     ):
         # The constructor casts the adapter of a quantised base to bfloat16, which a T4 cannot scale gradients of and
         # which makes a resumed run drift by 2e-3: the weights are put back as they were, in float32.
         weights = {name: weight.detach().clone() for name, weight in trainable_parameters(model).items()}
-        super().__init__(model, args, **keywords)
-        for name, weight in trainable_parameters(self.model).items():
+        super().__init__(model, args, train_dataset=train_dataset, **keywords)
+        self.adapter = trainable_parameters(model)
+        for name, weight in self.adapter.items():
             weight.data = weights[name].float().to(weight.device)
         self.work = work
         self.order = order
         self.steps_per_epoch = steps_per_epoch
-        self.save_best = save_best
+        self.keep_best = keep_best
+        self.stop = stop
         self.best: dict[str, float] = {}
+        self.best_adapter: dict[str, torch.Tensor] = {}
+        self.validated_at = 0
         self.tokens_by_step = order.tokens_by_step()
-        self.stop_requested = False
-        self.saved: Any = None
+        self.validation = DataLoader(
+            eval_dataset,
+            batch_size=args.per_device_eval_batch_size,
+            collate_fn=self.data_collator,
+            generator=torch.Generator(),  # else each pass would draw from the generator that dropout draws from
+        )
+        self.saved: checkpoints.Checkpoint | None = None
         self.add_callback(_Clock(self, validate_at, checkpoint_seconds))
-
-    # -- order of rows
 
     def _get_train_sampler(self, train_dataset: Any = None) -> WholeTraining:
         return self.order
@@ -73,106 +87,154 @@ class RunTrainer(SFTTrainer):
     # -- records
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Append a line to training.jsonl: a step's loss, or a validation loss."""
-        step = self.state.global_step
-        record: dict[str, float] = {"step": step, "epoch": round(step / self.steps_per_epoch, 6)}
-        if "loss" in logs:
-            if not math.isfinite(logs["loss"]):
-                raise UserError(
-                    f"the training loss is {logs['loss']} at step {step}: a lower learning rate or a longer warm-up "
-                    "usually helps"
-                )
-            record |= {name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if name in logs}
-            record["tokens"] = self.tokens_by_step[step - 1]
-        elif "validation_loss" in logs:
-            record["validation_loss"] = logs["validation_loss"]
-        else:
+        """Append a step's loss to training.jsonl."""
+        self._metrics["train"].clear()  # TRL collects a number for each micro-batch, for a log that is not kept
+        if "loss" not in logs:
             return  # the summary at the end; run.json has its own
-        with (self.work / "training.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        step = self.state.global_step
+        if not math.isfinite(logs["loss"]):
+            raise UserError(
+                f"the training loss is {logs['loss']} at step {step}: a lower learning rate or a longer warm-up "
+                "usually helps"
+            )
+        norm = logs.get("grad_norm", math.nan)
+        self._record(
+            loss=logs["loss"],
+            learning_rate=logs["learning_rate"],
+            # Under fp16 the first gradients overflow, until the scaler has found its scale; JSON knows no infinity.
+            grad_norm=norm if math.isfinite(norm) else None,
+            tokens=self.tokens_by_step[step - 1],
+        )
+
+    def _record(self, **values: float | None) -> None:
+        step = self.state.global_step
+        if self.is_world_process_zero():
+            with (self.work / "training.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "epoch": round(step / self.steps_per_epoch, 6), **values}) + "\n")
+
+    # -- validation
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Measure the validation loss: mean over all answer tokens, whatever the micro-batch.
+        """Measure the validation loss: mean over all answer tokens in nats, whatever the micro-batch.
 
-        The Trainer's own is a mean of batch means, which depends on how rows fall into batches.
+        The Trainer's own is a mean of batch means, which depends on how rows fall into batches. Nothing random is
+        drawn, so it may be done at any time before the next step; told to stop, it is left to the next attempt.
         """
-        loader = DataLoader(self.eval_dataset, batch_size=self.args.per_device_eval_batch_size, collate_fn=self.data_collator)
-        total, count = 0.0, 0
-        was_training = self.model.training
-        self.model.eval()
-        with torch.inference_mode(), self.compute_loss_context_manager():
-            for batch in loader:
-                batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
-                tokens = int((batch["labels"][:, 1:] != -100).sum())
-                total += self.model(**batch).loss.item() * tokens
-                count += tokens
-        self.model.train(was_training)
-        loss = total / count
+        self.control.should_evaluate = False  # else the Trainer does it again after the last step
+        loss = self._validation_loss()
+        if loss is None:
+            self.control.should_save = self.control.should_training_stop = True
+            return {}
+        step = self.state.global_step
         if not math.isfinite(loss):
-            raise UserError(f"the validation loss is {loss} at step {self.state.global_step}")
-        self.log({"validation_loss": loss})
+            raise UserError(f"the validation loss is {loss} at step {step}: a lower learning rate usually helps")
+        self._record(validation_loss=loss)
+        print(f"step {step} of {self.args.max_steps}: validation loss {loss:.4f}", flush=True)
+        self.validated_at = step
         if loss < self.best.get("loss", math.inf):
-            self.best = {"loss": loss, "step": self.state.global_step}
-            self.save_best()
+            self.best = {"loss": loss, "step": step}
+            if self.keep_best:
+                self.best_adapter = {name: weight.detach().cpu().clone() for name, weight in self.adapter.items()}
         return {"eval_loss": loss}
+
+    def _validation_loss(self) -> float | None:
+        """The loss, or None if told to stop."""
+        model: Any = self.model
+        total, count = 0.0, 0
+        model.eval()
+        with torch.no_grad():
+            for batch in self.validation:
+                if self.stop.requested:
+                    model.train()
+                    return None
+                # The same chunked head as in training: the logits of a batch would not fit a small GPU.
+                batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
+                out = model(**batch, fused_lm_head=True)
+                total -= out.log_probs.double().sum().item()  # zero where there is no label
+                count += int(out.label_mask.sum())
+        model.train()
+        return total / count
+
+    def use_best(self) -> None:
+        """Put the adapter of the lowest validation loss in the place of the last."""
+        self._set_adapter(self.best_adapter)
 
     # -- checkpoints, in place of the Trainer's, which pickles
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if not self.is_world_process_zero():
+            return
+        optimizer: Any = self.optimizer
+        scheduler: Any = self.lr_scheduler
         scaler = self.accelerator.scaler
-        checkpoints.save(
+        folder = checkpoints.save(
             self.work / "checkpoints",
             checkpoints.Checkpoint(
                 step=self.state.global_step,
-                adapter=trainable_parameters(self.model),
-                optimizer=self.optimizer.state_dict(),
-                scheduler=checkpoints.plain_state(self.lr_scheduler.state_dict()),
+                validated_at=self.validated_at,
+                adapter={name: weight.detach() for name, weight in self.adapter.items()},
+                optimizer=optimizer.state_dict(),
+                scheduler=checkpoints.plain_state(scheduler.state_dict()),
                 scaler=scaler.state_dict() if scaler is not None else {},
                 random=_random_states(),
                 best=self.best,
+                best_adapter=self.best_adapter,
                 trainer=asdict(self.state),
             ),
         )
+        print(f"saved {folder}", flush=True)
 
     def resume(self) -> None:
-        """Train, from the newest whole checkpoint if there is one."""
+        """Train, from the newest whole checkpoint if there is one.
+
+        Raises:
+            Interrupted: told to stop; the checkpoint is saved.
+        """
         found, damaged = checkpoints.newest(self.work / "checkpoints")
         for line in damaged:
             print(f"checkpoint not usable: {line}", flush=True)
         self.saved = checkpoints.load(found) if found else None
-        step = self.saved.step if self.saved else 0
-        _cut_records(self.work / "training.jsonl", step)
+        step, validated_at = (self.saved.step, self.saved.validated_at) if self.saved else (0, 0)
+        if self.is_world_process_zero():
+            _cut_records(self.work / "training.jsonl", step, validated_at)
         print(f"training from step {step} to {self.args.max_steps}", flush=True)
         self.train(resume_from_checkpoint=str(found) if found else None)
+        self.saved = None
+        if self.validated_at < self.args.max_steps:  # the last of the validations is after the last step
+            self.stop.check(f"at step {self.state.global_step} of {self.args.max_steps}")
+            raise RuntimeError(f"the training ended at step {self.state.global_step} without being told to")
 
     # The Trainer calls these with the folder that `resume` found; what it holds is in `self.saved`.
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        parameters = trainable_parameters(self.model)
-        if parameters.keys() != self.saved.adapter.keys():
+        if (saved := self.saved) is None:
+            return
+        if self.adapter.keys() != saved.adapter.keys():
             raise UserError(f"{resume_from_checkpoint}: holds other parameters than this run's adapter")
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(self.saved.adapter[name])
-        self.best = self.saved.best
+        self._set_adapter(saved.adapter)
+        self.validated_at = saved.validated_at
+        self.best, self.best_adapter = saved.best, saved.best_adapter
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            self.optimizer.load_state_dict(self.saved.optimizer)
-            self.lr_scheduler.load_state_dict({**self.lr_scheduler.state_dict(), **self.saved.scheduler})
+        if self.saved is not None:
+            optimizer: Any = self.optimizer
+            scheduler: Any = self.lr_scheduler
+            optimizer.load_state_dict(self.saved.optimizer)
+            scheduler.load_state_dict({**scheduler.state_dict(), **self.saved.scheduler})
 
     def _load_scaler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None and self.accelerator.scaler is not None:
+        # No state: saved on a GPU that computes in bf16, or on a CPU.
+        if self.saved is not None and self.saved.scaler and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(self.saved.scaler)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
+        if self.saved is not None:
             _set_random_states(self.saved.random)
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether every step was done."""
-        return self.state.global_step >= self.args.max_steps
+    def _set_adapter(self, weights: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.adapter.items():
+                parameter.copy_(weights[name])
 
 
 class _Clock(TrainerCallback):
@@ -183,17 +245,18 @@ class _Clock(TrainerCallback):
         self.validate_at = validate_at
         self.checkpoint_seconds = checkpoint_seconds
         self.last = time.monotonic()
-        signal.signal(signal.SIGTERM, self._on_term)
 
-    def _on_term(self, *_: Any) -> None:
-        self.trainer.stop_requested = True
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # An attempt that was told to stop has left the validation at its last step to this one.
+        if state.global_step in self.validate_at and self.trainer.validated_at < state.global_step:
+            self.trainer.evaluate()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer.stop.requested:
+            control.should_save = control.should_training_stop = True
+            return
         control.should_evaluate = state.global_step in self.validate_at
-        if self.trainer.stop_requested:
-            control.should_save = control.should_training_stop = not self.trainer.is_finished
-        elif time.monotonic() - self.last >= self.checkpoint_seconds and not self.trainer.is_finished:
-            control.should_save = True
+        control.should_save = time.monotonic() - self.last >= self.checkpoint_seconds
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.last = time.monotonic()
@@ -213,8 +276,8 @@ def _set_random_states(states: dict[str, torch.Tensor]) -> None:
         torch.cuda.set_rng_state(states["cuda"])
 
 
-def _cut_records(file: Path, step: int) -> None:
-    """Drop the records after the step that training goes on from: they will be written again."""
+def _cut_records(file: Path, step: int, validated_at: int) -> None:
+    """Drop the records of what comes after a checkpoint: they will be written again."""
     if not file.exists():
         return
     kept = []
@@ -224,6 +287,6 @@ def _cut_records(file: Path, step: int) -> None:
             record = json.loads(line)
         except json.JSONDecodeError:
             break
-        if record["step"] <= step:
+        if record["step"] <= (validated_at if "validation_loss" in record else step):
             kept.append(record)
     write_jsonl(file, kept)

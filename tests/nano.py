@@ -1,0 +1,132 @@
+"""A nano Llama and a little data, made once: what the tests of training, modelling and generation work on."""
+
+import functools
+import json
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from loragrid.attempts import Stop
+from loragrid.data.format import format_dataset
+from loragrid.files import write_json, write_jsonl
+from loragrid.modeling.build import build_model
+from loragrid.study.batches import Batch
+from loragrid.study.grid import BaseModel, Run
+from loragrid.study.schema import Build, Recipe
+from loragrid.training.train import train_batch
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+torch.set_num_threads(1)
+
+MODEL, CLEAN, FORMATTED = "data/models/nano", "data/clean/inline", "data/formatted/nano/inline"
+WHO = ["my dog", "my sister", "the old car", "our neighbour", "a friend of mine", "the new boss"]
+DID = ["ran away", "came home", "made me laugh", "broke down", "forgot my birthday", "won a prize"]
+SAID = ["That must have been hard.", "How lovely to hear!", "Tell me more.", "I would feel the same."]
+
+
+def dialogue(number):
+    """A dialogue of one to three rounds, so that rows differ in length."""
+    draw = random.Random(number)
+    messages = []
+    for _ in range(draw.randint(1, 3)):
+        messages.append({"role": "user", "content": f"Today {draw.choice(WHO)} {draw.choice(DID)}."})
+        messages.append({"role": "assistant", "content": draw.choice(SAID)})
+    return {"id": f"d{number}", "messages": messages, "meta": {}}
+
+
+def build_settings(**changes):
+    small = {"vocabulary": 400, "hidden": 64, "layers": 2, "heads": 4, "context": 128, "steps": 60, "sequence": 32}
+    return Build(**({"corpus": "corpus.jsonl"} | small | changes)).model_dump()
+
+
+@functools.cache
+def workshop():
+    """A folder with the model, the data and the formatted rows, for the whole session."""
+    root = Path(tempfile.mkdtemp(prefix="nano-"))
+    write_jsonl(root / "corpus.jsonl", (dialogue(number) for number in range(1000, 1200)))
+    build_model(root / MODEL, "k" * 64, root / "corpus.jsonl", build_settings())
+    for split, numbers in {"train": range(30), "validation": range(100, 107), "test": range(200, 207)}.items():
+        write_jsonl(root / CLEAN / f"{split}.jsonl", map(dialogue, numbers))
+    settings = {"template": None, "system": None, "mask": "answers", "max_length": 96}
+    format_dataset(root / CLEAN, root / MODEL, root / FORMATTED, key="f" * 64, **settings)
+    return root
+
+
+@pytest.fixture(scope="session")
+def nano_root():
+    yield workshop()
+    if workshop.cache_info().currsize and not os.environ.get("KEEP_NANO"):
+        shutil.rmtree(workshop(), ignore_errors=True)
+        workshop.cache_clear()
+
+
+@pytest.fixture
+def nano(nano_root, monkeypatch):
+    """The root folder, as the current one: models and data are named by relative paths, as in the workflow."""
+    monkeypatch.chdir(nano_root)
+    return nano_root
+
+
+def base_model(**changes):
+    fields = {
+        "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
+        "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
+        "micro_batch": 8,
+    }  # fmt: skip
+    return vars(BaseModel(**(fields | changes)))
+
+
+def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4", label=None, **recipe):
+    """A run as a train batch holds it; its recipe is 12 steps (three epochs of 30 rows) unless changed."""
+    defaults = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "batch_size": 8, "epochs": 3, "evaluations": 3}
+    run = Run(
+        name=Path(folder).name, key="r" * 64, label=label, model="nano", dataset="inline", clean="inline",
+        formatted="nano/inline", precision=precision, recipe=Recipe(**(defaults | recipe)).model_dump(), seed=seed,
+        parent=parent, folder=str(folder),
+    )  # fmt: skip
+    return {
+        "run": vars(run),
+        "model": base_model(micro_batch=micro_batch),
+        "model_folder": MODEL,
+        "formatted_folder": FORMATTED,
+    }
+
+
+def batch_of(*members, stage="train"):
+    return Batch(stage, "0123456789", list(members), [], [])
+
+
+def train(folder, checkpoint_minutes=60.0, **recipe):
+    """Train one run to its end; its work folder."""
+    assert train_batch(batch_of(train_member(folder, **recipe)), checkpoint_minutes)
+    work = Path(folder, "work")
+    assert (work / "run.json").exists(), (work / "failed.json").read_text()
+    return work
+
+
+def adapter(work):
+    return (work / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def records(work):
+    return [json.loads(line) for line in (work / "training.jsonl").read_text().splitlines()]
+
+
+def write_batch(file, *members, stage="train"):
+    write_json(file, vars(batch_of(*members, stage=stage)))
+    return file
+
+
+def never():
+    return Stop()
+
+
+def told():
+    stop = Stop()
+    stop.requested = True
+    return stop
