@@ -1,5 +1,6 @@
 """What happens when something goes wrong: the rest goes on, the tables say so, nothing looks finished that is not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -18,12 +19,14 @@ def slow(with_model):
 
 
 def test_killed_training_leaves_nothing_that_looks_finished_and_is_done_again(slow):
-    process = subprocess.Popen(slow.command(study="slow"), cwd=slow.folder, env=environment(), start_new_session=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    output = slow.folder / "output.log"
+    with output.open("w") as said:
+        process = subprocess.Popen(slow.command(study="slow"), cwd=slow.folder, env=environment(), stdout=said,
+                                   stderr=said, start_new_session=True)  # fmt: skip
     deadline = time.monotonic() + 120
     while not any(file.stat().st_size for file in slow.folder.glob("results/runs/*/*/*/work/training.jsonl")):
         assert time.monotonic() < deadline, slow.last_logs()
-        assert process.poll() is None
+        assert process.poll() is None, output.read_text()
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -39,8 +42,8 @@ def test_killed_training_leaves_nothing_that_looks_finished_and_is_done_again(sl
     (row,) = slow.table("slow")
     assert row["status"] == "done"
     assert slow.json(run / "run.json")["cost"]["attempts"] == 2
-    steps = [line["step"] for line in map(__import__("json").loads, (run / "training.jsonl").read_text().splitlines()) if "loss" in line]
-    assert steps == list(range(1, 49))
+    records = [json.loads(line) for line in (run / "training.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "loss" in record] == list(range(1, 49))
 
 
 def test_a_run_that_fails_for_good_is_told_once_and_the_rest_goes_on(with_model):

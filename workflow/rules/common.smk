@@ -19,12 +19,16 @@ from loragrid.study.open import open_study, recorded_study
 from loragrid.study.plan import summary
 
 
+# Snakemake reads --config values as YAML, in which a name may look like a number.
+STUDY = str(config["study"])
+
+
 def load():
     """The main process resolves the study and groups what is missing; job processes read what it recorded."""
     try:
         if not workflow.is_main_process:
-            return recorded_study(config["study"]), None
-        grid = open_study(config["study"], REGISTRY)
+            return recorded_study(STUDY), None
+        grid = open_study(STUDY, REGISTRY)
         batches = plan(grid)
         print(summary(grid, batches, REGISTRY), file=sys.stderr)
         return grid, batches
