@@ -6,8 +6,8 @@ import pytest
 from pydantic import Field
 
 from loragrid.study import grid as grid_module
-from loragrid.study.keys import RECIPE_VERSION, changed, key_of, short
-from loragrid.study.schema import Decoding, Recipe
+from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, short
+from loragrid.study.schema import Build, Decoding, Recipe
 
 GOLDEN_STUDY = """
     title: Golden
@@ -33,7 +33,7 @@ GOLDEN_STUDY = """
 # If one of these moves, what users have is made anew. Change one on purpose only, with a higher version beside it.
 GOLDEN = {
     "model from the hub": "4a70b8489088f15eb4b66a8ca599220039a194d26777e6ba6948834a6101c62a",
-    "model made here": "d47c783ea48ffe4622a507ba5f109a8733bf5b00f49f90dcadeca3d94b8900ac",
+    "model made here": "877da05502f0c917f759030408f49f92b08f6803eb72ea4974bd2d8b11c66cef",
     "raw, local": "26c7b9e5032d0344c066fc08f84947d64ea6f8c27e5c40972ba58b3959e986bb",
     "clean": "e70cfdc0e3d32c683275dca9d54c27158dacc136f61f2e76b2e1a4c2630d0695",
     "formatted": "c0411890cfeef15e7a6e32d81423f478285612eb30f2bec6ef34fc684aba0f12",
@@ -96,6 +96,11 @@ def test_defaults_stay():
     assert (
         key_of("defaults", Decoding().model_dump())
         == "40e6b0f18a397ca3402e05d7d25385cb1e7c88817b6c1666024f98c30f1bea20"
+    )
+    assert BUILD_VERSION == 1
+    assert (
+        key_of("defaults", Build(corpus="x").model_dump())
+        == "7f3a31e992d3e6a047b64d0ed9c049fef270cbce6a0bc22674cb68cc715c46e4"
     )
 
 

@@ -28,7 +28,11 @@ def test_dry_run_without_a_profile_of_a_finished_study_finds_nothing_to_do(finis
 def test_graphs_are_dot_and_nothing_else(fresh):
     for option in ("--dag", "--rulegraph"):
         dot = fresh.snakemake(option).stdout
-        assert re.fullmatch(r'digraph snakemake_dag \{\n(?:\s+(?:graph|node|edge)\[.*?\];|\s*\d+\[.*?\];?|\s*\d+ -> \d+;?|\s)*\}\s*', dot, flags=re.S), dot[:800]
+        assert re.fullmatch(
+            r"digraph snakemake_dag \{\n(?:\s+(?:graph|node|edge)\[.*?\];|\s*\d+\[.*?\];?|\s*\d+ -> \d+;?|\s)*\}\s*",
+            dot,
+            flags=re.S,
+        ), dot[:800]
 
 
 def test_bad_study_is_refused_with_all_its_problems_and_no_traceback(fresh):
@@ -41,7 +45,15 @@ def test_bad_study_is_refused_with_all_its_problems_and_no_traceback(fresh):
     )
     done = fresh.snakemake("-n", study="bad", fails=True)
     said = done.stdout + done.stderr
-    for part in ("config/studies/bad.yaml", "models.nano.build.layerz", "grid.rank[1]", "grid.alhpa", "alpha", "recipe.schedule", "'cosine'"):
+    for part in (
+        "config/studies/bad.yaml",
+        "models.nano.build.layerz",
+        "grid.rank[1]",
+        "grid.alhpa",
+        "alpha",
+        "recipe.schedule",
+        "'cosine'",
+    ):
         assert part in said, said
     assert "Traceback" not in said
 

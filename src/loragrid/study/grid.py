@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.keys import RECIPE_VERSION, changed, key_of, plain, short
+from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, plain, short
 from loragrid.study.problems import describe
 from loragrid.study.references import expand
 from loragrid.study.registry import Family, Registry
@@ -267,8 +267,12 @@ class _Resolver:
         if spec.build is not None:
             corpus_key = self._digest(f"models.{name}.build.corpus", spec.build.corpus)
             build = spec.build.model_dump()
-            origin: dict[str, Any] = {"build": changed(spec.build) | {"corpus": corpus_key}}
-            slug = _slug(name)
+            origin: dict[str, Any] = {
+                "build": changed(spec.build) | {"corpus": corpus_key},
+                "build_version": BUILD_VERSION,
+            }
+            # Not the study's own name for it: the same model is the same folder in whatever study.
+            slug = f"llama-{spec.build.parameters / 1e6:.1f}m"
         else:
             build = None
             origin = {"id": spec.id, "revision": spec.revision}

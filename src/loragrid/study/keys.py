@@ -15,6 +15,9 @@ from loragrid.files import canonical
 RECIPE_VERSION = 1
 """Raised when the same recipe comes to mean another training: every run is then trained anew."""
 
+BUILD_VERSION = 1
+"""Raised when the same `build` settings come to make another model, or a default of theirs changes."""
+
 SHORT = 10
 """Hex digits of a key in a name; run.json has the whole key, which is checked whenever a run is reused."""
 

@@ -7,6 +7,7 @@ from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.study.batches import Plan, is_trained
 from loragrid.study.grid import BaseModel, Grid, Registry, Run
+from loragrid.study.schema import Build
 
 T4_FLOPS = 9e12
 """Operations a second that a T4 sustains in LoRA training over a 16-bit base.
@@ -108,6 +109,5 @@ def _tokens(run: Run, grid: Grid, registry: Registry) -> float:
 
 def _parameters(model: BaseModel) -> float | None:
     if model.build is not None:
-        build = model.build
-        return 2 * build["vocabulary"] * build["hidden"] + build["layers"] * 12 * build["hidden"] ** 2
+        return Build.model_validate(model.build).parameters
     return model.parameters

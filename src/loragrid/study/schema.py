@@ -47,6 +47,17 @@ class Build(Model):
             raise ValueError(f"heads ({self.heads}) must divide hidden ({self.hidden})")
         return self
 
+    @property
+    def intermediate(self) -> int:
+        """Width of the SwiGLU layers: 8/3 of `hidden`, in whole NF4 blocks of 64 (bitsandbytes packs no others)."""
+        return -(-self.hidden * 8 // 3 // 64) * 64
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, normalisation aside."""
+        layer = 4 * self.hidden**2 + 3 * self.hidden * self.intermediate
+        return 2 * self.vocabulary * self.hidden + self.layers * layer
+
 
 class BaseModelSpec(Model):
     """A base model: from the hub (`id`, `revision`), from a local folder (`path`) or made here (`build`)."""
