@@ -32,6 +32,8 @@ def publish(folder: Path, outputs: list[Path]) -> None:
         raise UserError(f"{folder}: not finished ({_last_attempt(work)}); missing: {', '.join(missing)}")
     # run.json says that a run is there, so it comes last.
     for out, place in sorted(finished.items(), key=lambda item: item[0].name == "run.json"):
+        if out.exists() and out.samefile(place):
+            continue  # renaming a link over another one of the same file would leave both
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = out.with_name(f".{out.name}.publishing")
         temporary.unlink(missing_ok=True)

@@ -3,4 +3,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from nano import nano, nano_root  # noqa: E402, F401
+from nano import nano, nano_root  # noqa: F401

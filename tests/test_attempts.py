@@ -1,0 +1,168 @@
+import json
+import os
+import signal
+
+import pytest
+
+from loragrid.attempts import Blocked, Interrupted, Stop, cost_of, read_attempts, work_on
+from loragrid.errors import UserError
+
+MEMBERS = [{"name": "a"}, {"name": "b"}, {"name": "c"}]
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Work on three members; each is settled once it has a file `done` or has failed."""
+
+    def folder(member):
+        return tmp_path / member["name"] / "work"
+
+    def settled(member):
+        return (folder(member) / "done").exists() or (folder(member) / "failed.json").exists()
+
+    def run(work, members=MEMBERS):
+        def finish(member, place, stop):
+            work(member["name"], stop)
+            (place / "done").touch()
+
+        return work_on(members, "train", settled, folder, finish)
+
+    run.folder = tmp_path
+    run.ends = lambda: {
+        member["name"]: [record.get("ended") for record in read_attempts(folder(member))] for member in MEMBERS
+    }
+    return run
+
+
+def fail(with_what, name="a"):
+    def work(member, _):
+        if member == name:
+            raise with_what
+
+    return work
+
+
+def test_each_member_once(batch):
+    seen = []
+    assert batch(lambda name, _: seen.append(name))
+    assert seen == ["a", "b", "c"]
+    assert batch(lambda name, _: seen.append(name))
+    assert seen == ["a", "b", "c"]
+    assert batch.ends() == {"a": ["finished"], "b": ["finished"], "c": ["finished"]}
+
+
+def test_an_error_of_the_users_is_final_and_the_others_go_on(batch):
+    assert batch(fail(UserError("the rate is too high")))
+    assert batch.ends() == {"a": ["failed"], "b": ["finished"], "c": ["finished"]}
+    failure = json.loads((batch.folder / "a" / "work" / "failed.json").read_text())
+    assert (failure["reason"], failure["stage"], failure["blocked_by"]) == ("the rate is too high", "train", None)
+    assert failure["log"] == str(batch.folder / "a" / "work" / "attempt-1.log")
+
+
+def test_a_block_names_the_failure_that_it_waits_for(batch):
+    assert batch(fail(Blocked("no adapter", by=batch.folder / "parent" / "failed.json")))
+    failure = json.loads((batch.folder / "a" / "work" / "failed.json").read_text())
+    assert failure["blocked_by"] == str(batch.folder / "parent" / "failed.json")
+
+
+@pytest.mark.parametrize(
+    ("error", "ended"),
+    [
+        (ValueError("a defect"), "failed"),
+        (MemoryError("8 GiB"), "out of memory"),
+        (RuntimeError("CUDA error: out of memory"), "out of memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out of memory"),
+    ],
+)
+def test_other_errors_are_tried_again(batch, error, ended):
+    assert not batch(fail(error))
+    assert batch.ends() == {"a": [ended], "b": ["finished"], "c": ["finished"]}
+    assert read_attempts(batch.folder / "a" / "work")[0]["why"] == f"{type(error).__name__}: {error}"
+    assert not (batch.folder / "a" / "work" / "failed.json").exists()
+    assert batch(lambda *_: None)
+    assert batch.ends()["a"] == [ended, "finished"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_end_nothing_new_is_started(batch, number):
+    def work(name, stop):
+        if name == "b":
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM)  # Slurm sends it once more at the limit
+            stop.check("at step 5")
+
+    assert not batch(work)
+    assert batch.ends() == {"a": ["finished"], "b": ["terminated"], "c": []}
+    assert (
+        read_attempts(batch.folder / "b" / "work")[0]["why"] == "told to end at step 5; a repetition goes on from there"
+    )
+    assert batch(lambda *_: None)
+
+
+def test_work_that_ends_in_time_all_the_same_is_kept(batch):
+    assert not batch(lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert batch.ends() == {"a": ["finished"], "b": [], "c": []}
+
+
+def test_a_second_interrupt_ends_at_once(batch):
+    def work(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        batch(work)
+
+
+def test_signals_are_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with Stop().listening() as stop:
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+    stop.check("anywhere")
+    stop.requested = True
+    with pytest.raises(Interrupted):
+        stop.check("anywhere")
+
+
+def test_a_killed_attempt_ends_with_its_last_sign_of_life(batch):
+    work = batch.folder / "a" / "work"
+    work.mkdir(parents=True)
+    (work / "attempts.jsonl").write_text('{"attempt": 1, "started": 1000, "log": "attempt-1.log"}\n')
+    (work / "checkpoints").mkdir()
+    (work / "checkpoints" / "state.json").touch()
+    for file in (work / "attempts.jsonl", work / "checkpoints" / "state.json"):
+        os.utime(file, (1060, 1060))
+    assert batch(lambda *_: None)
+    assert batch.ends()["a"] == ["killed", "finished"]
+    # The time in the queue before the second attempt costs nothing.
+    cost = cost_of(work)
+    assert 60 <= cost["seconds"] < 120
+    assert cost["attempts"] == 2
+
+
+def test_peak_memory_is_the_most_of_any_attempt(tmp_path):
+    lines = [
+        {"attempt": 1, "started": 10, "log": "l"},
+        {"attempt": 1, "ended": "terminated", "at": 20, "peak_memory_bytes": 2**50},
+        {"attempt": 2, "started": 30, "log": "l"},
+        {"attempt": 2, "ended": "finished", "at": 35, "peak_memory_bytes": 1},
+    ]
+    (tmp_path / "attempts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    cost = cost_of(tmp_path)
+    assert (cost["seconds"], cost["peak_memory_bytes"], cost["attempts"]) == (15, 2**50, 2)
+
+
+def test_only_the_first_of_several_processes_writes(batch, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    batch(fail(UserError("told by the first process")), MEMBERS[:1])
+    assert list((batch.folder / "a" / "work").iterdir()) == []
+
+
+def test_output_goes_to_the_log_of_the_attempt(batch):
+    def work(*_):
+        os.write(1, b"from a C library\n")
+        raise ValueError("with a traceback")
+
+    batch(work, MEMBERS[:1])
+    assert "from a C library" in (batch.folder / "a" / "work" / "attempt-1.log").read_text()

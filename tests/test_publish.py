@@ -1,0 +1,108 @@
+import json
+import os
+
+import pytest
+
+from loragrid.errors import UserError
+from loragrid.publish import publish
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder with a finished training in its work folder."""
+    folder = tmp_path / "run"
+    for name in ("run.json", "training.jsonl", "adapter/adapter_model.safetensors", "checkpoints/step-1/state.json"):
+        file = folder / "work" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return folder
+
+
+OUTPUTS = ("run.json", "training.jsonl", "adapter/adapter_model.safetensors")
+
+
+def outputs(folder):
+    return [folder / name for name in OUTPUTS]
+
+
+def fail(folder, **changes):
+    failure = {"reason": "the rate is too high", "stage": "train", "log": "attempt-1.log", "blocked_by": None} | changes
+    (folder / "work" / "failed.json").write_text(json.dumps(failure))
+
+
+def test_what_is_finished_is_linked(run):
+    publish(run, outputs(run))
+    for name in OUTPUTS:
+        assert (run / name).read_text() == name
+        assert (run / name).samefile(run / "work" / name)
+    assert not (run / "work" / "checkpoints").exists()
+    publish(run, outputs(run))
+    assert not list(run.rglob(".*"))
+
+
+def test_files_are_copied_where_there_are_no_hard_links(run, monkeypatch):
+    def refuse(*_):
+        raise OSError("not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    publish(run, outputs(run))
+    assert (run / "run.json").read_text() == "run.json"
+    assert not (run / "run.json").samefile(run / "work" / "run.json")
+
+
+def test_answers_and_scores_lie_directly_in_the_work_folder(tmp_path):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "likelihood-0123456789.json").write_text("{}")
+    publish(tmp_path, [tmp_path / "scores" / "likelihood-0123456789.json"])
+    assert (tmp_path / "scores" / "likelihood-0123456789.json").read_text() == "{}"
+
+
+def test_a_failure_is_told_with_its_reason_and_log(run):
+    fail(run)
+    with pytest.raises(UserError) as told:
+        publish(run, outputs(run))
+    for part in (str(run), "train failed: the rate is too high", "attempt-1.log", "delete", "failed.json"):
+        assert part in str(told.value)
+    assert not (run / "run.json").exists()
+
+
+def test_a_failure_whose_cause_is_gone_counts_no_more(run, tmp_path):
+    fail(run, blocked_by=str(tmp_path / "gone.json"))
+    publish(run, outputs(run))
+    assert (run / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([], "never tried"),
+        ([{"attempt": 1, "started": 1, "log": "a.log"}], "its last attempt: killed, or still running, log a.log"),
+        (
+            [{"attempt": 1, "started": 1, "log": "a.log"}, {"attempt": 1, "ended": "out of memory", "why": "2 GiB"}],
+            "its last attempt: out of memory: 2 GiB, log a.log",
+        ),
+    ],
+)
+def test_nothing_is_published_of_what_is_not_finished(run, lines, told):
+    (run / "work" / "attempts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run / "work" / "run.json").unlink()
+    with pytest.raises(UserError) as error:
+        publish(run, outputs(run))
+    assert told in str(error.value)
+    assert str(run / "run.json") in str(error.value)
+    assert [file.name for file in run.iterdir()] == ["work"]
+
+
+def test_run_json_comes_last(run, monkeypatch):
+    link = os.link
+
+    def break_off(source, target):
+        if "training" in str(target):
+            raise KeyboardInterrupt
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        publish(run, outputs(run))
+    assert not (run / "run.json").exists()
+    assert (run / "work" / "checkpoints").exists()

@@ -1,0 +1,100 @@
+import json
+
+import pytest
+import torch
+
+from loragrid.training.checkpoint import Checkpoint, load, newest, save
+
+
+def checkpoint(step):
+    parameter = torch.nn.Parameter(torch.arange(6.0))
+    optimizer = torch.optim.AdamW([parameter], lr=0.1)
+    parameter.grad = torch.ones(6)
+    optimizer.step()
+    return Checkpoint(
+        step=step,
+        validated_at=step - 1,
+        adapter={"a.weight": parameter.detach()},
+        optimizer=optimizer.state_dict(),
+        scheduler={"last_epoch": step},
+        scaler={"scale": 1024.0},
+        random={"cpu": torch.get_rng_state()},
+        best={"loss": 1.5, "step": 1},
+        best_adapter={"a.weight": torch.zeros(6)},
+        trainer={"global_step": step},
+    )
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path):
+    saved = checkpoint(3)
+    save(tmp_path, saved)
+    loaded = load(newest(tmp_path)[0])
+    for name in ("step", "validated_at", "scheduler", "scaler", "best", "trainer"):
+        assert getattr(loaded, name) == getattr(saved, name)
+    for name in ("adapter", "random", "best_adapter"):
+        for key, tensor in getattr(saved, name).items():
+            assert torch.equal(getattr(loaded, name)[key], tensor)
+    parameter = torch.nn.Parameter(torch.zeros(6))
+    optimizer = torch.optim.AdamW([parameter], lr=1.0)
+    optimizer.load_state_dict(loaded.optimizer)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    for name, value in saved.optimizer["state"][0].items():
+        assert torch.equal(optimizer.state[parameter][name], value)
+
+
+def test_the_two_newest_are_kept(tmp_path):
+    for step in (1, 2, 10):
+        save(tmp_path, checkpoint(step))
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["step-00000002", "step-00000010"]
+
+
+def truncate(folder):
+    (folder / "optimizer.safetensors").write_bytes(b"")
+
+
+def lose_a_file(folder):
+    (folder / "random.safetensors").unlink()
+
+
+def lose_the_digest(folder):
+    (folder / "digest.json").unlink()
+
+
+def garble_the_digest(folder):
+    (folder / "digest.json").write_text("{")
+
+
+def change_a_number(folder):
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | {"step": 7}))
+
+
+@pytest.mark.parametrize("damage", [truncate, lose_a_file, lose_the_digest, garble_the_digest, change_a_number])
+def test_a_damaged_one_is_recognised_and_the_one_before_is_used(tmp_path, damage):
+    before = save(tmp_path, checkpoint(1))
+    damaged = save(tmp_path, checkpoint(2))
+    damage(damaged)
+    found, told = newest(tmp_path)
+    assert found == before
+    assert len(told) == 1
+    assert str(damaged) in told[0]
+
+
+def test_a_half_written_one_is_not_seen(tmp_path):
+    before = save(tmp_path, checkpoint(1))
+    save(tmp_path, checkpoint(2)).rename(tmp_path / ".step-00000002")
+    assert newest(tmp_path) == (before, [])
+    save(tmp_path, checkpoint(2))
+    assert not (tmp_path / ".step-00000002").exists()
+
+
+def test_damaged_ones_do_not_take_the_place_of_good_ones(tmp_path):
+    save(tmp_path, checkpoint(1))
+    truncate(save(tmp_path, checkpoint(9)))
+    for step in (2, 3):
+        save(tmp_path, checkpoint(step))
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+
+
+def test_none(tmp_path):
+    assert newest(tmp_path / "nowhere") == (None, [])

@@ -1,0 +1,233 @@
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from nano import FORMATTED, MODEL, adapter, batch_of, records, train, train_member
+from safetensors.torch import load_file
+from trl import SFTTrainer
+
+from loragrid.attempts import read_attempts
+from loragrid.modeling.environment import stream
+from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
+from loragrid.training.order import epoch_order
+from loragrid.training.train import train_batch
+from loragrid.training.trainer import RunTrainer
+
+
+def rows(split):
+    return list(Dataset.from_file(f"{FORMATTED}/{split}.arrow"))
+
+
+def direct_loss(model, some):
+    """Mean cross-entropy over the labelled tokens of rows, one row at a time and with torch alone."""
+    total, count = 0.0, 0
+    model.eval()
+    for row in some:
+        ids, labels = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"])
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, :-1].double()
+        losses = torch.nn.functional.cross_entropy(logits, labels[1:], ignore_index=-100, reduction="none")
+        total, count = total + losses.sum().item(), count + int((labels[1:] != -100).sum())
+    return total / count
+
+
+@pytest.fixture(scope="module")
+def trained(nano_root, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(nano_root)
+        yield train(tmp_path_factory.mktemp("trained") / "run", label="SFT1")
+
+
+def test_run_json_tells_what_was_trained_and_what_it_took(nano, trained):
+    run = json.loads((trained / "run.json").read_text())
+    assert (run["label"], run["steps"], run["scale"], run["precision"]) == ("SFT1", 12, 2.0, "nf4")
+    assert run["rows"] == {"train": 30, "validation": 7}
+    assert run["cost"]["tokens"] == sum(line.get("tokens", 0) for line in records(trained))
+    assert run["cost"]["attempts"] == 1
+    assert run["cost"]["seconds"] > 0
+    assert run["cost"]["peak_memory_bytes"] > 1e6
+    assert run["parameters"]["trainable"] == sum(
+        tensor.numel() for tensor in load_file(trained / "adapter" / "adapter_model.safetensors").values()
+    )
+    assert run["loss"]["best_validation"] == min(line.get("validation_loss", 9) for line in records(trained))
+    assert not (trained / "checkpoints").exists()
+
+
+def test_the_adapter_names_no_place_on_this_machine(trained):
+    text = (trained / "adapter" / "adapter_config.json").read_text()
+    assert json.loads(text)["base_model_name_or_path"] == MODEL
+    assert not re.search(r'"/|\\\\', text)
+    assert sorted(file.name for file in (trained / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+
+
+def test_trl_trains_on_the_cross_entropy_of_the_labelled_tokens(nano, trained, tmp_path):
+    shown = rows("train")
+    seed = f"{'f' * 64}:{stream(42, 'order')}"
+    first = epoch_order([row["length"] for row in shown], 8, seed, 0, group=True)[:8]
+    model = attach_new_adapter(load_base(MODEL, "nf4"), train_member(tmp_path)["run"]["recipe"], 42)
+    assert records(trained)[0]["loss"] == pytest.approx(direct_loss(model, [shown[row] for row in first]), rel=1e-5)
+
+
+def test_the_validation_loss_is_that_of_the_saved_adapter_token_by_token(nano, trained):
+    model = attach_adapter(load_base(MODEL, "nf4"), trained / "adapter")
+    last = [line["validation_loss"] for line in records(trained) if "validation_loss" in line][-1]
+    assert last == pytest.approx(direct_loss(model, rows("validation")), rel=1e-5)
+
+
+def test_the_effective_batch_decides_and_not_the_micro_batch(nano, trained, tmp_path):
+    work = train(tmp_path / "run", micro_batch=2)
+    assert json.loads((work / "run.json").read_text())["micro_batch"] == 2
+    small, large = (load_file(place / "adapter" / "adapter_model.safetensors") for place in (work, trained))
+    for name, tensor in large.items():
+        assert small[name].norm().item() == pytest.approx(tensor.norm().item(), rel=1e-4), name
+    for line, other in zip(records(work), records(trained), strict=True):
+        assert line.get("tokens") == other.get("tokens")
+        for loss in ("loss", "validation_loss"):
+            assert line.get(loss, 0) == pytest.approx(other.get(loss, 0), rel=1e-5)
+
+
+def test_validating_more_often_changes_nothing_but_the_records(nano, trained, tmp_path):
+    # Also where bitsandbytes would pack the weights of a model in evaluation mode, which loses their gradients.
+    assert adapter(train(tmp_path / "run", evaluations=12)) == adapter(trained)
+
+
+def test_another_seed_is_another_training(nano, trained, tmp_path):
+    work = train(tmp_path / "run", seed=43)
+    assert adapter(work) != adapter(trained)
+    assert [line.get("tokens") for line in records(work)] != [line.get("tokens") for line in records(trained)]
+
+
+def test_initial_weights_are_trained_as_they_were_drawn(nano, tmp_path, monkeypatch):
+    recipe = train_member(tmp_path)["run"]["recipe"]
+    drawn = trainable_parameters(attach_new_adapter(load_base(MODEL, "nf4"), recipe, 42))
+    seen = {}
+
+    def look(self, *_, **__):
+        seen.update({name: weight.detach().clone() for name, weight in self.adapter.items()})
+        raise InterruptedError
+
+    monkeypatch.setattr(SFTTrainer, "train", look)
+    train_batch(batch_of(train_member(tmp_path / "run")), 60)
+    assert seen.keys() == drawn.keys()
+    for name, weight in drawn.items():
+        assert seen[name].dtype == torch.float32
+        assert torch.equal(seen[name], weight), name
+    assert any(not torch.equal(weight, weight.bfloat16().float()) for weight in drawn.values())
+
+
+@pytest.mark.parametrize("precision", ["16bit", "32bit"])
+def test_lora_over_a_base_that_is_not_quantised(nano, tmp_path, precision):
+    work = train(tmp_path / "run", method="lora", precision=precision, schedule="constant", warmup=0.25, epochs=1)
+    rates = [line["learning_rate"] for line in records(work) if "loss" in line]
+    assert rates == [0.0, 5e-3, 5e-3, 5e-3]
+
+
+def test_keep_best_publishes_the_adapter_of_the_lowest_validation_loss(nano, tmp_path):
+    # So high a rate that the run gets worse towards its end.
+    recipe = {"learning_rate": 0.3, "schedule": "constant", "evaluations": 12, "warmup": 0.5}
+    best, last = (train(tmp_path / keep, keep=keep, **recipe) for keep in ("best", "last"))
+    assert records(best) == records(last)
+    losses = {line["step"]: line["validation_loss"] for line in records(best) if "validation_loss" in line}
+    step = min(losses, key=losses.__getitem__)
+    assert step < 12
+    loss = json.loads((best / "run.json").read_text())["loss"]
+    assert (loss["best_step"], loss["best_validation"]) == (step, losses[step])
+    for work, expected in ((best, losses[step]), (last, losses[12])):
+        model = attach_adapter(load_base(MODEL, "nf4"), work / "adapter")
+        assert direct_loss(model, rows("validation")) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_child_starts_from_its_parents_adapter(nano, trained, tmp_path):
+    folder = tmp_path / "child"
+    tiny = {"learning_rate": 1e-12, "max_steps": 1, "evaluations": 1, "dropout": 0.25}
+    work = train(folder, parent=str(trained.parent), **tiny)
+    parent, child = (load_file(place / "adapter" / "adapter_model.safetensors") for place in (trained, work))
+    assert parent.keys() == child.keys()
+    for name, tensor in parent.items():
+        assert torch.allclose(child[name], tensor, atol=1e-9), name
+    assert json.loads((work / "adapter" / "adapter_config.json").read_text())["lora_dropout"] == 0.25
+    assert json.loads((work / "run.json").read_text())["parent"] == str(trained.parent)
+
+
+def test_a_child_of_a_failed_parent_waits_until_that_failure_is_gone(nano, tmp_path):
+    parent = train_member(tmp_path / "parent", target_modules=["nowhere"])
+    child = train_member(tmp_path / "child", parent=str(tmp_path / "parent"), max_steps=1, evaluations=1)
+    assert train_batch(batch_of(parent, child), 60)
+    failure = json.loads((tmp_path / "child" / "work" / "failed.json").read_text())
+    assert "has no adapter: target_modules" in failure["reason"]
+    assert failure["blocked_by"] == str(tmp_path / "parent" / "work" / "failed.json")
+    Path(failure["blocked_by"]).unlink()
+    (tmp_path / "parent" / "work").rename(tmp_path / "parent" / "old")
+    train(tmp_path / "parent", max_steps=1, evaluations=1)
+    assert train_batch(batch_of(child), 60)
+    assert (tmp_path / "child" / "work" / "run.json").exists()
+    assert not (tmp_path / "child" / "work" / "failed.json").exists()
+
+
+def test_failures_for_good_are_told_and_do_not_hold_up_the_next(nano, tmp_path):
+    missing = train_member(tmp_path / "targets", target_modules=["q_proj", "qkv_proj"])
+    head = train_member(tmp_path / "head", target_modules=["lm_head"])
+    eight = train_member(tmp_path / "optimizer", optimizer="adamw_8bit")
+    good = train_member(tmp_path / "good", max_steps=1, evaluations=1)
+    assert train_batch(batch_of(missing, head, eight, good), 60)
+
+    def reason(name):
+        return json.loads((tmp_path / name / "work" / "failed.json").read_text())["reason"]
+
+    assert "llama has no qkv_proj that can be adapted" in reason("targets")
+    assert "down_proj, gate_proj, k_proj, o_proj, q_proj, up_proj, v_proj" in reason("targets")
+    assert "no lm_head that can be adapted" in reason("head")
+    assert "use `adamw`" in reason("optimizer")
+    assert (tmp_path / "good" / "work" / "run.json").exists()
+    assert [record["ended"] for record in read_attempts(tmp_path / "targets" / "work")] == ["failed"]
+    # Nothing is tried again.
+    assert train_batch(batch_of(missing, head, eight, good), 60)
+    assert len(read_attempts(tmp_path / "targets" / "work")) == 1
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(nano, tmp_path, monkeypatch):
+    compute = SFTTrainer.compute_loss
+
+    def spoilt(self, *arguments, **keywords):
+        loss = compute(self, *arguments, **keywords)
+        return loss * math.nan if self.state.global_step == 4 else loss
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", spoilt)
+    assert train_batch(batch_of(train_member(tmp_path / "run")), 60)
+    work = tmp_path / "run" / "work"
+    reason = json.loads((work / "failed.json").read_text())["reason"]
+    assert "nan at step 5" in reason
+    assert "learning rate" in reason
+    assert records(work)[-1]["step"] == 4
+    assert not (work / "adapter").exists()
+
+
+def test_gradients_that_overflow_are_no_reason_to_stop_and_stay_json(nano, tmp_path, monkeypatch):
+    # As under fp16, whose scaler skips the first steps.
+    norm = RunTrainer._get_grad_norm
+
+    def overflowing(self, *arguments, **keywords):
+        return norm(self, *arguments, **keywords) if self.state.global_step else math.inf
+
+    monkeypatch.setattr(RunTrainer, "_get_grad_norm", overflowing)
+    work = train(tmp_path / "run", max_steps=2, evaluations=1)
+    assert [line["grad_norm"] is None for line in records(work) if "loss" in line] == [True, False]
+
+
+def test_out_of_memory_is_recorded_as_such_and_tried_again(nano, tmp_path, monkeypatch):
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. (injected by this test)")
+    with monkeypatch.context() as patch:
+        patch.setattr(SFTTrainer, "training_step", lambda *_, **__: (_ for _ in ()).throw(error))
+        first, second = (train_member(tmp_path / name, max_steps=1, evaluations=1) for name in ("first", "second"))
+        assert not train_batch(batch_of(first, second), 60)
+    for name in ("first", "second"):
+        assert [record["ended"] for record in read_attempts(tmp_path / name / "work")] == ["out of memory"]
+        assert not (tmp_path / name / "work" / "failed.json").exists()
+    assert train_batch(batch_of(first, second), 60)
