@@ -1,0 +1,143 @@
+import json
+
+import pytest
+from datasets import Dataset
+from transformers import AutoTokenizer
+
+from loragrid.data import format as formatting
+from loragrid.data.format import IGNORED, format_dataset
+from loragrid.errors import UserError
+from loragrid.files import write_jsonl
+from loragrid.modeling.build import train_tokenizer
+
+UNSTABLE = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
+    "{% if m['role'] == 'assistant' and loop.last %}{{ '<think></think>' }}{% endif %}"
+    "{{ m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def record(name, *contents):
+    roles = ("user", "assistant") * len(contents)
+    return {
+        "id": name,
+        "messages": [{"role": r, "content": c} for r, c in zip(roles, contents, strict=False)],
+        "meta": {},
+    }
+
+
+DATA = {
+    "train": [record("a", "Good morning.", "How are you?", "Well.", "Fine."), record("b", "Hello.", "Hello to you.")],
+    "validation": [record("c", "Good night.", "Sleep well.")],
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    texts = [message["content"] for records in DATA.values() for r in records for message in r["messages"]]
+    train_tokenizer(texts, 300, 256).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def form(tmp_path, model):
+    def form(data=DATA, **changes):
+        for split, records in data.items():
+            write_jsonl(tmp_path / "clean" / f"{split}.jsonl", records)
+        settings = {"key": "k", "template": None, "system": None, "mask": "answers", "max_length": 200} | changes
+        format_dataset(tmp_path / "clean", model, tmp_path / "out", **settings)
+        rows = {split: list(Dataset.from_file(str(tmp_path / "out" / f"{split}.arrow"))) for split in data}
+        return rows, json.loads((tmp_path / "out" / "format.json").read_text())
+
+    form.out = tmp_path / "out"
+    form.tokenizer = AutoTokenizer.from_pretrained(model)
+    return form
+
+
+def learned(form, row):
+    return form.tokenizer.decode([label for label in row["labels"] if label != IGNORED])
+
+
+def test_labels_are_the_answers_and_the_tokens_that_end_them(form):
+    rows, manifest = form()
+    assert [learned(form, row) for row in rows["train"]] == [
+        "How are you?<|im_end|>Fine.<|im_end|>",
+        "Hello to you.<|im_end|>",
+    ]
+    for row in rows["train"]:
+        assert len(row["input_ids"]) == len(row["labels"]) == row["length"]
+        for token, label in zip(row["input_ids"], row["labels"], strict=True):
+            assert label in (token, IGNORED)
+    assert (manifest["key"], manifest["mask"], manifest["max_length"]) == ("k", "answers", 200)
+    counted = manifest["splits"]["train"]
+    assert (counted["dialogues"], counted["rows"], counted["cut"], counted["dropped"]) == (2, 2, 0, 0)
+    assert counted["tokens"] == sum(row["length"] for row in rows["train"])
+    assert counted["longest"] == max(row["length"] for row in rows["train"])
+    assert counted["answer_tokens"] == sum(label != IGNORED for row in rows["train"] for label in row["labels"])
+
+
+def test_a_loss_on_every_token(form):
+    rows, _ = form(mask="all")
+    for row in rows["train"]:
+        assert row["labels"] == row["input_ids"]
+
+
+def test_a_loss_on_every_token_counts_each_dialogue_once(form, tmp_path):
+    (tmp_path / "unstable.jinja").write_text(UNSTABLE)
+    template = str(tmp_path / "unstable.jinja")
+    assert form(template=template)[1]["splits"]["train"]["rows"] == 3
+    rows, manifest = form(template=template, mask="all")
+    assert manifest["splits"]["train"]["rows"] == 2
+    assert "Good morning" in form.tokenizer.decode(rows["train"][0]["input_ids"])
+
+
+def test_a_system_prompt_for_dialogues_without_one(form):
+    own = {"id": "d", "messages": [{"role": "system", "content": "Well."}, *DATA["train"][1]["messages"]], "meta": {}}
+    rows, _ = form({"train": [own, DATA["train"][1]], "validation": DATA["validation"]}, system="Hello.")
+    texts = [form.tokenizer.decode(row["input_ids"]) for row in rows["train"]]
+    assert [text.split("<|im_end|>")[0] for text in texts] == [
+        "<|im_start|>system\nWell.",
+        "<|im_start|>system\nHello.",
+    ]
+
+
+def test_long_rows_are_cut_and_those_without_an_answer_left_dropped_and_counted(form):
+    long = record("long", "Good morning. " * 30, "Fine.")
+    half = record("half", "Hello.", "Hello to you. " * 30)
+    rows, manifest = form({"train": [long, half, *DATA["train"]], "validation": DATA["validation"]}, max_length=60)
+    assert max(row["length"] for row in rows["train"]) == 60
+    counted = manifest["splits"]["train"]
+    assert (counted["dialogues"], counted["rows"], counted["dropped"], counted["cut"]) == (4, 3, 1, 2)
+    assert counted["longest"] > 60
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_nothing_left_of_a_split(form, split):
+    form()
+    before = {file.name: file.read_bytes() for file in form.out.iterdir()}
+    with pytest.raises(
+        UserError, match=f"{split}.jsonl: of 1 dialogues none has an answer within max_length=40 tokens"
+    ):
+        form({**DATA, split: [record("long", "Good morning. " * 30, "Fine.")]}, max_length=40)
+    # What was there is still whole, and nothing half-written lies beside it.
+    assert {file.name: file.read_bytes() for file in form.out.iterdir()} == before
+    assert sorted(file.name for file in form.out.parent.iterdir()) == ["clean", "out"]
+
+
+def test_nothing_half_written_after_an_interruption(form, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(formatting, "write_json", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        form()
+    assert [file.name for file in form.out.parent.iterdir()] == ["clean"]
+
+
+def test_the_same_rows_are_the_same_bytes(form):
+    form()
+    before = {file.name: file.read_bytes() for file in form.out.iterdir()}
+    form()
+    assert {file.name: file.read_bytes() for file in form.out.iterdir()} == before

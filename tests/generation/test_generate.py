@@ -1,0 +1,126 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from nano import MODEL, base_model, batch_of, dialogue, train, train_member
+
+from loragrid.attempts import read_attempts
+from loragrid.files import read_jsonl, write_jsonl
+from loragrid.generation import answer as answering
+from loragrid.generation.generate import generate_batch
+from loragrid.study.grid import Answers
+
+SUMMARISE = {"likelihood": lambda items: {"nats": sum(item["nats"] for item in items)}}
+
+
+@pytest.fixture
+def member(nano, tmp_path):
+    """One subject of a generate batch: an untrained model, or a run."""
+    made = (dialogue(number) for number in range(300, 305))
+    prompts = [
+        {"id": d["id"], "dialogue": d["id"], "messages": d["messages"][:-1], "reference": d["messages"][-1]["content"]}
+        for d in made
+    ]
+    write_jsonl(tmp_path / "prompts.jsonl", prompts)
+
+    def member(name, run=None):
+        folder = str(tmp_path / "eval" / name)
+        decoding = {"max_new_tokens": 6, "temperature": 0, "top_p": 1, "top_k": 0, "repetition_penalty": 1}
+        answers = Answers(
+            id=folder, subject=name, evaluation="test", model="nano", precision="nf4", dataset="inline", prompts="p",
+            decoding=decoding, seed=0, key="e" * 64, families={"likelihood": "l" * 64, "text": "t" * 64},
+            model_families=["likelihood"], folder=folder,
+        )  # fmt: skip
+        return {
+            "answers": vars(answers),
+            "parts": {"generations": answers.generations, "likelihood": answers.scores("likelihood")},
+            "run": run,
+            "model": base_model(micro_batch=2),
+            "model_folder": MODEL,
+            "prompts_file": str(tmp_path / "prompts.jsonl"),
+        }
+
+    return member
+
+
+def ask(*members):
+    return generate_batch(batch_of(*members, stage="generate"), SUMMARISE)
+
+
+def work(member):
+    return Path(member["answers"]["folder"], "work")
+
+
+def results(member):
+    place = work(member)
+    return list(read_jsonl(place / "generations.jsonl")), json.loads((place / "likelihood-llllllllll.json").read_text())
+
+
+def test_an_untrained_model_and_a_run_answer_differently(member, tmp_path):
+    trained = train_member(tmp_path / "run", learning_rate=0.05)["run"]
+    train(tmp_path / "run", learning_rate=0.05)
+    untrained, tuned = member("untrained"), member("tuned", trained)
+    assert ask(untrained, tuned)
+    (_, before), (_, after) = results(untrained), results(tuned)
+    assert before["metrics"]["nats"] != after["metrics"]["nats"]
+    assert [item["id"] for item in before["items"]] == [f"d{number}" for number in range(300, 305)]
+    assert (before["family"], before["key"]) == ("likelihood", "l" * 64)
+
+
+def test_what_is_there_is_not_made_again(member):
+    untrained = member("untrained")
+    assert ask(untrained)
+    file = work(untrained) / "generations.jsonl"
+    file.write_text('{"kept": 1}\n')
+    (work(untrained) / "likelihood-llllllllll.json").unlink()
+    assert ask(untrained)
+    assert file.read_text() == '{"kept": 1}\n'
+    assert results(untrained)[1]["metrics"]["nats"] > 0
+
+
+def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
+    whole, cut = member("whole"), member("cut")
+    assert ask(whole)
+    generate, calls = answering._generate, []
+
+    def told(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return generate(*arguments)
+
+    monkeypatch.setattr(answering, "_generate", told)
+    assert not ask(cut)
+    (attempt,) = read_attempts(work(cut))
+    assert attempt["ended"] == "terminated"
+    assert "after 2 of 5 answers" in attempt["why"]
+    assert ask(cut)
+    assert len(calls) == 3
+    assert results(cut)[0] == results(whole)[0]
+
+
+def test_a_run_that_failed_blocks_its_answers_until_that_is_mended(member, tmp_path):
+    run = train_member(tmp_path / "run", max_steps=1, evaluations=1)["run"]
+    failed = tmp_path / "run" / "work" / "failed.json"
+    failed.parent.mkdir(parents=True)
+    failed.write_text(json.dumps({"reason": "the rate is too high"}))
+    answers, other = member("tuned", run), member("untrained")
+    assert ask(answers, other)
+    failure = json.loads((work(answers) / "failed.json").read_text())
+    assert failure["reason"] == "its training failed: the rate is too high"
+    assert failure["blocked_by"] == str(failed)
+    assert results(other)
+    failed.unlink()
+    train(tmp_path / "run", max_steps=1, evaluations=1)
+    assert ask(answers)
+    assert results(answers)
+
+
+def test_an_adapter_of_other_settings_is_refused(member, tmp_path):
+    run = train_member(tmp_path / "run", max_steps=1, evaluations=1)["run"]
+    train(tmp_path / "run", max_steps=1, evaluations=1)
+    answers = member("tuned", run | {"key": "x" * 64})
+    assert ask(answers)
+    assert "was trained with other settings" in json.loads((work(answers) / "failed.json").read_text())["reason"]

@@ -1,0 +1,67 @@
+import pytest
+import torch
+from nano import MODEL, train_member
+
+from loragrid.errors import UserError
+from loragrid.modeling.load import attach_new_adapter, load_base, trainable_parameters
+
+IDS = torch.arange(10, 30).view(2, 10)
+
+
+def recipe(tmp_path, **changes):
+    return train_member(tmp_path, **changes)["run"]["recipe"]
+
+
+def gradients(model):
+    model.train()
+    model.zero_grad()
+    model(input_ids=IDS, labels=IDS).loss.backward()
+    return {name: weight.grad.clone() for name, weight in trainable_parameters(model).items()}
+
+
+def test_a_forward_pass_in_evaluation_mode_leaves_training_as_it_was(nano, tmp_path):
+    # bitsandbytes packs NF4 weights for CPUs with AVX512-BF16 at the first such pass; through packed weights no
+    # gradient flows.
+    model = attach_new_adapter(load_base(MODEL, "nf4"), recipe(tmp_path), 1)
+    before = gradients(model)
+    model.eval()
+    with torch.no_grad():
+        model(input_ids=IDS)
+    after = gradients(model)
+    for name, gradient in before.items():
+        assert torch.equal(after[name], gradient), name
+
+
+def test_nf4_is_four_bits_and_close(nano):
+    quantised, whole = load_base(MODEL, "nf4"), load_base(MODEL, "32bit")
+    layer = quantised.model.layers[0].mlp.down_proj
+    assert layer.weight.dtype == torch.uint8
+    assert layer.weight.numel() * 2 == whole.model.layers[0].mlp.down_proj.weight.numel()
+    with torch.no_grad():
+        losses = [model.eval()(input_ids=IDS, labels=IDS).loss.item() for model in (quantised, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[0] != losses[1]
+
+
+def test_a_new_adapter_is_float32_and_drawn_from_the_seed(nano, tmp_path):
+    one, same, other = (
+        trainable_parameters(attach_new_adapter(load_base(MODEL, "nf4"), recipe(tmp_path), seed)) for seed in (1, 1, 2)
+    )
+    assert {weight.dtype for weight in one.values()} == {torch.float32}
+    assert all(torch.equal(weight, same[name]) for name, weight in one.items())
+    assert any(not torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+def test_target_modules(nano, tmp_path):
+    few = trainable_parameters(
+        attach_new_adapter(load_base(MODEL, "nf4"), recipe(tmp_path, target_modules=["q_proj"]), 1)
+    )
+    assert len(few) == 2 * 2
+    assert all("q_proj" in name for name in few)
+    every = trainable_parameters(attach_new_adapter(load_base(MODEL, "nf4"), recipe(tmp_path), 1))
+    assert len(every) == 2 * 2 * 7
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(UserError, match="cannot be loaded as a causal language model"):
+        load_base(str(tmp_path), "32bit")
