@@ -2,7 +2,7 @@
 #
 #   snakemake -n                        what would run, and how many GPU hours
 #   snakemake --profile cluster/local   run it here
-#   snakemake tables                    only the tables, from whatever scores exist
+#   snakemake -c1 tables                only the tables, from whatever scores exist
 #
 # Which study: config/config.yaml, or --config study=NAME.
 
