@@ -36,4 +36,8 @@ def test_bad_json_lines_are_named_by_file_and_line(tmp_path):
 
 
 def test_canonical_json_ignores_the_order_of_keys():
-    assert files.canonical({"b": 1, "a": [1.5, "ü"]}) == files.canonical({"a": [1.5, "ü"], "b": 1}) == '{"a":[1.5,"ü"],"b":1}'
+    assert (
+        files.canonical({"b": 1, "a": [1.5, "ü"]})
+        == files.canonical({"a": [1.5, "ü"], "b": 1})
+        == '{"a":[1.5,"ü"],"b":1}'
+    )

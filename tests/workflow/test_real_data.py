@@ -17,6 +17,9 @@ def with_nano_model(workspace, study, **dataset):
     (spec,) = content["datasets"].values()
     spec.update(dataset)
     nano = yaml.safe_load(NANO.read_text())["models"]["nano"]
+    (shipped,) = content["models"].values()
+    if "context" in shipped["build"]:
+        nano["build"]["context"] = shipped["build"]["context"]
     workspace.study(study, yaml.safe_dump(content), models={"tiny": nano})
 
 
