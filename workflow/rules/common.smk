@@ -1,13 +1,14 @@
 # What the rules share: the grid of the study, the batches of what is missing, and functions from wildcards to files.
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
 # The workflow's own package, also in job processes and in environments made by --sdm conda.
 SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
-shell.prefix(f"export PYTHONPATH='{SOURCE}'; ")
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))}; ")
 
 from snakemake.exceptions import WorkflowError
 
@@ -17,7 +18,6 @@ from loragrid.study.batches import plan, read_batch
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study
 from loragrid.study.plan import summary
-
 
 # Snakemake reads --config values as YAML, in which a name may look like a number.
 STUDY = str(config["study"])
