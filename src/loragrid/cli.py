@@ -32,7 +32,7 @@ def schema(arguments: argparse.Namespace) -> None:
 def download(arguments: argparse.Namespace) -> None:
     """Download a dataset or a model, or copy the local one given in its place."""
     from loragrid.data.download import download_dataset, download_model
-    from loragrid.study.grid import expand
+    from loragrid.study.references import expand
 
     grid = open_study(arguments.study, REGISTRY)
     if arguments.dataset:
@@ -51,7 +51,7 @@ def build(arguments: argparse.Namespace) -> None:
     import torch
 
     from loragrid.modeling.build import build_model
-    from loragrid.study.grid import expand
+    from loragrid.study.references import expand
 
     torch.set_num_threads(arguments.threads)
     model = _entry(open_study(arguments.study, REGISTRY), "models", arguments.model)

@@ -3,6 +3,6 @@
 from loragrid.data.digest import digest_of
 from loragrid.data.sources import SOURCES
 from loragrid.scoring import FAMILIES
-from loragrid.study.grid import Registry
+from loragrid.study.registry import Registry
 
 REGISTRY = Registry(SOURCES, FAMILIES, digest_of)

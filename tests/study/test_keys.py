@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from loragrid.study import grid as grid_module
+from loragrid.study import resolve as resolve_module
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, short
 from loragrid.study.schema import Build, Decoding, Recipe
 
@@ -79,7 +79,7 @@ def test_a_new_field_with_its_default_changes_no_key(place, monkeypatch):
         label_smoothing: float = Field(0.0, ge=0)
         layers: list[int] | None = None
 
-    monkeypatch.setattr(grid_module, "Recipe", Newer)
+    monkeypatch.setattr(resolve_module, "Recipe", Newer)
     assert golden_keys(place) == GOLDEN
     assert changed(Newer(label_smoothing=0.1)) == {"label_smoothing": 0.1}
 

@@ -6,7 +6,7 @@ package at each start. How its items become one number stands in `loragrid.metri
 """
 
 from loragrid.scoring import bleu, likelihood, rouge
-from loragrid.study.grid import Family
+from loragrid.study.registry import Family
 
 _METRICS = (rouge, bleu, likelihood)
 _NEEDS_MODEL = {"text": False, "likelihood": True}

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.study.grid import Grid, Registry, resolve
+from loragrid.study.grid import Grid
 from loragrid.study.load import find_study, load_study
+from loragrid.study.registry import Registry
+from loragrid.study.resolve import resolve
 
 
 def open_study(name: str, registry: Registry) -> Grid:

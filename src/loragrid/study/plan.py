@@ -6,7 +6,8 @@ from pathlib import Path
 from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.study.batches import Plan, is_trained
-from loragrid.study.grid import BaseModel, Grid, Registry, Run
+from loragrid.study.grid import BaseModel, Grid, Run
+from loragrid.study.registry import Registry
 from loragrid.study.schema import Build
 
 T4_FLOPS = 9e12

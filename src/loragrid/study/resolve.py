@@ -1,0 +1,381 @@
+"""From a study to its grid: combinations of models, datasets, recipes and seeds, what they need and what they are asked."""
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from loragrid.errors import StudyError, UserError
+from loragrid.study.grid import Answers, BaseModel, Clean, Formatted, Grid, Prompts, Raw, Run, Untrained
+from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, plain, short
+from loragrid.study.problems import describe
+from loragrid.study.references import expand
+from loragrid.study.registry import Registry
+from loragrid.study.schema import BaseModelSpec, DatasetSpec, EvaluationSpec, Point, Recipe, Study
+
+
+def resolve(study: Study, file: Path, registry: Registry) -> Grid:
+    """Expand a study into its grid.
+
+    Args:
+        study: as `load_study` checked it: all that it refers to exists.
+        file: its path, for messages; its stem names the study.
+        registry: sources, score families and the digest of local files.
+
+    Raises:
+        StudyError: all that shows only in the combinations, at once: something given twice, parents that do not fit.
+    """
+    return _Resolver(study, file, registry).grid()
+
+
+class _Resolver:
+    def __init__(self, study: Study, file: Path, registry: Registry):
+        self.study = study
+        self.file = file
+        self.registry = registry
+        self.problems: list[str] = []
+        self.out = Grid(file.stem, str(file), study.title, study.description)
+
+    def grid(self) -> Grid:
+        models = {name: self._model(name, spec) for name, spec in self.study.models.items()}
+        raws = {name: self._raw(name, spec) for name, spec in self.study.datasets.items()}
+        cleans = self._cleans(raws)
+        self._untrained(models)
+        self._runs(models, raws, cleans)
+        self._answers(cleans)
+        self.out.published = [item.model_dump() for item in self.study.published]
+        if self.problems:
+            # The same is often found for each model and seed.
+            raise StudyError(str(self.file), list(dict.fromkeys(self.problems)))
+        return self.out
+
+    # -- models and data
+
+    def _model(self, name: str, spec: BaseModelSpec) -> BaseModel:
+        template_key = self._digest(f"models.{name}.template", spec.template)
+        if spec.build is not None:
+            corpus_key = self._digest(f"models.{name}.build.corpus", spec.build.corpus)
+            build = spec.build.model_dump()
+            origin: dict[str, Any] = {
+                "build": changed(spec.build) | {"corpus": corpus_key},
+                "build_version": BUILD_VERSION,
+            }
+            # Not the study's own name for it: the same model is the same folder in whatever study.
+            slug = f"llama-{spec.build.parameters / 1e6:.1f}m"
+        else:
+            build = None
+            origin = {"id": spec.id, "revision": spec.revision}
+            slug = _slug(str(spec.id).rsplit("/", 1)[-1])
+        key = key_of("model", origin)
+        model = BaseModel(
+            id=f"{slug}-{short(key)}",
+            key=key,
+            label=name,
+            slug=slug,
+            hub=spec.id,
+            revision=spec.revision if spec.id else None,
+            path=spec.path,
+            build=build,
+            precision=spec.precision,
+            template=spec.template,
+            template_key=template_key,
+            system=spec.system,
+            parameters=spec.parameters,
+            micro_batch=spec.micro_batch,
+        )
+        if (other := self.out.models.get(model.id)) is not None:
+            self.problems.append(
+                f"models.{name}: is the same model as {other.label!r}; give it once and vary `method` or the recipe"
+            )
+        self.out.models[model.id] = model
+        return model
+
+    def _raw(self, name: str, spec: DatasetSpec) -> Raw:
+        if spec.path is not None:
+            origin: dict[str, Any] = {"content": self._digest(f"datasets.{name}.path", spec.path)}
+        else:
+            remote = self.registry.sources[spec.source].REMOTE
+            origin = {"revision": spec.revision, "remote": plain(remote.model_dump(exclude_defaults=True))}
+        key = key_of("raw", {"source": spec.source, **origin})
+        return Raw(f"{spec.source}-{short(key)}", key, spec.source, spec.path, spec.revision)
+
+    def _digest(self, where: str, path: str | None) -> str | None:
+        if path is None:
+            return None
+        try:
+            return self.registry.digest(expand(path))
+        except UserError as error:
+            self.problems.append(f"{where}: {error}")
+            return None
+
+    def _cleans(self, raws: Mapping[str, Raw]) -> dict[str, Clean]:
+        """Each dataset as it is without a point's own rows or splits."""
+        cleans: dict[str, Clean] = {}
+        for name, raw in raws.items():
+            clean = self._clean(name, raw, None)
+            if clean.label != name:
+                self.problems.append(f"datasets.{name}: is the same data as {clean.label!r}; give it once")
+            cleans[name] = clean
+        return cleans
+
+    def _clean(self, name: str, raw: Raw, point: Point | None) -> Clean:
+        spec = self.study.datasets[name]
+        rows = {**_set(spec.rows), **_set(point.rows if point else None)}
+        splits = {**_set(spec.splits), **_set(point.splits if point else None)}
+        steps = changed(self.registry.sources[spec.source].Options.model_validate(spec.steps))
+        clean = Clean("", "", name, raw.id, raw.key, spec.source, steps, splits, rows, spec.seed)
+        key = _clean_key(clean, rows)
+        clean = replace(clean, id=f"{spec.source}-{short(key)}", key=key)
+        self.out.raw[raw.id] = raw
+        return self.out.clean.setdefault(clean.id, clean)
+
+    def _formatted(self, clean: Clean, model: BaseModel, recipe: Recipe) -> Formatted:
+        settings = {
+            "clean": clean.key,
+            "tokenizer": model.key,
+            "template": model.template_key,
+            "system": model.system,
+            "mask": recipe.mask,
+            "max_length": recipe.max_length,
+        }
+        key = key_of("formatted", settings)
+        formatted = Formatted(
+            f"{model.id}/{clean.source}-{short(key)}", key, clean.id, model.id, recipe.mask, recipe.max_length
+        )
+        return self.out.formatted.setdefault(formatted.id, formatted)
+
+    # -- subjects
+
+    def _untrained(self, models: Mapping[str, BaseModel]) -> None:
+        for name in self.study.untrained:
+            model = models[name]
+            folder = f"results/untrained/{model.id}-{model.precision}"
+            self.out.untrained[folder] = Untrained(name, model.id, model.precision, folder)
+
+    def _combinations(self) -> Iterator[tuple[str, Point | None, Recipe]]:
+        """Where each combination stands in the study, its point if it is one, and its recipe."""
+        study = self.study
+        given: list[tuple[str, Point | None, dict[str, Any]]] = []
+        if study.grid or not study.points:
+            products = itertools.product(*study.grid.values())
+            given += [("grid", None, dict(zip(study.grid, values, strict=True))) for values in products]
+        given += [(f"points[{index}]", point, point.model_extra or {}) for index, point in enumerate(study.points)]
+        for where, point, own in given:
+            fields = {**study.recipe, **own}
+            try:
+                yield where, point, Recipe.model_validate(fields)
+            except ValidationError as error:  # fields that are good each by itself
+                self.problems += describe(error, Recipe, fields, where)
+
+    def _runs(self, models: Mapping[str, BaseModel], raws: Mapping[str, Raw], cleans: Mapping[str, Clean]) -> None:
+        # Parents first, so that a child finds its parent's key, even if that was trained on another dataset.
+        generations = defaultdict(list)
+        by_name = {point.name: point for point in self.study.points}
+        for index, combination in enumerate(self._combinations()):
+            generations[_ancestors(combination[1], by_name)].append((index, *combination))
+        places = list(itertools.product(models, raws))
+        runs: list[tuple[tuple[int, int, int], Run]] = []
+        named: dict[tuple[str, str, int], dict[str, Run]] = {}
+        for generation, (place, (model_name, dataset)) in itertools.product(sorted(generations), enumerate(places)):
+            model = models[model_name]
+            for index, where, point, recipe in generations[generation]:
+                if not _applies(point, model_name, dataset):
+                    continue
+                own_rows = point is not None and (point.rows or point.splits)
+                clean = self._clean(dataset, raws[dataset], point) if own_rows else cleans[dataset]
+                formatted = self._formatted(clean, model, recipe)
+                for repeat, seed in enumerate(self.study.seeds):
+                    parent = None
+                    if point and point.parent:
+                        parent = self._parent(where, point, recipe, model_name, dataset, seed, named)
+                        if parent is None:
+                            continue
+                    run = self._run(point, model, dataset, clean, formatted, recipe, seed, parent)
+                    runs.append(((place, index, repeat), run))
+                    if point and point.name:
+                        named.setdefault((point.name, model_name, seed), {})[dataset] = run
+        for _, run in sorted(runs, key=lambda item: item[0]):
+            self._add(run)
+
+    def _add(self, run: Run) -> None:
+        """Put a run into the grid; the product and a point may come to the same, and then the point names it."""
+        other = self.out.runs.get(run.folder)
+        if other and other.label and run.label and other.label != run.label:
+            self.problems.append(f"points: {run.label!r} is the same training as {other.label!r}; give it once")
+        self.out.runs[run.folder] = other if other and other.label else run
+
+    def _parent(
+        self,
+        where: str,
+        point: Point,
+        recipe: Recipe,
+        model: str,
+        dataset: str,
+        seed: int,
+        named: Mapping[tuple[str, str, int], Mapping[str, Run]],
+    ) -> Run | None:
+        """The run that a child starts from: same model, same seed, on the child's dataset or its own only one."""
+        found = named.get((str(point.parent), model, seed), {})
+        parent = found.get(dataset) or next(iter(found.values()), None)
+        if parent is None:
+            self.problems.append(f"{where}.parent: {point.parent!r} has no run of model {model!r}, which this one has")
+        else:
+            self._check_parent(where, point, recipe, parent)
+        return parent
+
+    def _check_parent(self, where: str, point: Point, recipe: Recipe, parent: Run) -> None:
+        for name in ("rank", "alpha", "target_modules", "rslora", "method"):
+            if parent.recipe[name] != plain(getattr(recipe, name)):
+                self.problems.append(
+                    f"{where}.{name}: training goes on with the adapter of {point.parent!r}, so it must be "
+                    f"{parent.recipe[name]!r} as there, not {plain(getattr(recipe, name))!r}"
+                )
+
+    def _run(
+        self,
+        point: Point | None,
+        model: BaseModel,
+        dataset: str,
+        clean: Clean,
+        formatted: Formatted,
+        recipe: Recipe,
+        seed: int,
+        parent: Run | None,
+    ) -> Run:
+        # The method decides: QLoRA is over NF4; LoRA over the model's own precision, 16 bits if that is NF4.
+        precision = "nf4" if recipe.method == "qlora" else model.precision.replace("nf4", "16bit")
+        key = key_of(
+            "run",
+            {
+                "model": model.key,
+                "precision": precision,
+                "formatted": formatted.key,
+                "recipe": changed(recipe),
+                "seed": seed,
+                "parent": parent.key if parent else None,
+                "recipe_version": RECIPE_VERSION,
+            },
+        )
+        name = f"r{recipe.rank}-a{recipe.alpha:g}-s{seed}-{short(key)}"
+        return Run(
+            name=name,
+            key=key,
+            label=point.name if point else None,
+            model=model.id,
+            dataset=dataset,
+            clean=clean.id,
+            formatted=formatted.id,
+            precision=precision,
+            recipe=plain(recipe.model_dump()),
+            seed=seed,
+            parent=parent.folder if parent else None,
+            folder=f"results/runs/{model.slug}/{clean.source}/{name}",
+        )
+
+    # -- what they are asked
+
+    def _answers(self, whole: Mapping[str, Clean]) -> None:
+        # Datasets that nothing is trained on or asked about are dropped again at the end.
+        used = {run.clean for run in self.out.runs.values()}
+        for name, spec in self.study.evaluations.items():
+            for folder, run in self.out.runs.items():
+                # A run is asked about the test rows of the data that it was trained on, which are never trained on.
+                clean = whole[spec.dataset] if spec.dataset else self.out.clean[run.clean]
+                self._ask(name, spec, folder, run.model, run.precision, clean)
+                used.add(clean.id)
+            for folder, untrained in self.out.untrained.items():
+                asked = {a.prompts: a for a in self.out.answers.values() if a.evaluation == name}
+                cleans = {self.out.prompts[prompts].clean for prompts in asked} or {
+                    whole[dataset].id for dataset in ([spec.dataset] if spec.dataset else self.study.datasets)
+                }
+                for clean_id in sorted(cleans):
+                    self._ask(name, spec, folder, untrained.model, untrained.precision, self.out.clean[clean_id])
+                    used.add(clean_id)
+        self.out.clean = {id_: clean for id_, clean in self.out.clean.items() if id_ in used}
+        self.out.raw = {clean.raw: self.out.raw[clean.raw] for clean in self.out.clean.values()}
+
+    def _ask(self, name: str, spec: EvaluationSpec, folder: str, model_id: str, precision: str, clean: Clean) -> None:
+        model = self.out.models[model_id]
+        # Only the rows of this split count: studies and points that differ in training rows share their prompts.
+        rows = {split: number for split, number in clean.rows.items() if split == str(spec.split)}
+        prompts_key = key_of(
+            "prompts",
+            {
+                "clean": _clean_key(clean, rows),
+                "split": spec.split,
+                "turns": spec.turns,
+                "rows": spec.rows,
+                "system": spec.system,
+                "default_system": model.system,
+            },
+        )
+        prompts = Prompts(
+            f"{name}-{short(prompts_key)}",
+            prompts_key,
+            clean.id,
+            spec.split,
+            spec.turns,
+            spec.rows,
+            spec.system,
+            model.system,
+        )
+        prompts = self.out.prompts.setdefault(prompts.id, prompts)
+        decoding = plain(spec.decoding.model_dump())
+        key = key_of(
+            "evaluation",
+            {
+                "prompts": prompts_key,
+                "template": model.template_key,
+                "decoding": changed(spec.decoding),
+                # Greedy decoding draws nothing, so its seed means nothing.
+                "seed": spec.seed if spec.decoding.temperature else None,
+            },
+        )
+        families = {family: key_of("scores", dict(self.registry.families[family].metrics)) for family in spec.scores}
+        answers = Answers(
+            id=f"{folder}/eval/{name}-{short(key)}",
+            subject=folder,
+            evaluation=name,
+            model=model_id,
+            precision=precision,
+            dataset=clean.label,
+            prompts=prompts.id,
+            decoding=decoding,
+            seed=spec.seed,
+            key=key,
+            families=families,
+            model_families=[family for family in families if self.registry.families[family].needs_model],
+            folder=f"{folder}/eval/{name}-{short(key)}",
+        )
+        self.out.answers[answers.id] = answers
+
+
+def _clean_key(clean: Clean, rows: dict[str, int]) -> str:
+    settings = {"raw": clean.raw_key, "steps": clean.steps, "splits": clean.splits, "rows": rows, "seed": clean.seed}
+    return key_of("clean", settings)
+
+
+def _ancestors(point: Point | None, by_name: Mapping[str | None, Point]) -> int:
+    """How many trainings come before a point's own; `load_study` refuses circles."""
+    number = 0
+    while point is not None and point.parent is not None:
+        number += 1
+        point = by_name[point.parent]
+    return number
+
+
+def _applies(point: Point | None, model: str, dataset: str) -> bool:
+    return point is None or (point.model or model, point.dataset or dataset) == (model, dataset)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "model"
+
+
+def _set(part: Any) -> dict[str, Any]:
+    return part.model_dump(exclude_none=True) if part is not None else {}
