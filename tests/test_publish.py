@@ -106,3 +106,15 @@ def test_run_json_comes_last(run, monkeypatch):
         publish(run, outputs(run))
     assert not (run / "run.json").exists()
     assert (run / "work" / "checkpoints").exists()
+
+
+def test_the_advice_names_the_failure_that_stands_in_the_way(tmp_path):
+    cause = tmp_path / "run" / "work" / "failed.json"
+    work = tmp_path / "answers" / "work"
+    for folder in (cause.parent, work):
+        folder.mkdir(parents=True)
+    cause.write_text("{}")
+    failure = {"reason": "its training failed", "stage": "generate", "log": "a.log", "blocked_by": str(cause)}
+    (work / "failed.json").write_text(json.dumps(failure))
+    with pytest.raises(UserError, match=f"delete {cause}"):
+        publish(tmp_path / "answers", [tmp_path / "answers" / "generations.jsonl"])

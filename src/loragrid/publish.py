@@ -23,9 +23,10 @@ def publish(folder: Path, outputs: list[Path]) -> None:
     work = folder / "work"
     if has_failed(work):
         failure = read_json(work / "failed.json")
+        cause = failure.get("blocked_by") or work / "failed.json"
         raise UserError(
             f"{folder}: {failure['stage']} failed: {failure['reason']}\n"
-            f"log: {failure['log']}\nTo try again, mend the cause and delete {work / 'failed.json'}."
+            f"log: {failure['log']}\nTo try again, mend the cause and delete {cause}."
         )
     finished = {out: _in_work(work, folder, out) for out in outputs}
     if missing := [str(out) for out, place in finished.items() if not place.exists()]:

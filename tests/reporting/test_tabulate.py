@@ -1,6 +1,7 @@
 """The written tables and pages."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -265,3 +266,17 @@ def test_a_label_with_dollar_signs_is_no_formula(tree):
 def test_paths_are_relative_to_the_working_directory(demo):
     tabulate(demo.grid)
     assert os.getcwd() not in "".join(content.decode() for content in everything().values())  # noqa: PTH109
+
+
+def test_runs_on_other_rows_are_told_apart_and_none_is_best_over_other_validation_rows(demo, tree):
+    tabulate(tree.grid)
+    assert "data" not in read("comparison.csv")[0]
+    few = dataclasses.replace(tree.grid.clean["ed-1"], id="ed-2", rows={"train": 12, "validation": 2})
+    tree.grid.clean["ed-2"] = few
+    folder = next(reversed(tree.grid.runs))
+    tree.grid.runs[folder] = dataclasses.replace(tree.grid.runs[folder], clean="ed-2")
+    tabulate(tree.grid)
+    rows = read("comparison.csv")
+    assert {row["data"] for row in rows} == {"all", "train 12, validation 2"}
+    assert not any(row["best"] for row in rows)
+    assert "No run is marked as the best" in Path(tree.grid.folder, "comparison.html").read_text()

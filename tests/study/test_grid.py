@@ -254,3 +254,32 @@ def test_recorded_by_another_version(place, content):
     file.write_text(content)
     with pytest.raises(UserError, match="another version of loragrid"):
         recorded_study("small")
+
+
+def test_untrained_models_are_scored_at_the_precision_of_the_runs_they_are_compared_with(place):
+    grid = place.small("untrained: [base]\ngrid: {method: [lora, qlora]}")
+    assert {item.precision for item in grid.untrained.values()} == {"nf4", "16bit"}
+
+
+def test_asking_about_rows_that_may_have_been_trained_on_is_refused(place):
+    with pytest.raises(StudyError, match=r"evaluations\.test: asks .* about 'again', .* would be training rows"):
+        place.open(
+            """
+            title: The same data, split in two ways
+            models:
+              base: {id: org/base}
+            datasets:
+              once: {source: letters, splits: {test: 0.1}, seed: 0}
+              again: {source: letters, splits: {test: 0.1}, seed: 7}
+            points: [{dataset: once}]
+            evaluations:
+              test: {dataset: again}
+            """
+        )
+
+
+def test_a_second_study_of_the_same_name_does_not_overwrite_the_first_ones_tables(place):
+    place.small().record()
+    other = place.write(Path("config/studies/small.yaml").read_text(), "other/small")
+    with pytest.raises(UserError, match=r"holds the tables of config/studies/small\.yaml"):
+        open_study(str(other), place.registry)

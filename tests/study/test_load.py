@@ -209,3 +209,8 @@ def test_empty_data_is_a_problem_of_the_study(place, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(StudyError, match=r"datasets\.letters\.path: empty: no files"):
         place.open("{title: x, models: {m: {id: a/b}}, datasets: {letters: {source: letters, path: empty}}}")
+
+
+def test_a_published_figure_names_a_metric_that_exists(place):
+    with pytest.raises(StudyError, match=r"published\[0\]\.metric: there is no 'rogueL'\. Did you mean 'rougeL'\?"):
+        place.small("published: [{source: Table 1, metric: rogueL, value: 0.3, model: base}]")

@@ -161,7 +161,7 @@ def test_a_child_of_a_failed_parent_waits_until_that_failure_is_gone(nano, tmp_p
     child = train_member(tmp_path / "child", parent=str(tmp_path / "parent"), max_steps=1, evaluations=1)
     assert train_batch(batch_of(parent, child), 60)
     failure = json.loads((tmp_path / "child" / "work" / "failed.json").read_text())
-    assert "has no adapter: target_modules" in failure["reason"]
+    assert "its parent run parent failed: target_modules" in failure["reason"]
     assert failure["blocked_by"] == str(tmp_path / "parent" / "work" / "failed.json")
     Path(failure["blocked_by"]).unlink()
     (tmp_path / "parent" / "work").rename(tmp_path / "parent" / "old")

@@ -84,3 +84,9 @@ def test_a_missing_column_is_told_with_file_and_columns(with_model):
     said = done.stdout + done.stderr
     assert "train.csv" in said
     assert "utterance" in said
+
+
+def test_the_tables_job_fails_when_the_tables_cannot_be_written(fresh):
+    (fresh.folder / "results/studies/nano/comparison.tex/in_the_way").mkdir(parents=True)
+    done = fresh.snakemake("tables", fails=True)
+    assert "Error in rule tables" in done.stdout + done.stderr

@@ -8,7 +8,9 @@ from pathlib import Path
 # The workflow's own package, also in job processes and in environments made by --sdm conda.
 SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(SOURCE))}; ")
+# It takes the place of Snakemake's own prefix, so it makes the shell strict, too; braces are for Snakemake to fill in.
+QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; ")
 
 from snakemake.exceptions import WorkflowError
 
@@ -20,6 +22,8 @@ from loragrid.study.open import open_study, recorded_study
 from loragrid.study.plan import summary
 
 # Snakemake reads --config values as YAML, in which a name may look like a number.
+if isinstance(config["study"], float):
+    raise WorkflowError(f"study: {config['study']} was read as a number; quote it twice: --config 'study=\"NAME\"'")
 STUDY = str(config["study"])
 
 
@@ -41,7 +45,7 @@ TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
 TABLES = GRID.folder
 STUDY_FILE = f"{TABLES}/study.json"
-REMAKE_TABLES = f"python -m loragrid tabulate --study {STUDY_FILE} 2>&1"
+REMAKE_TABLES = f"python -m loragrid tabulate --study {shlex.quote(STUDY_FILE)} 2>&1"
 
 
 def record_plan():

@@ -12,7 +12,7 @@ rule download_dataset:
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid download --study {params.study} --dataset {wildcards.dataset} >> {log} 2>&1"
+        "python -m loragrid download --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
 rule clean:
@@ -26,12 +26,14 @@ rule clean:
         "data/clean/{dataset}/cleaning.json",
     log:
         "results/logs/clean/{dataset}.log",
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid clean --study {params.study} --dataset {wildcards.dataset} >> {log} 2>&1"
+        "python -m loragrid clean --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
 rule format:
@@ -41,12 +43,14 @@ rule format:
         "data/formatted/{model}/{dataset}/format.json",
     log:
         "results/logs/format/{model}/{dataset}.log",
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid format --study {params.study} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
+        "python -m loragrid format --study {params.study:q} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
 
 
 rule prompts:
@@ -56,9 +60,11 @@ rule prompts:
         "data/prompts/{prompts}.jsonl",
     log:
         "results/logs/prompts/{prompts}.log",
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid prompts --study {params.study} --prompts {wildcards.prompts} >> {log} 2>&1"
+        "python -m loragrid prompts --study {params.study:q} --prompts {wildcards.prompts} >> {log} 2>&1"

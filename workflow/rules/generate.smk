@@ -24,6 +24,8 @@ rule publish_generations:
         "results/{subject}/eval/{evaluation}/generation.json",
     log:
         "results/logs/publish_generations/{subject}/{evaluation}.log",
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -39,6 +41,8 @@ rule publish_score:
         "results/logs/publish_score/{subject}/{evaluation}/{family}-{key}.log",
     wildcard_constraints:
         family=any_of(name for name, family in REGISTRY.families.items() if family.needs_model),
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     shell:

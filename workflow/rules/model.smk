@@ -14,7 +14,7 @@ rule download_model:
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid download --study {params.study} --model {wildcards.model} >> {log} 2>&1"
+        "python -m loragrid download --study {params.study:q} --model {wildcards.model} >> {log} 2>&1"
 
 
 rule build_model:
@@ -30,4 +30,4 @@ rule build_model:
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid build --study {params.study} --model {wildcards.model} --threads {threads} >> {log} 2>&1"
+        "python -m loragrid build --study {params.study:q} --model {wildcards.model} --threads {threads} >> {log} 2>&1"

@@ -10,10 +10,12 @@ rule score:
         "results/logs/score/{subject}/{evaluation}/{family}-{key}.log",
     wildcard_constraints:
         family=any_of(name for name, family in REGISTRY.families.items() if not family.needs_model),
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid score --study {params.study} --family {wildcards.family}"
+        "python -m loragrid score --study {params.study:q} --family {wildcards.family}"
         " results/{wildcards.subject}/eval/{wildcards.evaluation} > {log} 2>&1"

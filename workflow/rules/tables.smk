@@ -49,20 +49,24 @@ rule tabulate:
         f"{TABLES}/comparison.tex",
     log:
         f"results/logs/tabulate/{GRID.study}.log",
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid tabulate --study {params.study} > {log} 2>&1"
+        "python -m loragrid tabulate --study {params.study:q} > {log} 2>&1"
 
 
 rule tables:
     log:
         f"results/logs/tables/{GRID.study}.log",
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid tabulate --study {params.study} 2>&1 | tee {log}"
+        "python -m loragrid tabulate --study {params.study:q} 2>&1 | tee {log}"

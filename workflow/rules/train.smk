@@ -26,6 +26,8 @@ rule publish_run:
         "results/runs/{model}/{dataset}/{run}/run.json",
     log:
         "results/logs/publish_run/{model}/{dataset}/{run}.log",
+    # The same input fails the same way.
+    retries: 0
     conda:
         "../../envs/cpu.yaml"
     shell:

@@ -103,14 +103,13 @@ class Results:
         return [row for row in self.rows if row.run is None]
 
     def untrained(self, row: Row) -> Row | None:
-        """The row of the same base model, untrained, asked the same; of the same precision if there is one."""
+        """The row of the same base model at the same precision, untrained, asked the same."""
         candidates = [
             other
             for other in self._untrained_rows
-            if (other.answers.model, other.answers.evaluation, other.answers.prompts)
-            == (row.answers.model, row.answers.evaluation, row.answers.prompts)
+            if (other.answers.model, other.answers.precision, other.answers.evaluation, other.answers.prompts)
+            == (row.answers.model, row.answers.precision, row.answers.evaluation, row.answers.prompts)
         ]
-        candidates.sort(key=lambda other: other.answers.precision != row.answers.precision)
         return candidates[0] if candidates else None
 
     def groups(self) -> dict[tuple[str, str], list[Row]]:

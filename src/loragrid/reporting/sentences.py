@@ -3,7 +3,7 @@
 from loragrid.metrics import METRICS
 from loragrid.reporting.collect import Results, Row
 from loragrid.reporting.gains import Gain
-from loragrid.reporting.tables import best_runs, headline
+from loragrid.reporting.tables import best_runs, headline, validated_on
 from loragrid.study.grid import Run
 
 
@@ -26,9 +26,10 @@ def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain
     texts += [
         _verdict(results, row, row.run, gains, len(trained)) for row in rows if row.run and row.run.folder in best
     ]
-    if len({(row.run.recipe.get("mask"), row.run.recipe.get("max_length")) for row in runs.values() if row.run}) > 1:
+    if len({validated_on(results, row) for row in runs.values()}) > 1:
         texts.append(
-            "Careful: the runs differ in mask or max_length, so their validation losses are not over the same tokens."
+            "No run is marked as the best: the runs differ in validation rows, splits, mask or max_length, so their "
+            "validation losses are not over the same tokens."
         )
     return texts
 

@@ -33,18 +33,32 @@ def headline(results: Results) -> str:
     return "rougeL" if asked and "likelihood" not in asked else "bits_per_byte"
 
 
+def validated_on(results: Results, row: Row) -> str | None:
+    """What a run's validation loss is over: losses over other rows or other tokens cannot be compared."""
+    if row.run is None:
+        return None
+    clean = results.grid.clean[row.run.clean]
+    rows = clean.rows.get("validation")
+    tokens = [row.run.recipe.get("mask"), row.run.recipe.get("max_length")]
+    return canonical([clean.raw, clean.steps, clean.splits, rows, clean.seed, *tokens])
+
+
 def best_runs(results: Results) -> set[str]:
     """Folder of the run with the lowest validation loss of each model × dataset: chosen on validation, tested on test.
 
-    The earlier one in the grid where losses are equal.
+    The earlier one in the grid where losses are equal; none where the runs were validated on different data.
     """
     best: dict[tuple[str, str], tuple[float, str]] = {}
+    over: dict[tuple[str, str], set[str | None]] = {}
+    for row in results.rows:
+        if row.run:
+            over.setdefault((results.model(row), results.dataset(row)), set()).add(validated_on(results, row))
     for row in results.rows:
         if row.run and row.validation_loss is not None:
             key = results.model(row), results.dataset(row)
             if key not in best or row.validation_loss < best[key][0]:
                 best[key] = row.validation_loss, row.run.folder
-    return {folder for _, folder in best.values()}
+    return {folder for key, (_, folder) in best.items() if len(over[key]) == 1}
 
 
 def comparison(results: Results, gains: Gains) -> list[TableRow]:
@@ -174,13 +188,27 @@ def varying_fields(results: Results) -> list[str]:
     return [name for name in names if len({canonical(recipe.get(name)) for recipe in recipes}) > 1]
 
 
+def _data(results: Results, row: Row) -> str:
+    """Which rows of the dataset a run was trained on, or an untrained model was asked about, in the study's words."""
+    grid = results.grid
+    clean = grid.clean[row.run.clean if row.run else grid.prompts[row.answers.prompts].clean]
+    chosen = [f"{split} {number}" for split, number in clean.rows.items()]
+    chosen += [f"{split} {share:g} of all" for split, share in clean.splits.items()]
+    return ", ".join(chosen) or "all"
+
+
 def _about(results: Results, row: Row) -> TableRow:
+    # Points may choose their own rows and splits; the column is there only where they do.
+    varies = len({(run.dataset, run.clean) for run in results.grid.runs.values()}) > len(
+        {run.dataset for run in results.grid.runs.values()}
+    )
     return {
         "model": results.model(row),
         "dataset": results.dataset(row),
         "evaluation": row.answers.evaluation,
         "run": row.run.name if row.run else "untrained",
         "label": row.run.label if row.run else None,
+        **({"data": _data(results, row)} if varies else {}),
     }
 
 

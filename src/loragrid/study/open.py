@@ -23,6 +23,7 @@ def open_study(name: str, registry: Registry) -> Grid:
     if name.endswith(".json"):
         return _recorded(Path(name))
     file = find_study(name)
+    _refuse_namesake(file)
     return resolve(load_study(file, registry), file, registry)
 
 
@@ -35,6 +36,13 @@ def recorded_study(name: str) -> Grid:
     file = Path(name)
     study = file.stem if file.suffix in (".yaml", ".yml") else name  # a name may have a dot in it
     return _recorded(Path("results/studies", study, "study.json"))
+
+
+def _refuse_namesake(file: Path) -> None:
+    """Keep two studies of one name in two folders from overwriting each other's tables."""
+    recorded = Path("results/studies", file.stem, "study.json")
+    if recorded.exists() and Path(other := read_json(recorded).get("file", "")) != file and Path(other).exists():
+        raise UserError(f"{file}: {recorded.parent} holds the tables of {other}; give one of the two another name")
 
 
 def _recorded(file: Path) -> Grid:

@@ -43,7 +43,9 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += unknown(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets)
         for index, family in enumerate(_list(evaluation.get("scores"))):
             problems += unknown(f"evaluations.{name}.scores[{index}]", family, registry.families)
+    metrics = {metric for family in registry.families.values() for metric in family.metrics}
     for index, published in enumerate(map(_mapping, _list(content.get("published")))):
+        problems += unknown(f"published[{index}].metric", published.get("metric"), metrics)
         problems += unknown(f"published[{index}].model", published.get("model"), models)
         problems += unknown(f"published[{index}].dataset", published.get("dataset"), datasets)
         for field in _mapping(published.get("where")):

@@ -1,4 +1,4 @@
-"""From a study to its grid: combinations of models, datasets, recipes and seeds, what they need and what they are asked."""
+"""From a study to its grid: all combinations, what each needs and what it is asked."""
 
 import itertools
 import re
@@ -45,8 +45,8 @@ class _Resolver:
         models = {name: self._model(name, spec) for name, spec in self.study.models.items()}
         raws = {name: self._raw(name, spec) for name, spec in self.study.datasets.items()}
         cleans = self._cleans(raws)
-        self._untrained(models)
         self._runs(models, raws, cleans)
+        self._untrained(models)
         self._answers(cleans)
         self.out.published = [item.model_dump() for item in self.study.published]
         if self.problems:
@@ -154,8 +154,11 @@ class _Resolver:
     def _untrained(self, models: Mapping[str, BaseModel]) -> None:
         for name in self.study.untrained:
             model = models[name]
-            folder = f"results/untrained/{model.id}-{model.precision}"
-            self.out.untrained[folder] = Untrained(name, model.id, model.precision, folder)
+            # At the precision of each run that it is compared with, or a gain would be one of precision, too.
+            of_runs = {run.precision for run in self.out.runs.values() if run.model == model.id}
+            for precision in sorted(of_runs) or [model.precision]:
+                folder = f"results/untrained/{model.id}-{precision}"
+                self.out.untrained[folder] = Untrained(name, model.id, precision, folder)
 
     def _combinations(self) -> Iterator[tuple[str, Point | None, Recipe]]:
         """Where each combination stands in the study, its point if it is one, and its recipe."""
@@ -286,6 +289,7 @@ class _Resolver:
             for folder, run in self.out.runs.items():
                 # A run is asked about the test rows of the data that it was trained on, which are never trained on.
                 clean = whole[spec.dataset] if spec.dataset else self.out.clean[run.clean]
+                self._check_leak(name, run, clean)
                 self._ask(name, spec, folder, run.model, run.precision, clean)
                 used.add(clean.id)
             for folder, untrained in self.out.untrained.items():
@@ -298,6 +302,20 @@ class _Resolver:
                     used.add(clean_id)
         self.out.clean = {id_: clean for id_, clean in self.out.clean.items() if id_ in used}
         self.out.raw = {clean.raw: self.out.raw[clean.raw] for clean in self.out.clean.values()}
+
+    def _check_leak(self, evaluation: str, run: Run, asked: Clean) -> None:
+        """Refuse to ask a run about data of which it, or a parent, may have been trained on the test rows."""
+        trained: Run | None = run
+        while trained is not None:
+            clean = self.out.clean[trained.clean]
+            if clean.raw == asked.raw and (clean.splits, clean.seed) != (asked.splits, asked.seed):
+                self.problems.append(
+                    f"evaluations.{evaluation}: asks {run.label or run.name} about {asked.label!r}, which is split in "
+                    "another way there than where it was trained: test rows would be training rows. Give both the "
+                    "same splits and seed."
+                )
+                return
+            trained = self.out.runs[trained.parent] if trained.parent else None
 
     def _ask(self, name: str, spec: EvaluationSpec, folder: str, model_id: str, precision: str, clean: Clean) -> None:
         model = self.out.models[model_id]

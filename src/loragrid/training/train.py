@@ -185,7 +185,7 @@ def _parent_adapter(folder: str) -> Path:
             return place / "adapter"
     failed = Path(folder, "work", "failed.json")
     reason = read_json(failed)["reason"] if failed.exists() else "it is not there"
-    raise Blocked(f"the parent run {folder} has no adapter: {reason}", by=failed)
+    raise Blocked(f"its parent run {Path(folder).name} failed: {reason}", by=failed)
 
 
 def _save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
