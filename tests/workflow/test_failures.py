@@ -48,9 +48,9 @@ def test_killed_training_leaves_nothing_that_looks_finished_and_is_done_again(sl
 
 def test_a_run_that_fails_for_good_is_told_once_and_the_rest_goes_on(with_model):
     # A learning rate at which the loss is not a number after the first steps.
-    with_model.study("nan", grid={"learning_rate": [2e-3, 1e30]}, recipe={"rank": 2, "batch_size": 4, "max_steps": 4})
-    done = with_model.snakemake(study="nan", fails=True)
-    rows = {row["learning_rate"]: row for row in with_model.table("nan")}
+    with_model.study("diverging", grid={"learning_rate": [2e-3, 1e30]}, recipe={"rank": 2, "batch_size": 4, "max_steps": 4})
+    done = with_model.snakemake(study="diverging", fails=True)
+    rows = {row["learning_rate"]: row for row in with_model.table("diverging")}
     assert rows["0.002"]["status"] == "done"
     failed = rows["1e+30"]
     assert failed["status"] == "failed"
@@ -59,11 +59,11 @@ def test_a_run_that_fails_for_good_is_told_once_and_the_rest_goes_on(with_model)
     bad = next(path.parent.parent for path in with_model.folder.glob("results/runs/*/*/*/work/failed.json"))
     assert "failed.json" in done.stdout + done.stderr
     # A new start tells the reason at once and does not train again.
-    with_model.snakemake(study="nan", fails=True)
+    with_model.snakemake(study="diverging", fails=True)
     assert sorted(file.name for file in (bad / "work").glob("attempt-*.log")) == ["attempt-1.log"]
     # Whoever deletes the record gets another attempt.
     (bad / "work/failed.json").unlink()
-    with_model.snakemake(study="nan", fails=True)
+    with_model.snakemake(study="diverging", fails=True)
     assert (bad / "work/attempt-2.log").exists()
 
 
