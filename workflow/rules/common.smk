@@ -10,7 +10,9 @@ SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
 # It takes the place of Snakemake's own prefix, so it makes the shell strict, too; braces are for Snakemake to fill in.
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; ")
+# A job of the cluster that belongs to one batch may be put back into the queue by it (see loragrid/cluster/launch.py).
+OWN_JOB = "export LORAGRID_OWN_JOB=1; " if workflow.remote_exec else ""
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {OWN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
@@ -50,6 +52,8 @@ REMAKE_TABLES = f"python -m loragrid tabulate --study {shlex.quote(STUDY_FILE)} 
 
 def record_plan():
     """Write what job processes read. Snakemake calls this when something runs, so a dry run writes nothing."""
+    if workflow.non_local_exec:
+        check_cluster()
     GRID.record()
     PLAN.record()
 
@@ -112,6 +116,12 @@ def batch_of_run(wildcards):
 def batch_of_answers(wildcards):
     batch = GENERATE_BATCH.get(f"results/{wildcards.subject}/eval/{wildcards.evaluation}")
     return ancient(batch.done) if batch else []
+
+
+def gpus_of(wildcards, resources):
+    """GPUs that a job was given, whichever way the cluster wants them asked for."""
+    asked = re.search(r"\bgpu(?::[A-Za-z][^:,]*)?(?::(\d+))?", str(resources.get("gres", "")))
+    return resources.get("gpu") or (int(asked[1] or 1) if asked else 1)
 
 
 # scores
