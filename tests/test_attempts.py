@@ -159,7 +159,6 @@ def test_only_the_first_of_several_processes_keeps_records(batch, monkeypatch):
     batch(fail(UserError("told by the first process")), MEMBERS[:1])
     work = batch.folder / "a" / "work"
     assert [file.name for file in work.iterdir()] == ["attempt-1-rank-1.log"]
-    assert "told by the first process" in (work / "attempt-1-rank-1.log").read_text()
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

@@ -16,6 +16,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {OWN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
+from loragrid.cluster.start import preemption_warning, refuse_second_start
 from loragrid.errors import UserError
 from loragrid.registry import REGISTRY
 from loragrid.study.batches import plan, read_batch
@@ -52,10 +53,21 @@ REMAKE_TABLES = f"python -m loragrid tabulate --study {shlex.quote(STUDY_FILE)} 
 
 def record_plan():
     """Write what job processes read. Snakemake calls this when something runs, so a dry run writes nothing."""
-    if workflow.non_local_exec:
+    if workflow.executor_plugin.name == "slurm":
         check_cluster()
     GRID.record()
     PLAN.record()
+
+
+def check_cluster():
+    """Say what would go wrong on this cluster before anything is submitted."""
+    submitted = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if warning := preemption_warning({job.resources.get("slurm_partition") for job in submitted}):
+        print(f"Warning: {warning}", file=sys.stderr)
+    try:
+        refuse_second_start(Path.cwd())
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def unless_there(target, *inputs):
