@@ -144,7 +144,12 @@ def _make_attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
     # An attempt that has begun is this one, put on record by the first of several processes.
     number = len(attempts) + (not attempts or "ended" in attempts[-1])
     log = place / f"attempt-{number}.log"
-    who = {"job": slurm.own_job(), "host": platform.node(), "pid": os.getpid()}
+    who = {
+        "job": slurm.own_job(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
     if is_main_process():
         _append(place, {"attempt": number, "started": time.time(), "log": str(log), **who})
         print(f"{place.parent}: attempt {number}, log in {log}", flush=True)

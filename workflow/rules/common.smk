@@ -10,9 +10,10 @@ SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
 # It takes the place of Snakemake's own prefix, so it makes the shell strict, too; braces are for Snakemake to fill in.
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
-# A job of the cluster that belongs to one batch may be put back into the queue by it (see loragrid/cluster/launch.py).
-OWN_JOB = "export LORAGRID_OWN_JOB=1; " if workflow.remote_exec else ""
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {OWN_JOB}")
+# A job of the cluster belongs to one batch, which may put it back into the queue (see loragrid/cluster/launch.py), and
+# runs where there often is no internet: what it needs was downloaded before.
+IN_JOB = "export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1; " if workflow.remote_exec else ""
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 

@@ -60,8 +60,9 @@ def work(stage: str, batch: Batch, file: Path, options: list[str], gpus: int) ->
             # The next round has half the micro-batch. Whatever else went wrong is for the next job.
             if sum(out_of_memory_attempts(work_folder(member)) for member in batch.members) == tried:
                 break
-    if not _is_settled(batch):
-        _requeue(batch)
+        if not _is_settled(batch):
+            # Slurm may repeat its SIGTERM, which must not end this process before the job is back in the queue.
+            _requeue(batch, stop)
     return _is_settled(batch)
 
 
@@ -137,7 +138,7 @@ def _oom_kills() -> int:
     return 0
 
 
-def _requeue(batch: Batch) -> None:
+def _requeue(batch: Batch, stop: Stop) -> None:
     """Put this Slurm job back into the queue if its runs can go on where they were.
 
     Not where the job belongs to somebody else (an interactive one, or that of the head process), not after scancel,
@@ -152,8 +153,11 @@ def _requeue(batch: Batch) -> None:
     here = slurm.this_job()
     if here is None or here.state != "RUNNING":
         return  # cancelled
+    stop.signalled = False
     if reason := slurm.requeue(job):
         print(f"job {job} cannot be requeued ({reason}); the next attempt goes on", flush=True)
         return
     print(f"job {job} is back in the queue and will go on", flush=True)
-    time.sleep(AFTER_REQUEUE)
+    deadline = time.monotonic() + AFTER_REQUEUE
+    while not stop.signalled and time.monotonic() < deadline:
+        time.sleep(0.1)
