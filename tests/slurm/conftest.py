@@ -3,11 +3,11 @@
 import pytest
 from filelock import FileLock
 from head import Head
-from workspaces import finished_once, with_model
+from workspaces import finished_once, fresh, with_model
 
 import cluster
 
-__all__ = ["finished_once", "with_model"]
+__all__ = ["finished_once", "fresh", "with_model"]
 
 
 @pytest.fixture(scope="session")
