@@ -11,7 +11,9 @@ rule train:
     conda:
         "../../envs/gpu.yaml"
     resources:
-        gpu=1,
+        gpu=gpus_of("train"),
+        mem_mb=memory_of("train"),
+        runtime=minutes_of("train"),
     shell:
         "python -m loragrid train results/batches/train-{wildcards.batch}.json >> {log} 2>&1"
 

@@ -1,0 +1,1 @@
+"""What jobs need of a cluster, told before they run: memory, GPUs and time."""
