@@ -76,7 +76,7 @@ def base_model(**changes):
     fields = {
         "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
         "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
-        "micro_batch": 8,
+        "micro_batch": 8, "gpus": 1,
     }  # fmt: skip
     return vars(BaseModel(**(fields | changes)))
 

@@ -15,11 +15,26 @@ from loragrid.study.open import open_study
 
 def check(arguments: argparse.Namespace) -> None:
     """Check a study as a whole and say what it would run."""
-    from loragrid.study.batches import plan
-    from loragrid.study.plan import summary
+    from loragrid.cluster.devices import DEFAULT, find_device
+    from loragrid.cluster.plan import summary
+    from loragrid.cluster.requests import Estimator
+    from loragrid.study.batches import plan as batches_of
 
     grid = open_study(arguments.study, REGISTRY)
-    print(summary(grid, plan(grid), REGISTRY))
+    print(summary(grid, batches_of(grid), Estimator(grid, REGISTRY, find_device(DEFAULT))))
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """Show what each run of a study would take: GPUs, memory and time."""
+    from loragrid.cluster.devices import find_device, for_this_machine
+    from loragrid.cluster.plan import detailed
+    from loragrid.cluster.requests import Estimator
+    from loragrid.study.batches import plan as batches_of
+
+    grid = open_study(arguments.study, REGISTRY)
+    device = find_device(arguments.device)
+    estimator = Estimator(grid, REGISTRY, device if device.is_gpu else for_this_machine(device))
+    print(detailed(grid, batches_of(grid), estimator))
 
 
 def schema(arguments: argparse.Namespace) -> None:
@@ -223,6 +238,9 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     add("check", check, study=False).add_argument("study", help="name or YAML file")
+    planned = add("plan", plan, study=False)
+    planned.add_argument("study", help="name or YAML file")
+    planned.add_argument("--device", default="t4", help="t4, v100, a100 or cpu (default: t4)")
     add("schema", schema, study=False)
     which = add("download", download).add_mutually_exclusive_group(required=True)
     which.add_argument("--dataset", help="id of a download")

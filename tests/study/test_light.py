@@ -7,7 +7,8 @@ def test_the_front_door_imports_nothing_heavy():
     script = (
         "import sys\n"
         "from loragrid.registry import REGISTRY\n"
-        "from loragrid.study import batches, open, plan\n"
+        "from loragrid.cluster import plan\n"
+        "from loragrid.study import batches, open\n"
         "heavy = {'torch', 'transformers', 'datasets', 'numpy', 'matplotlib', 'requests', 'huggingface_hub'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )

@@ -17,13 +17,15 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
+from loragrid.cluster.devices import DEFAULT, DEVICES
+from loragrid.cluster.plan import summary
+from loragrid.cluster.requests import Estimator
 from loragrid.cluster.start import preemption_warning, refuse_second_start
 from loragrid.errors import UserError
 from loragrid.registry import REGISTRY
 from loragrid.study.batches import plan, read_batch
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study
-from loragrid.study.plan import summary
 
 # Snakemake reads --config values as YAML, in which a name may look like a number.
 if isinstance(config["study"], float):
@@ -31,20 +33,40 @@ if isinstance(config["study"], float):
 STUDY = str(config["study"])
 
 
+def of_profile(name):
+    """A resource as the profile gives it to the rule `train` (set-resources), else to all (default-resources)."""
+    settings = workflow.resource_settings
+    for resources in (settings._parsed_overwrite_resources.get("train", {}), settings._parsed_default_resources):
+        if name in resources:
+            return resources[name].raw  # of an expression its text
+    return None
+
+
+def device():
+    """The GPU that the profile asks the scheduler for, such as gpu_model=tesla_t4; else a T4."""
+    model = str(of_profile("gpu_model") or DEFAULT)
+    return next((device for device in DEVICES.values() if device.is_called(model)), DEVICES[DEFAULT])
+
+
 def load():
-    """The main process resolves the study and groups what is missing; job processes read what it recorded."""
+    """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
+    it recorded, and their resources are given to them."""
     try:
         if not workflow.is_main_process:
-            return recorded_study(STUDY), None
+            return recorded_study(STUDY), None, None
         grid = open_study(STUDY, REGISTRY)
         batches = plan(grid)
-        print(summary(grid, batches, REGISTRY), file=sys.stderr)
-        return grid, batches
+        estimator = Estimator(grid, REGISTRY, device())
+        print(summary(grid, batches, estimator), file=sys.stderr)
+        return grid, batches, estimator
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
-GRID, PLAN = load()
+GRID, PLAN, ESTIMATOR = load()
+# The longest job that the profile allows; training goes on in the next one.
+LONGEST = of_profile("runtime")
+LONGEST_MINUTES = LONGEST if isinstance(LONGEST, int) else None
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
 TABLES = GRID.folder
@@ -121,6 +143,24 @@ def inputs_of_generate(wildcards):
     return inputs_of_batch("generate", wildcards)
 
 
+def request(stage, wildcards):
+    """What the job of a batch asks of the scheduler. Only the main process calls this: jobs are told what they have."""
+    batch = getattr(PLAN, stage).get(wildcards.batch) or read_batch(stage, wildcards.batch)
+    return ESTIMATOR.request(batch, LONGEST_MINUTES)
+
+
+def gpus_of(stage):
+    return lambda wildcards: request(stage, wildcards).gpus
+
+
+def memory_of(stage):
+    return lambda wildcards: request(stage, wildcards).memory_mb
+
+
+def minutes_of(stage):
+    return lambda wildcards: request(stage, wildcards).minutes
+
+
 def batch_of_run(wildcards):
     batch = TRAIN_BATCH.get(f"results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}")
     return ancient(batch.done) if batch else []
@@ -131,7 +171,7 @@ def batch_of_answers(wildcards):
     return ancient(batch.done) if batch else []
 
 
-def gpus_of(wildcards, resources):
+def gpus_given(wildcards, resources):
     """GPUs that a job was given, whichever way the cluster wants them asked for."""
     asked = re.search(r"\bgpu(?::[A-Za-z][^:,]*)?(?::(\d+))?", str(resources.get("gres", "")))
     return resources.get("gpu") or (int(asked[1] or 1) if asked else 1)
@@ -148,6 +188,14 @@ def inputs_of_score(wildcards):
     answers = answers_of(wildcards)
     target = f"{answers.folder}/scores/{wildcards.family}-{wildcards.key}.json"
     return unless_there(target, answers.generations, GRID.prompts[answers.prompts].file)
+
+
+def memory_of_score(wildcards):
+    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb
+
+
+def minutes_of_score(wildcards):
+    return ESTIMATOR.scoring(answers_of(wildcards)).minutes
 
 
 def all_scores(wildcards):

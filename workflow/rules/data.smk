@@ -30,6 +30,9 @@ rule clean:
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         study=STUDY_FILE,
     shell:
@@ -47,6 +50,9 @@ rule format:
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         study=STUDY_FILE,
     shell:
@@ -64,6 +70,9 @@ rule prompts:
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=15,
     params:
         study=STUDY_FILE,
     shell:

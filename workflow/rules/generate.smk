@@ -11,7 +11,9 @@ rule generate:
     conda:
         "../../envs/gpu.yaml"
     resources:
-        gpu=1,
+        gpu=gpus_of("generate"),
+        mem_mb=memory_of("generate"),
+        runtime=minutes_of("generate"),
     shell:
         "python -m loragrid generate results/batches/generate-{wildcards.batch}.json >> {log} 2>&1"
 

@@ -27,6 +27,9 @@ rule build_model:
     conda:
         "../../envs/cpu.yaml"
     threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=120,
     params:
         study=STUDY_FILE,
     shell:

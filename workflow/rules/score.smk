@@ -14,6 +14,9 @@ rule score:
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=memory_of_score,
+        runtime=minutes_of_score,
     params:
         study=STUDY_FILE,
     shell:

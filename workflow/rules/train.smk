@@ -11,9 +11,11 @@ rule train:
     conda:
         "../../envs/gpu.yaml"
     resources:
-        gpu=1,
+        gpu=gpus_of("train"),
+        mem_mb=memory_of("train"),
+        runtime=minutes_of("train"),
     params:
-        gpus=gpus_of,
+        gpus=gpus_given,
     shell:
         "python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus} >> {log} 2>&1"
 

@@ -63,6 +63,7 @@ class BaseModel:
     system: str | None
     parameters: float | None
     micro_batch: int
+    gpus: int
 
     @property
     def folder(self) -> str:

@@ -87,6 +87,7 @@ class _Resolver:
             system=spec.system,
             parameters=spec.parameters,
             micro_batch=spec.micro_batch,
+            gpus=spec.gpus,
         )
         if (other := self.out.models.get(model.id)) is not None:
             self.problems.append(

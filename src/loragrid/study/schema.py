@@ -81,6 +81,7 @@ class BaseModelSpec(Model):
     micro_batch: int = Field(
         8, ge=1, description="Most rows at a time on one device. Changes speed and memory, not results or keys."
     )
+    gpus: int = Field(1, ge=1, description="GPUs that train together. Changes speed and memory, not results or keys.")
 
     @model_validator(mode="after")
     def _one_origin(self) -> "BaseModelSpec":

@@ -1,0 +1,285 @@
+"""How well does `loragrid plan` know what jobs need? Memory and time of real jobs on this CPU against the estimates.
+
+    python benchmarks/estimates.py [--calibration] [--only NAME ...]
+
+Each setting makes a Llama with random weights and rows of random tokens, trains a real run (one epoch) and asks it, in
+processes of their own with one thread, as the workflow does. Peak memory is what the system counted (ru_maxrss), time
+that of the whole process, imports included. The estimates are made before, from dimensions, rows and tokens alone, with
+this machine's speed in one matrix product.
+
+The constants in loragrid/cluster that are marked as measured were fitted to the settings of `CALIBRATION`; what counts
+are those of `HELD_OUT`, which nothing was fitted to. They are run unless `--calibration` is given.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[0] = str(ROOT / "src")
+
+from loragrid.cluster.devices import DEVICES, Device, for_this_machine  # noqa: E402
+from loragrid.cluster.memory import generation_memory, training_memory  # noqa: E402
+from loragrid.cluster.sizes import Dimensions  # noqa: E402
+from loragrid.cluster.time import (  # noqa: E402
+    generation_seconds,
+    likelihood_seconds,
+    loading_seconds,
+    training_seconds,
+)
+from loragrid.cluster.work import Asked, Trained  # noqa: E402
+from loragrid.files import read_json, write_json, write_jsonl  # noqa: E402
+from loragrid.study.schema import Decoding, Recipe  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A model, its rows and how it is trained and asked."""
+
+    name: str
+    hidden: int
+    layers: int
+    vocabulary: int
+    precision: str
+    micro_batch: int
+    length: int
+    steps: int
+    rank: int = 8
+    dropout: float = 0.0
+    prompts: int = 16
+    answer: int = 32
+
+    @property
+    def recipe(self) -> Recipe:
+        """One epoch; four micro-batches a step where they are small."""
+        return Recipe(
+            rank=self.rank,
+            dropout=self.dropout,
+            batch_size=max(8, self.micro_batch),
+            epochs=1,
+            max_length=self.length,
+            evaluations=1,
+        )
+
+    @property
+    def size(self) -> Dimensions:
+        """As the study's `build` would make it, with heads of 64."""
+        intermediate = -(-self.hidden * 8 // 3 // 64) * 64
+        heads = self.hidden // 64
+        return Dimensions(self.hidden, intermediate, self.layers, heads, heads, 64, self.vocabulary)
+
+
+CALIBRATION = [
+    Setting("c1", 192, 6, 2048, "nf4", 8, 128, 30),
+    Setting("c2", 512, 8, 8192, "nf4", 4, 256, 6),
+    Setting("c3", 1024, 4, 16384, "nf4", 1, 128, 3),
+    Setting("c4", 256, 12, 4096, "32bit", 8, 256, 10),
+    Setting("c5", 768, 6, 16384, "32bit", 2, 512, 2),
+    Setting("c6", 512, 4, 16384, "nf4", 16, 64, 10),
+    Setting("c7", 1024, 12, 4096, "nf4", 2, 64, 4),
+    Setting("c8", 64, 2, 512, "nf4", 4, 128, 40),
+    Setting("c9", 256, 4, 2048, "nf4", 16, 512, 4),
+    Setting("c10", 1024, 12, 8192, "32bit", 8, 256, 2),
+]
+
+HELD_OUT = [
+    Setting("v1", 192, 6, 2048, "nf4", 8, 256, 40, rank=16),
+    Setting("v2", 384, 8, 8192, "nf4", 8, 192, 8),
+    Setting("v3", 768, 10, 8192, "nf4", 2, 256, 4),
+    Setting("v4", 1024, 8, 16384, "nf4", 4, 128, 3),
+    Setting("v5", 640, 6, 12288, "32bit", 4, 256, 6),
+    Setting("v6", 320, 4, 16384, "nf4", 16, 128, 8, dropout=0.1),
+    Setting("v7", 512, 12, 4096, "nf4", 1, 512, 4, rank=32),
+    Setting("v8", 896, 6, 4096, "32bit", 8, 192, 4, rank=4),
+]
+
+# Runs in a process of its own: what it imports must not count as the job's.
+PREPARE = """
+import json, random, sys
+import torch
+from datasets.arrow_writer import ArrowWriter
+from transformers import LlamaConfig, LlamaForCausalLM
+from loragrid.data.format import FEATURES
+from loragrid.modeling.build import train_tokenizer
+from loragrid.modeling.chat import render
+made = json.loads(sys.argv[1])
+draw = random.Random(0)
+words = [onset + rime for onset in "bcdfghjklm" for rime in ("an", "el", "ir", "ost", "uck")]
+tokenizer = train_tokenizer([" ".join(draw.choices(words, k=30)) for _ in range(300)], 400, 2048)
+torch.manual_seed(0)
+model = LlamaForCausalLM(LlamaConfig(
+    vocab_size=made["vocabulary"], hidden_size=made["hidden"], intermediate_size=made["intermediate"],
+    num_hidden_layers=made["layers"], num_attention_heads=made["heads"], num_key_value_heads=made["heads"],
+    max_position_embeddings=2048, bos_token_id=None, eos_token_id=None, pad_token_id=tokenizer.pad_token_id,
+))
+model.save_pretrained("model")
+tokenizer.save_pretrained("model")
+for split, lengths in made["rows"].items():
+    with ArrowWriter(path=f"formatted/{split}.arrow", features=FEATURES) as writer:
+        for length in lengths:
+            tokens = [draw.randrange(3, made["vocabulary"]) for _ in range(length)]
+            writer.write({"input_ids": tokens, "labels": tokens, "length": length})
+        writer.finalize()
+with open("prompts.jsonl", "w") as file:
+    for number in range(made["prompts"]):
+        words_asked = draw.randint(made["length"] // 4, made["length"] // 2)
+        messages = [{"role": "user", "content": " ".join(draw.choices(words, k=words_asked))}]
+        tokens = len(tokenizer(render(tokenizer, messages, answer_next=True))["input_ids"])
+        reference = " ".join(draw.choices(words, k=made["answer"] * 2 // 3))
+        prompt = {"id": f"{number}", "dialogue": f"{number}", "messages": messages, "reference": reference}
+        file.write(json.dumps({**prompt, "tokens": tokens}) + "\\n")
+"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a process took."""
+
+    megabytes: float
+    seconds: float
+
+
+def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tuple[Trained, Asked]:
+    """Make model, rows, prompts and batches in a folder; how much work they are."""
+    recipe, size = setting.recipe, setting.size
+    draw = random.Random(setting.name)
+    # Rows from half the length on; the first is as long as any.
+    train = [setting.length] + [
+        draw.randint(setting.length // 2, setting.length) for _ in range(setting.steps * recipe.batch_size - 1)
+    ]
+    validation = [draw.randint(setting.length // 2, setting.length) for _ in range(setting.micro_batch)]
+    made = {**vars(setting), "intermediate": size.intermediate, "heads": size.heads}
+    made["rows"] = {"train": train, "validation": validation}
+    (folder / "formatted").mkdir()
+    subprocess.run(
+        [sys.executable, "-c", PREPARE, json.dumps(made)], cwd=folder, env=environment, check=True, capture_output=True
+    )
+    write_json(folder / "model/model.json", {})
+    write_json(folder / "formatted/format.json", {"key": "f" * 64})
+    run = {
+        "name": "run", "key": "r" * 64, "label": None, "model": "m", "dataset": "d", "clean": "c", "formatted": "m/d",
+        "precision": setting.precision, "recipe": recipe.model_dump(), "seed": 1, "parent": None, "folder": "run",
+    }  # fmt: skip
+    model = {
+        "label": "m", "key": "m" * 64, "hub": None, "revision": None, "template": None,
+        "micro_batch": setting.micro_batch,
+    }  # fmt: skip
+    decoding = Decoding(max_new_tokens=setting.answer)
+    answers = {
+        "precision": setting.precision, "decoding": decoding.model_dump(), "seed": 0, "folder": "run/eval",
+        "families": {"likelihood": "x"},
+    }  # fmt: skip
+    parts = {"generations": "run/eval/generations.jsonl", "likelihood": "run/eval/likelihood.json"}
+    members: dict[str, dict[str, Any]] = {
+        "train": {"run": run, "model": model, "model_folder": "model", "formatted_folder": "formatted"},
+        "generate": {
+            "answers": answers, "parts": parts, "run": run, "model": model, "model_folder": "model",
+            "prompts_file": "prompts.jsonl",
+        },
+    }  # fmt: skip
+    for stage, member in members.items():
+        batch = {"stage": stage, "id": "0", "members": [member], "needs": [], "after": []}
+        write_json(folder / f"{stage}.json", batch)
+    prompts = [json.loads(line) for line in (folder / "prompts.jsonl").read_text().splitlines()]
+    lengths = [prompt.pop("tokens") for prompt in prompts]
+    write_jsonl(folder / "prompts.jsonl", prompts)
+    trained = Trained(
+        sum(train), setting.steps, sum(train) / len(train), setting.length, len(validation), sum(validation)
+    )
+    return trained, Asked(len(prompts), sum(lengths) / len(lengths), max(lengths), setting.answer)
+
+
+def start(stage: str, folder: Path, environment: dict[str, str]) -> Taken:
+    """Run the job of a stage; its peak memory and its time.
+
+    Raises:
+        SystemExit: it did not finish.
+    """
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "loragrid", stage, f"{stage}.json"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    seconds = time.perf_counter() - began
+    if status or list(folder.glob("run/**/failed.json")):
+        sys.exit(f"{stage} failed: {(folder / 'log').read_text()[-3000:]}")
+    return Taken(usage.ru_maxrss * 1024 / 1e6, seconds)
+
+
+def estimate(setting: Setting, trained: Trained, asked: Asked, cpu: Device) -> tuple[Taken, Taken]:
+    """What training and asking should take."""
+    size, precision = setting.size, setting.precision
+    recipe = setting.recipe.model_dump()
+    micro_batch = setting.micro_batch
+    memory = training_memory(
+        size, cpu, precision, recipe, micro_batch=micro_batch, length=trained.longest, file_bytes=4
+    )
+    seconds = training_seconds(size, cpu, precision, recipe, trained, micro_batch=micro_batch, gpus=1)
+    adapter = size.adapter(setting.rank, "all-linear")
+    of_answers = generation_memory(
+        size, cpu, precision, adapter, batch=micro_batch, prompt=asked.longest_prompt, answer=asked.answer_tokens,
+        file_bytes=4,
+    )  # fmt: skip
+    answering = generation_seconds(size, cpu, precision, asked, batch=micro_batch)
+    answering += likelihood_seconds(size, cpu, precision, asked, batch=micro_batch) + loading_seconds(size, cpu)
+    return (
+        Taken(memory.host / 1e6, cpu.start_seconds + seconds),
+        Taken(of_answers.host / 1e6, cpu.start_seconds + answering),
+    )
+
+
+def row(*cells: str) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def against(estimated: float, measured: float, form: str) -> str:
+    """Estimate, measurement and how far the one is off."""
+    return f"{estimated:{form}} / {measured:{form}} ({estimated / measured - 1:+.0%})"
+
+
+def main() -> None:
+    """Measure each setting and print the comparison."""
+    parser = argparse.ArgumentParser(description="Compare estimated with measured memory and time on this CPU.")
+    parser.add_argument("--calibration", action="store_true", help="run the settings that constants were fitted to")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these settings alone")
+    arguments = parser.parse_args()
+    settings = CALIBRATION if arguments.calibration else HELD_OUT
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, one thread; estimated / measured (error)\n")
+    print(row("", "hidden × layers, vocabulary", "precision", "micro-batch × length", *(
+        f"{stage}: {what}" for stage in ("train", "generate") for what in ("memory, MB", "time, s")
+    )))  # fmt: skip
+    print(row(*["---"] * 8), flush=True)
+    for setting in settings:
+        if arguments.only and setting.name not in arguments.only:
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            work = prepare(setting, folder, environment)
+            # Right before: other programs may take some of the machine at another time.
+            estimated = estimate(setting, *work, for_this_machine(DEVICES["cpu"]))
+            cells = []
+            for stage, expected in zip(("train", "generate"), estimated, strict=True):
+                measured = start(stage, folder, environment)
+                cells.append(against(expected.megabytes, measured.megabytes, ",.0f"))
+                cells.append(against(expected.seconds, measured.seconds, ".1f"))
+            assert read_json(folder / "run/work/run.json")["steps"] == setting.steps
+        dimensions = f"{setting.hidden} × {setting.layers}, {setting.vocabulary:,}"
+        rows = f"{setting.micro_batch} × {setting.length}"
+        print(row(setting.name, dimensions, setting.precision, rows, *cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""How much memory training and generation need: what is held at the moment of the most, term by term.
+
+The terms follow from the sources of transformers 5.23 (Llama), PEFT 0.21, TRL 1.16 and bitsandbytes 0.50 as they train
+here. Those marked *measured* were calibrated on a CPU with benchmarks/estimates.py, on other settings than those that
+the estimates are compared with there.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from loragrid.cluster.devices import Device
+from loragrid.cluster.sizes import Dimensions
+
+NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
+"""Bytes a weight: 4 bits, an 8-bit scale for each block of 64, a 32-bit one for 256 of these (double quantisation,
+Dettmers et al. 2023, section 3)."""
+
+MOMENTS = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_32bit": 8.0}
+"""Bytes of Adam's two moments for each trained parameter."""
+
+HEAD_COLUMNS, HEAD_ROWS = 32_768, 4_096
+"""The tile in which TRL's head computes logits (trl/trainer/utils.py, trl/kernels/chunked_logprob.py)."""
+
+HEAD_COPIES = 10
+"""Tiles of logits that TRL's head holds at once without Triton, in its backward pass (`_backward_tile`)."""
+
+MMAPPED = 32 * 2**20
+"""Blocks from this size on are given back to the system when freed; smaller ones stay in the heap (mallopt(3),
+M_MMAP_THRESHOLD: the upper limit of the dynamic threshold)."""
+
+HEAP = 2.1
+"""How much the heap outgrows the activations that it holds (*measured*: 1.6 to 2.4). Of the logits it does not."""
+
+HOLES = 0.8
+"""Share of the unpacked weights that stays in the heap as holes (*measured*): a weight that is unpacked for one
+product and freed leaves its place to smaller blocks, which are kept, so that the next one needs a new place."""
+
+LOADING = 10
+"""Matrices in 32 bits, of the largest size, that are held while NF4 weights are packed on a CPU (*measured*)."""
+
+TRAINER = 90 * 2**20
+"""Bytes that the trainer's libraries take on top of those that generation needs (*measured*)."""
+
+LOGITS = 12
+"""Bytes a logit while the likelihood of references is computed: in 32 bits, transposed, and its logarithm."""
+
+ALLOCATOR = 1.1
+"""Assumed: what PyTorch's CUDA allocator holds over what is in use, since its blocks do not fit exactly."""
+
+SHARD = 5 * 10**9
+"""Usual size of one file of weights on the hub; the host reads one at a time on the way to a GPU."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a job holds at most.
+
+    Args:
+        host: of the machine, the GPU's apart.
+        gpu: of each GPU; None on a CPU.
+    """
+
+    host: float
+    gpu: float | None
+
+
+def training_memory(
+    size: Dimensions,
+    device: Device,
+    precision: str,
+    recipe: dict[str, Any],
+    *,
+    micro_batch: int,
+    length: int,
+    file_bytes: float,
+) -> Memory:
+    """Memory of one training.
+
+    Args:
+        size: the base model.
+        device: what it is trained on.
+        precision: of the base weights.
+        recipe: its recipe.
+        micro_batch: rows at a time on one device.
+        length: tokens of the longest row.
+        file_bytes: bytes of a weight in the model's files.
+    """
+    tokens = micro_batch * length
+    adapter = size.adapter(recipe["rank"], recipe["target_modules"])
+    trained = adapter * (4 + 4 + MOMENTS[recipe["optimizer"]])  # weights and gradients are float32 everywhere
+    if device.is_gpu:
+        half = device.half
+        # Recomputed activations: the input of each layer, and all of the one that is in its backward pass (Chen et al.
+        # 2016, section 4), with the inputs of both normalisations in 32 bits.
+        kept = size.layers * tokens * size.hidden * half
+        layer = half * sum(_activations(size, recipe, micro_batch, length, noise=1 / half))
+        layer += 2 * tokens * size.hidden * 4
+        head = min(tokens, HEAD_ROWS) * HEAD_COLUMNS * half + tokens * size.hidden * (4 + half)
+        unpacked = 2 * _largest(size) * half if precision == "nf4" else 0
+        working = kept + layer + max(head, unpacked)
+        autocast = adapter * half
+        return Memory(
+            device.host_memory + min(size.parameters * file_bytes, SHARD),
+            device.context + ALLOCATOR * (_weights(size, precision, device) + trained + autocast + working),
+        )
+    weights = _weights_on_cpu(size, precision, file_bytes)
+    activations = sum(_in_heap(4 * block) for block in _activations(size, recipe, micro_batch, length, noise=1))
+    head = HEAD_COPIES * 4 * min(tokens, HEAD_ROWS) * min(size.vocabulary, HEAD_COLUMNS)
+    unpacked = 2 * _largest(size) * 4 if precision == "nf4" else 0
+    working = size.layers * activations + max(head, unpacked) + _holes(size, precision)
+    held = weights + max(trained + working, _loading(size, precision))
+    return Memory(device.host_memory + TRAINER + held, None)
+
+
+def generation_memory(
+    size: Dimensions,
+    device: Device,
+    precision: str,
+    adapter: int,
+    *,
+    batch: int,
+    prompt: int,
+    answer: int,
+    file_bytes: float,
+) -> Memory:
+    """Memory of generation and of the likelihood of references.
+
+    Args:
+        size: the base model.
+        device: what it runs on.
+        precision: of the base weights.
+        adapter: parameters of the adapter, 0 without one.
+        batch: prompts at a time.
+        prompt: tokens of the longest prompt.
+        answer: tokens of the longest answer.
+        file_bytes: bytes of a weight in the model's files.
+    """
+    number = device.half if device.is_gpu else 4
+    tokens = batch * (prompt + answer)
+    cache = 2 * size.layers * tokens * size.kv_heads * size.head_width * number  # a key and a value for each token
+    # Nothing is kept for a backward pass: what one layer holds at a time, and the mask.
+    layer = number * tokens * (4 * size.hidden + 3 * size.intermediate + prompt + answer)
+    logits = batch * answer * size.vocabulary * (number + LOGITS)
+    unpacked = 2 * _largest(size) * number if precision == "nf4" else 0
+    working = max(cache + layer, layer + logits) + unpacked
+    if device.is_gpu:
+        held = _weights(size, precision, device) + 4 * adapter + working
+        return Memory(device.host_memory + min(size.parameters * file_bytes, SHARD), device.context + ALLOCATOR * held)
+    weights = _weights_on_cpu(size, precision, file_bytes) + 4 * adapter
+    return Memory(device.host_memory + weights + max(working, _loading(size, precision)), None)
+
+
+def _weights(size: Dimensions, precision: str, device: Device) -> float:
+    number = 4 if precision == "32bit" else device.half
+    linear = NF4_BYTES if precision == "nf4" else number
+    return size.linear * linear + size.embeddings * number
+
+
+def _weights_on_cpu(size: Dimensions, precision: str, file_bytes: float) -> float:
+    """The files stay mapped, and count; what is not in their precision is a copy."""
+    packed = size.linear * NF4_BYTES if precision == "nf4" else 0
+    copied = 0 if file_bytes == 4 else 4 * (size.embeddings if precision == "nf4" else size.parameters)
+    return size.parameters * file_bytes + packed + copied
+
+
+def _activations(
+    size: Dimensions, recipe: dict[str, Any], micro_batch: int, length: int, *, noise: float
+) -> list[float]:
+    """Numbers that one layer keeps for its backward pass, block by block.
+
+    Of each token: inputs of both normalisations and their outputs, queries, keys, values (repeated for grouped
+    queries), the attention's output (8 × hidden); gate, its activation, the up-projection and their product
+    (4 × intermediate); the LoRA bottlenecks; its row of the attention mask. With dropout each adapted layer keeps its
+    own input and the noise.
+
+    Args:
+        size: the model.
+        recipe: rank, target_modules and dropout.
+        micro_batch: rows at a time.
+        length: tokens of each.
+        noise: of how many numbers' size the noise of dropout is.
+    """
+    tokens = micro_batch * length
+    adapted = size.adapted(recipe["target_modules"])
+    blocks: list[float] = [tokens * size.hidden] * 8
+    blocks += [tokens * size.intermediate] * (4 if size.gated else 3)
+    blocks += [tokens * recipe["rank"]] * len(adapted) + [tokens * length]
+    if recipe["dropout"]:
+        blocks += [tokens * inputs for inputs, _ in adapted]
+        blocks += [tokens * inputs * noise for inputs, _ in adapted]
+    return blocks
+
+
+def _in_heap(block: float) -> float:
+    return block * (HEAP if block < MMAPPED else 1)
+
+
+def _holes(size: Dimensions, precision: str) -> float:
+    if precision != "nf4":
+        return 0
+    matrices = [4 * inputs * outputs for inputs, outputs in size.matrices.values()]
+    return HOLES * size.layers * sum(matrix for matrix in matrices if matrix < MMAPPED)
+
+
+def _largest(size: Dimensions) -> int:
+    return max(inputs * outputs for inputs, outputs in size.matrices.values())
+
+
+def _loading(size: Dimensions, precision: str) -> float:
+    return LOADING * 4 * _largest(size) if precision == "nf4" else 0

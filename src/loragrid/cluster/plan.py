@@ -1,0 +1,201 @@
+"""What a study would run and what it would take, told before anything is downloaded or submitted."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from loragrid.cluster.devices import DEVICES, GIB, Device
+from loragrid.cluster.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
+from loragrid.study.batches import Plan, is_trained
+from loragrid.study.grid import Answers, Grid, Run, Untrained
+
+Cell = tuple[str, str]
+"""A model and a dataset, by the names that the study gives them."""
+
+
+def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
+    """The plan in a few lines: runs by model and dataset, what exists already, estimated hours."""
+    total, done, hours = Counter[Cell](), Counter[Cell](), defaultdict[Cell, float](float)
+    for run in grid.runs.values():
+        cell = grid.models[run.model].label, run.dataset
+        total[cell] += 1
+        if is_trained(run):
+            done[cell] += 1
+        else:
+            hours[cell] += _gpu_hours(estimator.run(run))
+    missing = _missing_answers(grid, plan)
+    known = [answers for answers in missing.values() if estimator.knows(answers.model)]
+    answering = sum(_gpu_hours(estimator.answers(answers)) for answers in known)
+    unknown = {model.label for model in grid.models.values() if not estimator.knows(model.id)}
+    rows: list[tuple[str, ...]] = [("model", "dataset", "runs", "trained", "to train", _unit(estimator.device))]
+    for cell, number in total.items():
+        left = number - done[cell]
+        text = "0" if not left else "?" if cell[0] in unknown else f"{hours[cell]:.2g}"
+        rows.append((*cell, str(number), str(done[cell]), str(left), text))
+    asked = set(grid.untrained) - {answers.subject for answers in missing.values()}
+    training = sum(value for cell, value in hours.items() if cell[0] not in unknown)
+    return "\n".join(
+        [
+            f"study {grid.study}: {grid.title}",
+            *("  " + line for line in _table(rows, names=2)),
+            f"  untrained models: {len(grid.untrained)} ({len(asked)} asked already); "
+            f"answers to make: {len(missing)} of {len(grid.answers)}",
+            f"  estimated: {training:.2g} {_unit(estimator.device)} of training, {answering:.2g} of answers "
+            f"on {_called(estimator.device)} ({_basis(estimator)}; run by run: loragrid plan {grid.study})",
+            *_unknown_lines(unknown),
+        ]
+    )
+
+
+def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
+    """The plan with a line for each run and each untrained model, totals, and what does not fit the device."""
+    device = estimator.device
+    to_ask = defaultdict[str, list[Answers]](list)
+    for answers in _missing_answers(grid, plan).values():
+        to_ask[answers.subject].append(answers)
+    heading = ("model", "dataset", "run", "GPUs", "GPU GiB", "host GiB", "training", "answers", _unit(device), "from")
+    rows: list[tuple[str, ...]] = [heading]
+    total, unknown, problems = 0.0, set[str](), dict[str, None]()
+    for folder, subject in (grid.runs | grid.untrained).items():
+        names = _names(grid, subject)
+        training = [subject] if isinstance(subject, Run) and not is_trained(subject) else []
+        parts: list[Run | Answers] = [*training, *to_ask[folder]]
+        if not parts:
+            rows.append((*names, *[""] * 6, "done"))
+        elif not estimator.knows(subject.model):
+            unknown.add(names[0])
+            rows.append((*names, *["?"] * 6, "no estimate"))
+        else:
+            needs = [estimator.need(part) for part in parts]
+            hours = sum(map(_gpu_hours, needs))
+            total += hours
+            trained = "done" if isinstance(subject, Run) else ""
+            rows.append(
+                (
+                    *names,
+                    *_sizes(needs),
+                    _clock(needs[: len(training)]) or trained,
+                    _clock(needs[len(training) :]) or "done",
+                    f"{hours:.2g}",
+                    _source(needs),
+                )
+            )
+            if not _fit(needs, device):
+                problems[f"{names[0]}, {subject.precision}: {_misfit(parts, needs, estimator)}"] = None
+    lines = [
+        f"study {grid.study}: {grid.title}",
+        *_table(rows, names=3),
+        "",
+        f"{total:.3g} {_unit(device)} to go, on {_called(device)}: {_basis(estimator)}.",
+        f"Jobs ask for {MEMORY_MARGIN - 1:.0%} more of the host's memory, {TIME_MARGIN - 1:.0%} more time and some "
+        "minutes.",
+    ]
+    if guessed := sorted(grid.models[id_].label for id_, size in estimator.sizes.items() if size and size.guessed):
+        lines.append(f"Dimensions are guessed from `parameters` until the download: {', '.join(guessed)}.")
+    if uncounted := estimator.workload.uncounted():
+        lines.append(
+            f"Rows and tokens are those usual in its source until the data is formatted: {', '.join(uncounted)}."
+        )
+    lines += [line.strip() for line in _unknown_lines(unknown)]
+    if problems:
+        lines += ["", f"Does not fit {_called(device)}, which has {(device.memory or 0) / GIB:.3g} GiB:"]
+        lines += [f"  {problem}" for problem in problems]
+    return "\n".join(lines)
+
+
+def _missing_answers(grid: Grid, plan: Plan) -> dict[str, Answers]:
+    ids = (member["answers"]["id"] for batch in plan.generate.values() for member in batch.members)
+    return {id_: grid.answers[id_] for id_ in ids}
+
+
+def _names(grid: Grid, subject: Run | Untrained) -> tuple[str, str, str]:
+    label = grid.models[subject.model].label
+    if isinstance(subject, Run):
+        return label, subject.dataset, subject.label or subject.name
+    return label, "", f"untrained, {subject.precision}"
+
+
+def _gpu_hours(need: Need) -> float:
+    return need.gpus * need.seconds / 3600
+
+
+def _sizes(needs: Sequence[Need]) -> tuple[str, str, str]:
+    """GPUs, memory of each, memory of the host."""
+    host = f"{max(need.memory.host for need in needs) / GIB:.1f}"
+    on_gpu = [need.memory.gpu for need in needs if need.memory.gpu is not None]
+    if not on_gpu:
+        return "", "", host
+    return str(max(need.gpus for need in needs)), f"{max(on_gpu) / GIB:.1f}", host
+
+
+def _clock(needs: Sequence[Need]) -> str:
+    """Hours and minutes; nothing for no needs."""
+    minutes = round(sum(need.seconds for need in needs) / 60)
+    return f"{minutes // 60}:{minutes % 60:02}" if needs else ""
+
+
+def _source(needs: Sequence[Need]) -> str:
+    measured = [need.measured for need in needs]
+    return "measured" if all(measured) else "partly measured" if any(measured) else "estimate"
+
+
+def _fit(needs: Sequence[Need], device: Device) -> bool:
+    return device.memory is None or all((need.memory.gpu or 0) <= device.memory for need in needs)
+
+
+def _misfit(parts: Sequence[Run | Answers], needs: Sequence[Need], estimator: Estimator) -> str:
+    """How much memory something needs that a GPU does not have, and what would make it fit."""
+    needed = max(need.memory.gpu or 0 for need in needs)
+    remedies = list(_remedies(parts, estimator)) or ["no GPU known here has as much"]
+    return f"needs {needed / GIB:.1f} GiB a GPU; {', or '.join(remedies)}"
+
+
+def _remedies(parts: Sequence[Run | Answers], estimator: Estimator) -> Iterator[str]:
+    model, precision = estimator.grid.models[parts[0].model], parts[0].precision
+    device = estimator.device
+
+    def fit(micro_batch: int, precision: str, device: Device) -> bool:
+        return _fit([estimator.estimated(part, micro_batch, precision, device) for part in parts], device)
+
+    smaller = (size for size in range(model.micro_batch - 1, 0, -1) if fit(size, precision, device))
+    if size := next(smaller, None):
+        yield f"`micro_batch: {size}` fits"
+    if precision != "nf4":
+        sizes = (size for size in range(model.micro_batch, 0, -1) if fit(size, "nf4", device))
+        if size := next(sizes, None):
+            with_size = "" if size == model.micro_batch else f" and `micro_batch: {size}`"
+            yield f"NF4 (`method: qlora`){with_size} fits"
+    larger = [
+        other.name
+        for other in DEVICES.values()
+        if (other.memory or 0) > (device.memory or 0) and fit(model.micro_batch, precision, other)
+    ]
+    if larger:
+        yield f"a larger GPU ({', '.join(larger)})"
+
+
+def _unit(device: Device) -> str:
+    return "GPU hours" if device.is_gpu else "hours"
+
+
+def _called(device: Device) -> str:
+    return f"one {device.name.upper()}" if device.is_gpu else "one thread of this CPU"
+
+
+def _basis(estimator: Estimator) -> str:
+    return "from what earlier runs took" if estimator.measured else "a rough estimate"
+
+
+def _unknown_lines(unknown: set[str]) -> list[str]:
+    return [f"  no estimate for {name}: give `parameters` to the model" for name in sorted(unknown)]
+
+
+def _table(rows: Sequence[tuple[str, ...]], names: int) -> list[str]:
+    """Aligned columns: the first so many to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.ljust(width) if index < names else text.rjust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

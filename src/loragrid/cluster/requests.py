@@ -1,0 +1,265 @@
+"""What the jobs of a study ask of the scheduler: GPUs, memory and time."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragrid.attempts import read_attempts
+from loragrid.cluster.devices import Device
+from loragrid.cluster.measured import Ratio, Record, ratios
+from loragrid.cluster.memory import Memory, generation_memory, training_memory
+from loragrid.cluster.sizes import Dimensions, dimensions, file_bytes, guess
+from loragrid.cluster.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
+from loragrid.cluster.work import Workload
+from loragrid.study.batches import Batch, work_folder
+from loragrid.study.grid import Answers, Grid, Run
+from loragrid.study.registry import Registry
+
+MEMORY_MARGIN = 1.2
+"""A request asks for so many times the memory of the estimate: estimates were up to 15 % wrong where measured."""
+
+TIME_MARGIN, EXTRA_MINUTES = 1.5, 5
+"""And for so many times its time, and some minutes for nodes and disks that are slow today."""
+
+GROWTH = 1.5
+"""More host memory after each attempt that ran out of it."""
+
+SCORING_MB, SCORING_SECONDS = 500, 10e-3
+"""Host memory and time an answer of ROUGE and BLEU, taken generously: measured on a CPU, 180 MB and 5.5 ms for 5,000
+answers of 100 words."""
+
+UNKNOWN = 7e9
+"""Parameters assumed in requests for a model of which nothing is known; the plan says that it has no estimate."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one training, or one set of answers, is expected to take.
+
+    Args:
+        gpus: how many.
+        memory: bytes of the host and of each GPU.
+        seconds: without the start of the job.
+        measured: whether earlier runs were there to correct the estimate.
+    """
+
+    gpus: int
+    memory: Memory
+    seconds: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks for, with its margin.
+
+    Args:
+        gpus: how many.
+        memory_mb: of the host.
+        gpu_memory_mb: of each GPU; 0 on a CPU.
+        minutes: of time.
+    """
+
+    gpus: int
+    memory_mb: int
+    gpu_memory_mb: int
+    minutes: int
+
+
+class Estimator:
+    """Estimates what the parts of a study need on a device.
+
+    Args:
+        grid: the study.
+        registry: its sources, for the usual sizes of data.
+        device: what its jobs run on.
+    """
+
+    def __init__(self, grid: Grid, registry: Registry, device: Device):
+        self.grid = grid
+        self.device = device
+        self.workload = Workload(grid, registry)
+        self.sizes = {id_: dimensions(model) for id_, model in grid.models.items()}
+        self.file_bytes = {id_: file_bytes(model) for id_, model in grid.models.items()}
+        self._trained: dict[tuple[str, str, str, int], Need] = {}
+        self._asked: dict[tuple[str, str, str, str, int], Need] = {}
+        self._ratios = ratios(self._trainings(), device)
+        self._answer_ratios = ratios(self._generations(), device)
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything was measured on this kind of device."""
+        return bool(self._ratios or self._answer_ratios)
+
+    def knows(self, model: str) -> bool:
+        """Whether anything is known of a model's size."""
+        return self.sizes[model] is not None
+
+    def need(self, part: Run | Answers) -> Need:
+        """What a training, or a set of answers, needs."""
+        return self.run(part) if isinstance(part, Run) else self.answers(part)
+
+    def run(self, run: Run) -> Need:
+        """What a training needs."""
+        micro_batch = reduced_micro_batch(self.grid.models[run.model].micro_batch, Path(run.folder, "work"))
+        # Runs that differ in their seed alone need the same; a study may have thousands.
+        key = (run.formatted, run.precision, str(run.recipe), micro_batch)
+        if key not in self._trained:
+            ratio = self._ratios.get((run.model, run.precision))
+            self._trained[key] = self._corrected(self.estimated(run, micro_batch), ratio)
+        return self._trained[key]
+
+    def answers(self, answers: Answers) -> Need:
+        """What a set of answers needs, the likelihood of references included."""
+        run = self.grid.runs.get(answers.subject)
+        rank = str((run.recipe["rank"], run.recipe["target_modules"])) if run else ""
+        batch = self.grid.models[answers.model].micro_batch
+        key = (answers.prompts, answers.model, answers.precision, rank + str(answers.decoding), batch)
+        if key not in self._asked:
+            ratio = self._answer_ratios.get((answers.model, answers.precision))
+            self._asked[key] = self._corrected(self.estimated(answers, batch), ratio)
+        return self._asked[key]
+
+    def request(self, batch: Batch, longest_minutes: int | None = None) -> Request:
+        """What the job of a batch asks for: the most that a member needs, and the time of all.
+
+        Args:
+            batch: the batch.
+            longest_minutes: the longest job allowed; training goes on in the next.
+        """
+        needs = [
+            self.answers(self.grid.answers[member["answers"]["id"]])
+            if batch.stage == "generate"
+            else self.run(self.grid.runs[member["run"]["folder"]])
+            for member in batch.members
+        ]
+        growth = GROWTH ** max(_out_of_host_memory(work_folder(member)) for member in batch.members)
+        seconds = self.device.start_seconds + sum(need.seconds for need in needs)
+        minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
+        return Request(
+            gpus=max(need.gpus for need in needs),
+            memory_mb=_megabytes(max(need.memory.host for need in needs) * MEMORY_MARGIN * growth),
+            gpu_memory_mb=_megabytes(max(need.memory.gpu or 0 for need in needs)),
+            minutes=min(minutes, longest_minutes) if longest_minutes else minutes,
+        )
+
+    def scoring(self, answers: Answers) -> Request:
+        """What scoring a set of answers by its text asks for; this needs no GPU."""
+        number = self.workload.of_answers(answers).prompts
+        minutes = EXTRA_MINUTES + math.ceil(number * SCORING_SECONDS / 60)
+        return Request(gpus=0, memory_mb=SCORING_MB + number // 50, gpu_memory_mb=0, minutes=minutes)
+
+    # -- estimates
+
+    def estimated(
+        self, part: Run | Answers, micro_batch: int, precision: str | None = None, device: Device | None = None
+    ) -> Need:
+        """What a part would need with another micro-batch, precision or device, whatever was measured."""
+        precision, device = precision or part.precision, device or self.device
+        if isinstance(part, Run):
+            return self._estimated_run(part, micro_batch, precision, device)
+        return self._estimated_answers(part, micro_batch, precision, device)
+
+    def _size(self, model: str) -> Dimensions:
+        return self.sizes[model] or guess(UNKNOWN)
+
+    def _estimated_run(self, run: Run, micro_batch: int, precision: str, device: Device) -> Need:
+        size, work = self._size(run.model), self.workload.of_run(run)
+        gpus = self.grid.models[run.model].gpus if device.is_gpu else 1
+        rows = per_gpu(micro_batch, run.recipe["batch_size"], gpus)
+        memory = training_memory(
+            size, device, precision, run.recipe,
+            micro_batch=rows, length=work.longest, file_bytes=self.file_bytes[run.model],
+        )  # fmt: skip
+        seconds = training_seconds(size, device, precision, run.recipe, work, micro_batch=rows, gpus=gpus)
+        # Each GPU has a process of its own.
+        return Need(gpus, Memory(memory.host * gpus, memory.gpu), seconds, measured=False)
+
+    def _estimated_answers(self, answers: Answers, batch: int, precision: str, device: Device) -> Need:
+        size, work = self._size(answers.model), self.workload.of_answers(answers)
+        run = self.grid.runs.get(answers.subject)
+        adapter = size.adapter(run.recipe["rank"], run.recipe["target_modules"]) if run else 0
+        memory = generation_memory(
+            size, device, precision, adapter, batch=batch, prompt=work.longest_prompt,
+            answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model],
+        )  # fmt: skip
+        seconds = loading_seconds(size, device)
+        if answers.generations:
+            seconds += generation_seconds(size, device, precision, work, batch=batch)
+        if answers.model_families:
+            seconds += likelihood_seconds(size, device, precision, work, batch=batch)
+        return Need(1, memory, seconds, measured=False)
+
+    # -- measurements
+
+    def _corrected(self, need: Need, ratio: Ratio | None) -> Need:
+        if ratio is None:
+            return need
+        memory = need.memory
+        if ratio.memory is not None:
+            # The peak is measured on the device: on a GPU it says nothing of the host.
+            memory = (
+                Memory(memory.host * ratio.memory, None)
+                if memory.gpu is None
+                else Memory(memory.host, self.device.context + (memory.gpu - self.device.context) * ratio.memory)
+            )
+        return Need(need.gpus, memory, need.seconds * ratio.seconds, measured=True)
+
+    def _trainings(self) -> Iterator[Record]:
+        for folder, run in self.grid.runs.items():
+            file = Path(folder, "run.json")
+            if file.exists():
+                yield self._training(run, file)
+
+    def _training(self, run: Run, file: Path) -> Record:
+        return Record(
+            (run.model, run.precision),
+            file,
+            lambda found: self.estimated(run, found["micro_batch"]).seconds,
+            lambda found: self._on_device(self.estimated(run, found["micro_batch"])),
+        )
+
+    def _generations(self) -> Iterator[Record]:
+        for answers in self.grid.answers.values():
+            file = Path(answers.folder, "generation.json")
+            if answers.generations and file.exists():
+                yield self._generation(answers, file)
+
+    def _generation(self, answers: Answers, file: Path) -> Record:
+        batch = self.grid.models[answers.model].micro_batch
+        size, work = self._size(answers.model), self.workload.of_answers(answers)
+        return Record(
+            (answers.model, answers.precision),
+            file,
+            lambda _: generation_seconds(size, self.device, answers.precision, work, batch=batch),
+            lambda _: self._on_device(self.estimated(answers, batch)),
+        )
+
+    def _on_device(self, need: Need) -> float:
+        """What of a need run.json measures: of a GPU what PyTorch allocated, of a CPU the whole process."""
+        return need.memory.host if need.memory.gpu is None else need.memory.gpu - self.device.context
+
+
+def per_gpu(micro_batch: int, batch_size: int, gpus: int) -> int:
+    """Rows at a time on each GPU: the most that divide its share of the effective batch."""
+    share = max(1, batch_size // gpus)
+    return max(size for size in range(1, min(share, micro_batch) + 1) if share % size == 0)
+
+
+def reduced_micro_batch(micro_batch: int, place: Path) -> int:
+    """A model's micro-batch, halved for each attempt that ran out of the GPU's memory."""
+    return max(1, micro_batch >> _ended(place, "out of memory"))
+
+
+def _out_of_host_memory(place: Path) -> int:
+    return _ended(place, "out of host memory")
+
+
+def _ended(place: Path, how: str) -> int:
+    return sum(attempt.get("ended") == how for attempt in read_attempts(place))
+
+
+def _megabytes(bytes_: float) -> int:
+    """Snakemake's mem_mb, which it counts in millions of bytes."""
+    return math.ceil(bytes_ / 1e6)

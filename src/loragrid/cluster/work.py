@@ -1,0 +1,147 @@
+"""How much there is to do: rows and tokens, counted where the data is formatted, else from a source's usual size."""
+
+import functools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loragrid.files import read_json
+from loragrid.study.grid import Answers, Grid, Prompts, Run
+from loragrid.study.registry import Registry
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Formatted rows of a split.
+
+    Args:
+        number: how many.
+        tokens: of a row on average.
+        longest: tokens of the longest, before it is cut.
+    """
+
+    number: float
+    tokens: float
+    longest: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The work of one training.
+
+    Args:
+        tokens: seen in training, without padding.
+        steps: of the optimiser.
+        length: tokens of a row on average.
+        longest: tokens of the longest row.
+        validation_rows: rows of one validation.
+        validation_tokens: their tokens.
+    """
+
+    tokens: float
+    steps: int
+    length: float
+    longest: int
+    validation_rows: float
+    validation_tokens: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The work of one set of answers.
+
+    Args:
+        prompts: how many.
+        prompt_tokens: of one on average.
+        longest_prompt: tokens of the longest.
+        answer_tokens: of the longest answer allowed.
+    """
+
+    prompts: int
+    prompt_tokens: float
+    longest_prompt: int
+    answer_tokens: int
+
+
+class Workload:
+    """Counts the work of a study's runs and answers.
+
+    Args:
+        grid: the study.
+        registry: its sources, for the usual sizes.
+    """
+
+    def __init__(self, grid: Grid, registry: Registry):
+        self.grid = grid
+        self.registry = registry
+        # Thousands of runs share a few formatted datasets and prompts.
+        self._rows = functools.cache(self._count_rows)
+        self._prompts = functools.cache(self._count_prompts)
+
+    def uncounted(self) -> list[str]:
+        """The datasets, by the study's names, that are not formatted yet for every run."""
+        missing = [item for item in self.grid.formatted.values() if not Path(item.folder, "format.json").exists()]
+        return sorted({self.grid.clean[formatted.clean].label for formatted in missing})
+
+    def of_run(self, run: Run) -> Trained:
+        """The work of a training."""
+        recipe = run.recipe
+        rows, validation = self._rows(run.formatted, "train"), self._rows(run.formatted, "validation")
+        # As in loragrid/training/order.py, which imports torch.
+        steps_per_epoch = math.ceil(rows.number / recipe["batch_size"])
+        steps = recipe["max_steps"] or max(1, round(recipe["epochs"] * steps_per_epoch))
+        cut = recipe["max_length"]
+        length = min(rows.tokens, cut)
+        return Trained(
+            tokens=steps * recipe["batch_size"] * length,
+            steps=steps,
+            length=length,
+            longest=int(min(rows.longest, cut)),
+            validation_rows=validation.number,
+            validation_tokens=validation.number * min(validation.tokens, cut),
+        )
+
+    def of_answers(self, answers: Answers) -> Asked:
+        """The work of a set of answers."""
+        prompts, typical, longest = self._prompts(answers.prompts, answers.model)
+        return Asked(prompts, typical, longest, answers.decoding["max_new_tokens"])
+
+    def _count_rows(self, formatted_id: str, split: str) -> Rows:
+        formatted = self.grid.formatted[formatted_id]
+        counted = Path(formatted.folder, "format.json")
+        if counted.exists():
+            found: dict[str, Any] = read_json(counted)["splits"].get(split) or {"rows": 0, "tokens": 0}
+            typical = found["tokens"] / max(found["rows"], 1)
+            return Rows(found["rows"], typical, found.get("longest", typical))
+        clean = self.grid.clean[formatted.clean]
+        size = self.registry.sources[clean.source].SIZE
+        number = size.rows.get(split, 0)
+        # How long the longest row is shows only when it is formatted: until then, as long as it may be.
+        return Rows(min(number, clean.rows.get(split, number)), size.tokens, math.inf)
+
+    def _count_prompts(self, prompts_id: str, model: str) -> tuple[int, float, int]:
+        prompts: Prompts = self.grid.prompts[prompts_id]
+        clean = self.grid.clean[prompts.clean]
+        size = self.registry.sources[clean.source].SIZE
+        number = size.rows.get(prompts.split, 0)
+        number = min(number, clean.rows.get(prompts.split, number), prompts.rows or number)
+        if Path(prompts.file).exists():
+            number = Path(prompts.file).read_bytes().count(b"\n")
+        # A prompt is a dialogue without its end, so what is known of the rows of its model is known of it.
+        same = [
+            formatted.id
+            for formatted in self.grid.formatted.values()
+            if formatted.model == model and self.grid.clean[formatted.clean].source == clean.source
+        ]
+        rows = [self._rows(id_, "train") for id_ in same]
+        typical = max((each.tokens for each in rows), default=size.tokens)
+        longest = max(
+            # As long as the longest row; until that is known, as rows may be.
+            (
+                self.grid.formatted[id_].max_length if math.isinf(each.longest) else each.longest
+                for id_, each in zip(same, rows, strict=True)
+            ),
+            default=4 * size.tokens,
+        )
+        return number, typical, int(longest)

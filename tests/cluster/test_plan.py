@@ -1,0 +1,183 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from loragrid.cluster.devices import DEVICES, find_device
+from loragrid.cluster.plan import detailed, summary
+from loragrid.cluster.requests import Estimator
+from loragrid.errors import UserError
+from loragrid.study.batches import plan
+
+
+def estimator(place, grid, device="t4") -> Estimator:
+    return Estimator(grid, place.registry, DEVICES[device])
+
+
+def told(place, grid) -> str:
+    return summary(grid, plan(grid), estimator(place, grid))
+
+
+def shown(place, grid, device="t4") -> str:
+    return detailed(grid, plan(grid), estimator(place, grid, device))
+
+
+def write(file: str, content: dict) -> None:
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_text(json.dumps(content))
+
+
+def finish(run, seconds: float, tokens: int, device: str = "Tesla T4") -> None:
+    cost = {"seconds": seconds, "tokens": tokens, "peak_memory_bytes": 5e9}
+    write(f"{run}/run.json", {"cost": cost, "micro_batch": 8, "environment": {"device": device}})
+
+
+def row(text: str, *words: str) -> str:
+    (line,) = [line for line in text.splitlines() if all(word in line for word in words)]
+    return line
+
+
+TWO = """
+    title: Two models
+    models:
+      base: {id: org/base, parameters: 7e9, precision: 16bit, micro_batch: 2}
+      secret: {id: org/secret}
+    datasets:
+      letters: {source: letters}
+    recipe: {method: lora, epochs: 2}
+    grid: {rank: [4, 8]}
+    untrained: [secret]
+    """
+
+
+def test_summary(place):
+    text = told(place, place.open(TWO))
+    lines = text.splitlines()
+    assert lines[0] == "study small: Two models"
+    assert lines[1].split() == ["model", "dataset", "runs", "trained", "to", "train", "GPU", "hours"]
+    assert lines[2].split()[:5] == ["base", "letters", "2", "0", "2"]
+    assert float(lines[2].split()[5]) > 0
+    assert lines[3].split() == ["secret", "letters", "2", "0", "2", "?"]
+    assert lines[4] == "  untrained models: 1 (0 asked already); answers to make: 5 of 5"
+    assert "a rough estimate" in lines[5]
+    assert "loragrid plan small" in lines[5]
+    assert lines[6] == "  no estimate for secret: give `parameters` to the model"
+
+
+def test_each_run_and_untrained_model_has_a_line_before_any_download(place):
+    text = shown(place, place.open(TWO))
+    assert len([line for line in text.splitlines() if line.startswith(("base", "secret"))]) == 5
+    assert row(text, "base", "r4-a32-s42").endswith("estimate")
+    assert row(text, "secret", "untrained, 16bit").endswith("no estimate")
+    assert "GPU hours to go, on one T4" in text
+    assert "guessed from `parameters` until the download: base" in text
+    assert "until the data is formatted: letters" in text
+    assert "no estimate for secret: give `parameters` to the model" in text
+    assert not Path("data").exists()
+
+
+def test_what_does_not_fit_is_told_with_what_would(place):
+    text = shown(place, place.open(TWO))
+    said = text.split("Does not fit one T4, which has 14.7 GiB:")[1]
+    assert "base, 16bit: needs " in said
+    assert "NF4 (`method: qlora`) fits" in said
+    assert "a larger GPU (" in said
+    assert "Does not fit" not in shown(place, place.open(TWO, name="other"), "a100")
+
+
+def test_a_smaller_micro_batch_is_the_remedy_where_it_is_one(place):
+    study = "{title: x, models: {base: {id: org/b, parameters: 7e9, micro_batch: 64}},"
+    study += " datasets: {d: {source: letters}}, recipe: {batch_size: 64, max_length: 1024}}"
+    text = shown(place, place.open(study))
+    assert "`micro_batch: " in text.split("Does not fit")[1]
+
+
+def test_70b_does_not_fit_a_t4(place):
+    study = "{title: x, models: {big: {id: org/big, parameters: 70e9}}, datasets: {d: {source: letters}}}"
+    assert "big, nf4: needs " in shown(place, place.open(study)).split("Does not fit one T4")[1]
+
+
+def hours(text: str) -> float:
+    return float(text.split("estimated: ")[1].split(" ")[0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "factor"),
+    [
+        ("recipe: {epochs: 1}", "recipe: {epochs: 4}", 4),
+        ("recipe: {max_steps: 1000, evaluations: 1}", "recipe: {max_steps: 2000, evaluations: 1}", 2),
+        ("recipe: {epochs: 1}", "recipe: {epochs: 1, max_steps: 100000}", 1600),
+        ("points: [{rows: {train: 1000}}]", "points: [{rows: {train: 500000}}]", 1),  # no more than there are
+        ("seeds: [1]", "seeds: [1, 2, 3]", 3),
+    ],
+)
+def test_what_the_hours_go_with(place, one, other, factor):
+    assert hours(told(place, place.small(other))) == pytest.approx(
+        factor * hours(told(place, place.small(one))), rel=0.1
+    )
+
+
+def test_formatted_data_are_counted_instead_of_guessed(place):
+    grid = place.small()
+    (formatted,) = grid.formatted.values()
+    guessed = hours(told(place, grid))
+    rows = {"rows": 4000, "tokens": 200_000, "longest": 90}
+    write(f"{formatted.folder}/format.json", {"splits": {"train": rows, "validation": rows}})
+    assert hours(told(place, grid)) == pytest.approx(4 * guessed, rel=0.4)
+    assert "until the data is formatted" not in shown(place, grid)
+
+
+def test_measured_runs_beat_the_estimate(place):
+    grid = place.small("grid: {rank: [8], alpha: [8, 16, 32]}")
+    first, second, third = grid.runs
+    # 3 epochs × 1,000 rows × 50 tokens in an hour on average
+    finish(first, 3000, 150_000)
+    finish(second, 4200, 150_000)
+    text = told(place, grid)
+    assert text.splitlines()[2].split() == ["base", "letters", "3", "2", "1", "1"]
+    assert "from what earlier runs took" in text
+    text = shown(place, grid)
+    assert row(text, Path(first).name).split()[-1] == "estimate"  # its answers are still to be made
+    assert " done " in row(text, Path(first).name)
+    assert " 1:00 " in row(text, Path(third).name)
+    assert row(text, Path(third).name).endswith("partly measured")
+
+
+def test_what_another_device_took_says_nothing(place):
+    grid = place.small("grid: {rank: [4, 8]}")
+    finish(next(iter(grid.runs)), 3000, 150_000, "NVIDIA H100 80GB HBM3")
+    assert "a rough estimate" in told(place, grid)
+
+
+def test_a_damaged_run_is_not_measured(place):
+    grid = place.small("grid: {rank: [4, 8]}")
+    write(f"{next(iter(grid.runs))}/run.json", {"key": "of an older version"})
+    assert "a rough estimate" in told(place, grid)
+
+
+def test_nothing_left(place):
+    grid = place.small("untrained: [base]")
+    for folder in grid.runs:
+        write(f"{folder}/run.json", {})
+    for answers in grid.answers.values():
+        write(answers.generations, {})
+        write(answers.scores("likelihood"), {})
+    text = told(place, grid)
+    assert text.splitlines()[2].split() == ["base", "letters", "1", "1", "0", "0"]
+    assert "untrained models: 1 (1 asked already); answers to make: 0 of 2" in text
+    text = shown(place, grid)
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith("base")] == ["done", "done"]
+    assert "\n0 GPU hours to go" in text
+
+
+def test_a_model_made_here_has_known_dimensions(place):
+    Path("corpus.txt").write_text("text")
+    study = "{title: x, models: {made: {build: {corpus: corpus.txt}}}, datasets: {letters: {source: letters}}}"
+    text = shown(place, place.open(study))
+    assert "?" not in text
+    assert "guessed" not in text
+
+
+def test_an_unknown_device_is_refused_with_those_there_are():
+    with pytest.raises(UserError, match="'tpu' is not known; there are t4, v100, a100, cpu"):
+        find_device("tpu")

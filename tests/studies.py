@@ -1,0 +1,81 @@
+"""Hand-written studies over made-up sources and score families, so that no real dataset or metric moves a key."""
+
+import hashlib
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel
+
+from loragrid.study.grid import Grid
+from loragrid.study.open import open_study
+from loragrid.study.registry import Family, Registry
+
+
+class Options(BaseModel, extra="forbid"):
+    """Cleaning options of a made-up source."""
+
+    form: Literal["whole", "halves"] = "whole"
+    minimum: int = 1
+
+
+class Remote(BaseModel):
+    """Where a made-up source is downloaded from."""
+
+    files: list[str] = []
+
+
+def source(name: str) -> SimpleNamespace:
+    return SimpleNamespace(
+        Options=Options,
+        REMOTE=Remote(files=[f"https://example.org/{name}.csv"]),
+        SIZE=SimpleNamespace(rows={"train": 1000, "test": 100}, tokens=50),
+    )
+
+
+REGISTRY = Registry(
+    sources={"letters": source("letters"), "tickets": source("tickets")},
+    families={
+        "text": Family({"rougeL": 1, "bleu": 2}, needs_model=False),
+        "likelihood": Family({"perplexity": 1}, needs_model=True),
+    },
+    digest=lambda path: hashlib.sha256(path.read_bytes()).hexdigest(),
+)
+
+SMALL = """
+    title: A small study
+    models:
+      base: {id: org/Base-7B, revision: abc123, parameters: 7e9}
+    datasets:
+      letters: {source: letters}
+    """
+
+
+class Place:
+    """A working directory in which studies are written and opened."""
+
+    def __init__(self) -> None:
+        self.registry = REGISTRY
+
+    def write(self, text: str, name: str = "small") -> Path:
+        file = Path(f"config/studies/{name}.yaml")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        return file
+
+    def open(self, *parts: str, name: str = "small") -> Grid:
+        """The grid of a study made of several pieces of YAML."""
+        self.write("\n".join(map(textwrap.dedent, parts)), name)
+        return open_study(name, self.registry)
+
+    def small(self, more: str = "", name: str = "small") -> Grid:
+        """The grid of the small study with something added."""
+        return self.open(SMALL, more, name=name)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Place:
+    monkeypatch.chdir(tmp_path)
+    return Place()
