@@ -31,8 +31,8 @@ class ExecutorSettings(ExecutorSettingsBase):
     cluster: str = field(
         default="auto",
         metadata={
-            "help": "Where jobs run: 'slurm'; 'local' for this machine, where each job gets GPUs of its own; 'auto' for "
-            "slurm where srun is installed, else local.",
+            "help": "Where jobs run: 'slurm'; 'local' for this machine, where each job gets GPUs of its own; 'auto' "
+            "for slurm where srun is installed, else local.",
             "env_var": False,
             "required": False,
         },

@@ -2,6 +2,7 @@
 
 import pytest
 import snakemake.common.tests
+
 from snakemake_executor_plugin_submitit import ExecutorSettings
 
 
