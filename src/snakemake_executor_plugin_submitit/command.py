@@ -131,13 +131,12 @@ class JobCommand:
 
 
 def _trainings() -> list[psutil.Process]:
-    """Processes below this one that run `python -m loragrid`, without helpers that they forked themselves."""
+    """The processes below this one that run `python -m loragrid`; their own workers are told by them."""
     found = []
     for process in psutil.Process().children(recursive=True):
         try:
-            line = process.cmdline()
             parent = process.parent()
-            if _is_loragrid(line) and (parent is None or parent.cmdline() != line):
+            if _is_loragrid(process.cmdline()) and not (parent and _is_loragrid(parent.cmdline())):
                 found.append(process)
         except psutil.Error:
             continue  # ended in between
@@ -145,7 +144,7 @@ def _trainings() -> list[psutil.Process]:
 
 
 def _is_loragrid(line: list[str]) -> bool:
-    # Not a launcher, which would give its processes only some seconds: there, `-m loragrid` comes later in the line.
+    # Not accelerate's launcher, which would give its processes only 30 s: there, `-m loragrid` comes later in the line.
     arguments = line[1:]
     while arguments and arguments[0].startswith("-") and arguments[0] != "-m":
         arguments = arguments[1:]

@@ -6,7 +6,6 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +19,11 @@ from snakemake_executor_plugin_submitit.command import JobCommand
 from snakemake_executor_plugin_submitit.local import Local
 from snakemake_executor_plugin_submitit.options import job_name
 from snakemake_executor_plugin_submitit.records import Record, Records, key_of, wildcards_of
-from snakemake_executor_plugin_submitit.slurm import FINAL, MAY_RETURN, Slurm, State
+from snakemake_executor_plugin_submitit.slurm import Slurm
+from snakemake_executor_plugin_submitit.status import FINAL, SUCCESS, Judge, States
 
-# Loaded before Snakemake looks which files are there: what ended earlier has been taken into account by then.
+# This is read before Snakemake looks which files are there.
 STARTED = time.time()
-
-# How often in a row a job must look ended, without having written a result, before it counts as killed: a result is
-# seen late on network file systems, and a preempted job may come back into the queue.
-LOOKS_IF_FINAL, LOOKS_IF_NOT = 2, 4
-
-SUCCESS = ""
 
 
 @dataclass
@@ -68,13 +62,15 @@ class Executor(RemoteExecutor):
             )
         folder = Path(".snakemake/submitit").absolute()
         self._records = Records(folder, where)
+        self._records.drop_ended_before(STARTED)
         self._backend: Slurm | Local = (
             Slurm(folder, settings.signal_seconds) if where == "slurm" else Local(folder, self._records.all())
         )
         self._first, self._longest = self._backend.looks
+        self._submitting = threading.Lock()
         self._live: dict[str, Submission] = {}
-        self._doubts: Counter[str] = Counter()
-        self._states: dict[str, State] | None = {}
+        self._judge = Judge()
+        self._states: States = {}
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Submit jobs that are ready; those that an earlier start has submitted are looked up in one call."""
@@ -100,11 +96,13 @@ class Executor(RemoteExecutor):
                 if self._start(info, states):
                     yield info
                 continue
-            problem = self._problem(info.external_jobid, states)
+            problem = self._judge.problem(info.external_jobid, self._records.status(info.external_jobid), states)
             if problem is None:
                 yield info
             else:
                 self._report(info, problem)
+        if self._judge.is_unsure():
+            self._interval = self._first
 
     async def sleep(self) -> None:
         """Wait until the next look at the jobs; new ones and the end of the workflow cut it short."""
@@ -115,32 +113,31 @@ class Executor(RemoteExecutor):
 
     def cancel_jobs(self, active_jobs: list[Submission]) -> None:
         """End all jobs. Not only those given: while they are looked at, that list is empty."""
-        self._cancelled = True
+        with self._submitting:
+            self._cancelled = True
         ids = list(self._live)
         self._backend.cancel(ids)
         for id_ in ids:
             self._records.mark_cancelled(id_)
 
-    def _start(self, info: Submission, states: dict[str, State] | None) -> bool:
+    def _start(self, info: Submission, states: States) -> bool:
         """Adopt or submit a job; without an id afterwards, it has to wait.
 
         Returns:
             False if it could not be submitted, which has been reported.
         """
-        if self._cancelled:
-            return True
         if earlier := self._records.find(info.key):
             if self._is_worth_watching(earlier, states):
                 self.logger.info(f"{earlier.name} was submitted before, as {earlier.id}; it is not submitted again.")
                 self._watch(info, earlier.id)
                 return True
-            if states is None or (earlier.id in states and states[earlier.id].name not in FINAL | MAY_RETURN):
+            if states is None or (earlier.id in states and states[earlier.id].is_alive):
                 return True  # cancelled, and still saving: two must not work on the same files
             self._records.forget(earlier, succeeded=False)
         try:
-            with _uninterrupted():
+            with _uninterrupted(), self._submitting:
                 gpus = self._backend.allot(info.job)
-                if gpus is None:
+                if gpus is None or self._cancelled:
                     return True
                 environment = {"LORAGRID_RESUBMITS": "submitit"}
                 command = JobCommand(info.command, environment, self._backend.saving_seconds)
@@ -154,12 +151,11 @@ class Executor(RemoteExecutor):
             return False
         return True
 
-    def _is_worth_watching(self, earlier: Record, states: dict[str, State] | None) -> bool:
+    def _is_worth_watching(self, earlier: Record, states: States) -> bool:
         """Whether a job of an earlier start makes, or has just made, what is asked for."""
         status = self._records.status(earlier.id)
         if status is not None:
-            just_ended = self._records.ended_at(earlier.id) >= STARTED
-            return status == 0 and just_ended and all(Path(file).exists() for file in earlier.outputs)
+            return status == 0 and all(Path(file).exists() for file in earlier.outputs)
         if earlier.cancelled:
             return False
         if states is None:
@@ -176,24 +172,6 @@ class Executor(RemoteExecutor):
             return info.external_jobid
         earlier = self._records.find(info.key)
         return earlier.id if earlier else None
-
-    def _problem(self, id_: str, states: dict[str, State] | None) -> str | None:
-        """How a job ended: SUCCESS, or what went wrong; None if it has not ended, as far as one knows."""
-        status = self._records.status(id_)
-        state = states.get(id_) if states is not None else None
-        if status is not None:
-            said = f"; {self._backend.where} says {state}" if state and state.name in FINAL - {"FAILED"} else ""
-            return SUCCESS if status == 0 else f"The job's command ended with status {status}{said}."
-        if states is None or (state and state.name not in FINAL | MAY_RETURN):
-            del self._doubts[id_]
-            return None
-        self._doubts[id_] += 1
-        if self._doubts[id_] < (LOOKS_IF_FINAL if state and state.name in FINAL else LOOKS_IF_NOT):
-            self._interval = self._first
-            return None
-        if state and state.name == "COMPLETED":
-            return SUCCESS
-        return f"The job ended without a result: {state or 'Slurm does not know it any more'}."
 
     def _report(self, info: Submission, problem: str) -> None:
         id_ = str(info.external_jobid)

@@ -14,7 +14,7 @@ from submitit import Job, LocalExecutor
 from snakemake_executor_plugin_submitit.command import JobCommand
 from snakemake_executor_plugin_submitit.options import gpus_of
 from snakemake_executor_plugin_submitit.records import Record
-from snakemake_executor_plugin_submitit.slurm import State
+from snakemake_executor_plugin_submitit.status import State, States
 
 # submitit wants a limit; there is none here.
 TEN_YEARS_IN_MINUTES = 10 * 366 * 24 * 60
@@ -75,7 +75,7 @@ class Local:
         self._held[started.job_id] = gpus
         return started.job_id
 
-    def states(self, ids: list[str]) -> dict[str, State] | None:
+    def states(self, ids: list[str]) -> States:
         """Which jobs run and which do not."""
         return {id_: State("RUNNING") if self._runs(id_) else State("FAILED", "its process is gone") for id_ in ids}
 

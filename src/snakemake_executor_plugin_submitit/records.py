@@ -72,6 +72,13 @@ class Records:
         for link in self.folder.glob(".submission_file_*"):
             link.unlink(missing_ok=True)  # submitit's; it only leads to a file in the job's folder
 
+    def drop_ended_before(self, start: float) -> None:
+        """Forget jobs whose results a start of Snakemake has found: if it wants one again, it has its reasons."""
+        for record in self.all():
+            status = self.status(record.id)
+            if status is not None and (self.folder / record.id / RESULT).stat().st_mtime < start:
+                self.forget(record, succeeded=status == 0)
+
     def mark_cancelled(self, id_: str) -> None:
         """Note that a job was told to end."""
         for record in self.all():
@@ -99,10 +106,6 @@ class Records:
             return json.loads((self.folder / id_ / RESULT).read_text(encoding="utf-8"))["status"]
         except FileNotFoundError:
             return None
-
-    def ended_at(self, id_: str) -> float:
-        """When a job's command wrote its exit status."""
-        return (self.folder / id_ / RESULT).stat().st_mtime
 
     def logs(self, id_: str) -> list[str]:
         """What the job printed."""

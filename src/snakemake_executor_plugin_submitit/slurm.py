@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from snakemake_interface_common.exceptions import WorkflowError
@@ -14,6 +13,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 from snakemake_executor_plugin_submitit.command import JobCommand
 from snakemake_executor_plugin_submitit.options import extra_arguments, job_name, sbatch_options
 from snakemake_executor_plugin_submitit.records import wildcards_of
+from snakemake_executor_plugin_submitit.status import State, States
 
 # submitit stops continuing a job after so many time limits; a long training needs dozens.
 CONTINUATIONS = 1_000_000
@@ -21,27 +21,8 @@ CONTINUATIONS = 1_000_000
 # A command to Slurm's controller that takes longer counts as failed; it is asked again.
 TIMEOUT_SECONDS = 60
 
-# States in which a job has ended for good …
-FINAL = frozenset({
-    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "REVOKED", "TIMEOUT",
-})  # fmt: skip
-# … or from which Slurm may put it back into the queue.
-MAY_RETURN = frozenset({"NODE_FAIL", "PREEMPTED"})
-
 # scancel takes its ids on the command line.
 CHUNK = 500
-
-
-@dataclass(frozen=True)
-class State:
-    """What Slurm says about a job: its state, e.g. `RUNNING`, and the reason for it."""
-
-    name: str
-    reason: str = ""
-
-    def __str__(self) -> str:
-        """As people read it."""
-        return f"{self.name} ({self.reason})" if self.reason not in ("", "None") else self.name
 
 
 class Slurm:
@@ -97,7 +78,7 @@ class Slurm:
         except (FailedJobError, FailedSubmissionError, OSError) as error:
             raise WorkflowError(f"sbatch does not take the job: {error}") from None
 
-    def states(self, ids: list[str]) -> dict[str, State] | None:
+    def states(self, ids: list[str]) -> States:
         """What Slurm says about jobs, in one call; jobs that it does not know are left out.
 
         Returns:
