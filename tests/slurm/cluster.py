@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 CONFIGURATION = Path("/etc/slurm")
-STATE = Path("/var/tmp/loragrid-slurm")
+STATE = Path("/var/lib/loragrid-slurm")
 MARK = "# Written by loragrid's tests/slurm/cluster.py for a cluster of tests on one machine."
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
 CPUS, MEMORY_MB = 4, 12_000
@@ -152,7 +152,7 @@ def kill_node(node: str) -> None:
     """Let a node lose power: its daemon and everything that runs on it are gone at once."""
     for pid in _pids("slurmd", "slurmstepd"):
         arguments = _command_line(pid)
-        if node in arguments or arguments[0].startswith("slurmstepd") and _node_of(pid) == node:
+        if node in arguments or (arguments[0].startswith("slurmstepd") and _node_of(pid) == node):
             _kill_tree(pid)
 
 

@@ -12,8 +12,10 @@ rule train:
         "../../envs/gpu.yaml"
     resources:
         gpu=1,
+    params:
+        gpus=gpus_of,
     shell:
-        "python -m loragrid train results/batches/train-{wildcards.batch}.json >> {log} 2>&1"
+        "python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus} >> {log} 2>&1"
 
 
 rule publish_run:
