@@ -30,9 +30,6 @@ CONTINUED = ("stopped", "terminated")
 OWN_JOB = "LORAGRID_OWN_JOB"
 """Environment variable that the workflow sets to 1 where a batch has a job of the cluster to itself."""
 
-RESUBMITS = "LORAGRID_RESUBMITS"
-"""Environment variable of executors that put jobs back into the queue themselves."""
-
 AFTER_REQUEUE = 120
 """Seconds within which Slurm ends a job that was put back into the queue."""
 
@@ -145,7 +142,7 @@ def _requeue(batch: Batch, stop: Stop) -> None:
     and not if nothing was gained, which would go on for ever.
     """
     job = slurm.own_job()
-    if job is None or os.environ.get(OWN_JOB) != "1" or RESUBMITS in os.environ:
+    if job is None or os.environ.get(OWN_JOB) != "1" or slurm.RESUBMITS in os.environ:
         return
     last = [attempts[-1] for member in batch.members if (attempts := read_attempts(work_folder(member)))]
     if not any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last):

@@ -5,6 +5,9 @@ import re
 import subprocess
 from dataclasses import dataclass
 
+RESUBMITS = "LORAGRID_RESUBMITS"
+"""Environment variable of executors that put jobs back into the queue themselves."""
+
 SECONDS = 60
 """Patience with a busy controller; without an answer work goes on as if there were no Slurm."""
 
@@ -60,8 +63,13 @@ def this_job() -> Job | None:
 
 
 def seconds_left() -> float | None:
-    """Seconds until the time limit of the job that this process runs in; None without job or limit."""
-    job = this_job()
+    """Seconds until the time limit of the job that this process runs in.
+
+    Returns:
+        None without job or limit; also where the executor tells the work when to end: work that ended by its own clock
+        before that would look as if it had failed.
+    """
+    job = None if RESUBMITS in os.environ else this_job()
     return job.seconds_left if job else None
 
 
