@@ -106,14 +106,14 @@ def why_not() -> str:
 
 
 def up() -> None:
-    """Bring the cluster up and wait until its nodes are idle; does nothing where it is up.
+    """Bring the cluster up and wait until its nodes are idle; does nothing where it is up, busy or not.
 
     Raises:
         RuntimeError: it cannot be brought up; the message says why.
     """
     if reason := why_not():
         raise RuntimeError(reason)
-    if _states() == ["idle"] * len(NODES):
+    if len(states := _states()) == len(NODES) and set(states) <= {"idle", "mix", "alloc"}:
         return
     down()
     STATE.mkdir(mode=0o755, parents=True)
