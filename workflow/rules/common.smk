@@ -46,7 +46,7 @@ def device():
 
 def load():
     """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
-    it recorded, and their resources are given to them."""
+    it recorded, and need no estimate."""
     try:
         if not workflow.is_main_process:
             return recorded_study(STUDY), None, None
@@ -111,9 +111,13 @@ def clean_of_prompts(wildcards):
 # batches
 
 
-def inputs_of_batch(stage, wildcards):
+def batch_of(stage, wildcards):
     batches = getattr(PLAN, stage) if PLAN else {}
-    batch = batches.get(wildcards.batch) or read_batch(stage, wildcards.batch)
+    return batches.get(wildcards.batch) or read_batch(stage, wildcards.batch)
+
+
+def inputs_of_batch(stage, wildcards):
+    batch = batch_of(stage, wildcards)
     after = [f"results/batches/train-{id_}.done" for id_ in batch.after]
     return [ancient(file) for file in [*batch.needs, *after]]
 
@@ -126,22 +130,20 @@ def inputs_of_generate(wildcards):
     return inputs_of_batch("generate", wildcards)
 
 
-def request(stage, wildcards):
-    """What the job of a batch asks of the scheduler. Only the main process calls this: jobs are told what they have."""
-    batch = getattr(PLAN, stage).get(wildcards.batch) or read_batch(stage, wildcards.batch)
-    return ESTIMATOR.request(batch, LONGEST_MINUTES)
-
-
-def gpus_of(stage):
-    return lambda wildcards: request(stage, wildcards).gpus
+def gpus_of_train(wildcards):
+    # Job processes ask for this, too: the Slurm plugin gives the GPUs of the job to its step by it.
+    return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
 
 
 def memory_of(stage):
-    return lambda wildcards: request(stage, wildcards).memory_mb
+    return lambda wildcards: ESTIMATOR.request(batch_of(stage, wildcards)).memory_mb if ESTIMATOR else None
 
 
 def minutes_of(stage):
-    return lambda wildcards: request(stage, wildcards).minutes
+    def minutes(wildcards):
+        return ESTIMATOR.request(batch_of(stage, wildcards), LONGEST_MINUTES).minutes if ESTIMATOR else None
+
+    return minutes
 
 
 def batch_of_run(wildcards):
@@ -168,11 +170,11 @@ def inputs_of_score(wildcards):
 
 
 def memory_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb
+    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb if ESTIMATOR else None
 
 
 def minutes_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).minutes
+    return ESTIMATOR.scoring(answers_of(wildcards)).minutes if ESTIMATOR else None
 
 
 def all_scores(wildcards):
