@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint schema
+.PHONY: help install demo test test-slurm slurm-up slurm-down lint schema
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -15,7 +15,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 help: ## list these commands
 	@echo "usage: make TARGET"
-	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 14
 
 install: $(VENV)/installed-cpu ## make .venv with the pinned packages (once; again when a lock changes)
 
@@ -29,7 +29,16 @@ demo: $(VENV)/installed-cpu ## run a whole grid on this machine's CPU: from data
 	@echo "the whole report: results/studies/demo/report.html"
 
 test: $(VENV)/installed-dev ## run the tests
-	python -m pytest -n 2 -ra
+	python -m pytest -n 2 -ra --ignore=tests/slurm
+
+test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
+	python -m pytest -ra tests/slurm
+
+slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with two nodes and fake GPUs (needs root)
+	python tests/slurm/cluster.py up
+
+slurm-down: $(VENV)/installed-dev ## end it
+	python tests/slurm/cluster.py down
 
 lint: $(VENV)/installed-dev ## check style, types and rules
 	ruff check

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from loragrid.attempts import Stop
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
 from loragrid.modeling.build import build_model
+from loragrid.stop import Stop
 from loragrid.study.batches import Batch
 from loragrid.study.grid import BaseModel, Run
 from loragrid.study.schema import Build, Recipe
@@ -128,5 +128,5 @@ def never():
 
 def told():
     stop = Stop()
-    stop.requested = True
+    stop.signalled = True
     return stop

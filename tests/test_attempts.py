@@ -1,11 +1,14 @@
 import json
 import os
 import signal
+import subprocess
+import time
 
 import pytest
 
-from loragrid.attempts import Blocked, Interrupted, Stop, cost_of, read_attempts, work_on
+from loragrid.attempts import Blocked, cost_of, read_attempts, work_on
 from loragrid.errors import UserError
+from loragrid.stop import Interrupted, Stop
 
 MEMBERS = [{"name": "a"}, {"name": "b"}, {"name": "c"}]
 
@@ -93,9 +96,7 @@ def test_told_to_end_nothing_new_is_started(batch, number):
 
     assert not batch(work)
     assert batch.ends() == {"a": ["finished"], "b": ["terminated"], "c": []}
-    assert (
-        read_attempts(batch.folder / "b" / "work")[0]["why"] == "told to end at step 5; a repetition goes on from there"
-    )
+    assert read_attempts(batch.folder / "b" / "work")[0]["why"] == "told to end at step 5; goes on from there"
     assert batch(lambda *_: None)
 
 
@@ -120,7 +121,7 @@ def test_signals_are_given_back():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
     stop.check("anywhere")
-    stop.requested = True
+    stop.signalled = True
     with pytest.raises(Interrupted):
         stop.check("anywhere")
 
@@ -153,10 +154,41 @@ def test_peak_memory_is_the_most_of_any_attempt(tmp_path):
     assert (cost["seconds"], cost["peak_memory_bytes"], cost["attempts"]) == (15, 2**50, 2)
 
 
-def test_only_the_first_of_several_processes_writes(batch, monkeypatch):
+def test_only_the_first_of_several_processes_keeps_records(batch, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     batch(fail(UserError("told by the first process")), MEMBERS[:1])
-    assert list((batch.folder / "a" / "work").iterdir()) == []
+    work = batch.folder / "a" / "work"
+    assert [file.name for file in work.iterdir()] == ["attempt-1-rank-1.log"]
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_failed_first_is_the_cause(batch, monkeypatch, rank):
+    """One rank runs out of memory; the other one fails because it is left alone."""
+    work = batch.folder / "a" / "work"
+
+    def out_of_memory_elsewhere(*_):
+        monkeypatch.setenv("RANK", rank)
+        line = {"attempt": 1, "ended": "out of memory", "why": "on the other GPU", "at": time.time()}
+        with (work / "attempts.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        raise RuntimeError("Connection closed by peer")
+
+    batch(out_of_memory_elsewhere, MEMBERS[:1])
+    (attempt,) = read_attempts(work)
+    assert (attempt["ended"], attempt["why"]) == ("out of memory", "on the other GPU")
+
+
+def test_a_folder_that_another_process_works_in_is_left_alone(batch):
+    work = batch.folder / "a" / "work"
+    work.mkdir(parents=True)
+    holder = subprocess.Popen(["flock", str(work), "sleep", "60"])
+    try:
+        while subprocess.run(["flock", "--nonblock", str(work), "true"], check=False).returncode == 0:
+            time.sleep(0.05)
+        assert not batch(lambda *_: pytest.fail("worked all the same"), MEMBERS[:1])
+        assert read_attempts(work) == []
+    finally:
+        holder.kill()
 
 
 def test_output_goes_to_the_log_of_the_attempt(batch):

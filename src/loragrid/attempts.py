@@ -3,13 +3,18 @@
 `attempts.jsonl` in the work folder has a line when an attempt begins and one when it ends; an attempt without an end
 still runs, or was killed, which the next attempt puts on record. `failed.json` says that trying again is hopeless: the
 next start tells the reason at once instead of queueing the run again, until that file is deleted.
+
+An attempt ends as `finished`; `stopped` (by the clock) or `terminated` (by a signal), to be continued; `out of memory`
+(the GPU's: the next attempt halves the micro-batch); `out of host memory` (the next job asks for more); `killed`;
+`failed`.
 """
 
 import contextlib
+import fcntl
 import functools
 import json
 import os
-import signal
+import platform
 import sys
 import time
 import traceback
@@ -17,9 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from loragrid.cluster import slurm
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
+from loragrid.stop import Interrupted, Stop
 
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
@@ -38,51 +45,13 @@ class Blocked(UserError):
         super().__init__(message)
 
 
-class Interrupted(Exception):
-    """Work was stopped from outside at a point from which it can go on; the message says how."""
-
-
-class Stop:
-    """Whether this process has been told to end: by Slurm's SIGTERM some time before the limit, or by Ctrl-C.
-
-    Work asks for it at points from which it can go on. SIGTERM may come again, and changes nothing then; a second
-    Ctrl-C ends the process at once.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator["Stop"]:
-        """Take the signals for the length of a block."""
-        before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def check(self, where: str) -> None:
-        """End the work here if the process was told to.
-
-        Raises:
-            Interrupted: it was.
-        """
-        if self.requested:
-            raise Interrupted(f"told to end {where}; a repetition goes on from there")
-
-    def _request(self, number: int, _: Any) -> None:
-        self.requested = True
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def work_on(
     members: list[dict[str, Any]],
     stage: str,
     settled: Callable[[dict[str, Any]], bool],
     folder: Callable[[dict[str, Any]], Path],
     work: Callable[[dict[str, Any], Path, Stop], None],
+    seconds_left: Callable[[], float | None] = lambda: None,
 ) -> bool:
     """Work on each member of a batch that is not settled yet; one that fails does not hold up the others.
 
@@ -92,11 +61,12 @@ def work_on(
         settled: whether a member needs no work.
         folder: a member's work folder.
         work: does the work of one member in its folder, and leaves it when told to stop.
+        seconds_left: asks for the time that the job has left, in seconds; None without a limit.
 
     Returns:
         Whether all members are settled now; if not, repeating the batch goes on with the rest.
     """
-    with Stop().listening() as stop:
+    with Stop(seconds_left).listening() as stop:
         for member in members:
             place = folder(member)
             if settled(member):
@@ -134,18 +104,56 @@ def cost_of(place: Path) -> dict[str, Any]:
     }
 
 
+def settle_killed(place: Path, ended: str = "killed", why: str = "") -> None:
+    """Put on record that the last attempt was killed, if it has begun and not ended.
+
+    Args:
+        place: a member's work folder.
+        ended: `killed` or `out of host memory`.
+        why: what is known of it; if nothing is, Slurm is asked about a job that is gone.
+    """
+    attempts = read_attempts(place)
+    if not attempts or "ended" in attempts[-1]:
+        return
+    last = attempts[-1]
+    if not why and last.get("job") and (state := slurm.final_state(last["job"])):
+        ended, why = "out of host memory" if state == "OUT_OF_MEMORY" else ended, f"Slurm job {last['job']}: {state}"
+    _append(place, {"attempt": last["attempt"], "ended": ended, "why": why, "at": _last_sign_of_life(place)})
+
+
+def out_of_memory_attempts(place: Path) -> int:
+    """How many attempts the GPU's memory was too small for; each halves the micro-batch of those after it."""
+    return sum(attempt.get("ended") == "out of memory" for attempt in read_attempts(place))
+
+
 def _attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
     """Make one attempt at a member, and put on record how it ended."""
     place.mkdir(parents=True, exist_ok=True)
-    (place / FAILED).unlink(missing_ok=True)  # it told of something else that had failed, and counts no more
-    earlier = read_attempts(place)
-    if earlier and "ended" not in earlier[-1]:
-        _append(place, {"attempt": len(earlier), "ended": "killed", "why": "", "at": _last_sign_of_life(place)})
-    number = len(earlier) + 1
+    with contextlib.ExitStack() as stack:
+        if is_main_process() and not stack.enter_context(_alone(place)):
+            print(f"{place.parent}: another process works on it: {_who(place)}", flush=True)
+            return
+        _make_attempt(place, stage, work)
+
+
+def _make_attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
+    if is_main_process():
+        (place / FAILED).unlink(missing_ok=True)  # it told of something else that had failed, and counts no more
+        settle_killed(place)
+    attempts = read_attempts(place)
+    # An attempt that has begun is this one, put on record by the first of several processes.
+    number = len(attempts) + (not attempts or "ended" in attempts[-1])
     log = place / f"attempt-{number}.log"
-    _append(place, {"attempt": number, "started": time.time(), "log": str(log)})
-    print(f"{place.parent}: attempt {number}, log in {log}", flush=True)
-    ended, why = "finished", ""
+    who = {
+        "job": slurm.own_job(),
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+    if is_main_process():
+        _append(place, {"attempt": number, "started": time.time(), "log": str(log), **who})
+        print(f"{place.parent}: attempt {number}, log in {log}", flush=True)
+    ended, why, progress = "finished", "", True
     with _output_to(log):
         try:
             work()
@@ -157,19 +165,67 @@ def _attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
                 failure = {"reason": why, "stage": stage, "log": str(log), "blocked_by": blocked_by}
                 write_json(place / FAILED, failure)
         except Interrupted as error:
-            ended, why = "terminated", str(error)
+            ended, why, progress = "stopped" if error.by_clock else "terminated", str(error), error.progress
         except Exception as error:
             ended = "out of memory" if _is_out_of_memory(error) else "failed"
             why = f"{type(error).__name__}: {error}"
             traceback.print_exc()
-    end = {"attempt": number, "ended": ended, "why": why, "at": time.time(), "peak_memory_bytes": peak_memory()}
-    _append(place, end)
+    _end(
+        place, {"ended": ended, "why": why, "at": time.time(), "peak_memory_bytes": peak_memory(), "progress": progress}
+    )
     print(f"{place.parent}: {ended}{': ' if why else ''}{why}", flush=True)
 
 
-def _append(place: Path, record: dict[str, Any]) -> None:
-    if not is_main_process():
+@contextlib.contextmanager
+def _alone(place: Path) -> Iterator[bool]:
+    """Whether no other process works in this folder; none will as long as the block lasts.
+
+    A start of the workflow may not know of the job of an earlier one. On the same machine, and on file systems that
+    share locks, a lock tells; elsewhere the queue does.
+    """
+    attempts = read_attempts(place)
+    job = attempts[-1].get("job") if attempts and "ended" not in attempts[-1] else None
+    if job and job != slurm.own_job() and any(other.state == "RUNNING" for other in slurm.jobs(ids=[job]) or ()):
+        yield False
         return
+    folder = os.open(place, os.O_RDONLY)
+    try:
+        yield _locked(folder)
+    finally:
+        os.close(folder)
+
+
+def _locked(descriptor: int) -> bool:
+    # Of an attempt that was killed just now, the worker may need a moment to be gone.
+    for _ in range(50):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.2)
+        except OSError:
+            return True  # a file system without locks
+        else:
+            return True
+    return False
+
+
+def _who(place: Path) -> str:
+    last = (read_attempts(place) or [{}])[-1]
+    job = f"Slurm job {last['job']}, " if last.get("job") else ""
+    return f"{job}process {last.get('pid')} on {last.get('host')}"
+
+
+def _end(place: Path, record: dict[str, Any]) -> None:
+    """Put the end on record: of several processes the first speaks for all, unless another one failed before it."""
+    if not is_main_process() and record["ended"] not in ("failed", "out of memory"):
+        return
+    attempts = read_attempts(place)
+    # A process that is left alone by another one's failure fails, too; the cause is what was first.
+    if attempts and "ended" not in attempts[-1]:
+        _append(place, {"attempt": attempts[-1]["attempt"], **record})
+
+
+def _append(place: Path, record: dict[str, Any]) -> None:
     # One short line in append mode: whole even if the process is killed right after.
     with (place / ATTEMPTS).open("a", encoding="utf-8") as file:
         file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -193,10 +249,9 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 @contextlib.contextmanager
 def _output_to(file: Path) -> Iterator[None]:
-    """Send everything this process prints, also from C libraries, to a file (the first of several processes)."""
+    """Send everything this process prints, also from C libraries, to a file; each of several processes to its own."""
     if not is_main_process():
-        yield
-        return
+        file = file.with_stem(f"{file.stem}-rank-{os.environ['RANK']}")
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

@@ -129,21 +129,37 @@ def prompts(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train the runs of a batch."""
-    _set_up()
+    from loragrid.cluster.launch import work
     from loragrid.study.batches import open_batch
-    from loragrid.training.train import train_batch
 
-    return 0 if train_batch(open_batch(arguments.batch), arguments.checkpoint_minutes) else 1
+    options = ["--checkpoint-minutes", str(arguments.checkpoint_minutes)]
+    return 0 if work("train", open_batch(arguments.batch), arguments.batch, options, arguments.gpus) else 1
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """Ask the subjects of a batch."""
-    _set_up()
-    from loragrid.generation.generate import generate_batch
-    from loragrid.scoring.likelihood import summarise
+    from loragrid.cluster.launch import work
     from loragrid.study.batches import open_batch
 
-    return 0 if generate_batch(open_batch(arguments.batch), {"likelihood": summarise}) else 1
+    return 0 if work("generate", open_batch(arguments.batch), arguments.batch, [], gpus=1) else 1
+
+
+def worker(arguments: argparse.Namespace) -> int:
+    """Do the work of `train` or `generate`, as a process that these start."""
+    from loragrid.cluster.launch import die_with_parent
+    from loragrid.study.batches import open_batch
+
+    die_with_parent()
+    _set_up()
+    batch = open_batch(arguments.batch)
+    if arguments.stage == "train":
+        from loragrid.training.train import train_batch
+
+        return 0 if train_batch(batch, arguments.checkpoint_minutes) else 1
+    from loragrid.generation.generate import generate_batch
+    from loragrid.scoring.likelihood import summarise
+
+    return 0 if generate_batch(batch, {"likelihood": summarise}) else 1
 
 
 def publish(arguments: argparse.Namespace) -> None:
@@ -237,8 +253,13 @@ def _parser() -> argparse.ArgumentParser:
     add("prompts", prompts).add_argument("--prompts", required=True, help="id of the prompts")
     trained = add("train", train, study=False)
     trained.add_argument("batch", type=Path, help="results/batches/train-….json")
-    trained.add_argument("--checkpoint-minutes", type=float, default=10, help="between checkpoints (default: 10)")
+    trained.add_argument("--gpus", type=int, default=1, help="that train each run together (default: 1)")
     add("generate", generate, study=False).add_argument("batch", type=Path, help="results/batches/generate-….json")
+    working = add("worker", worker, study=False)
+    working.add_argument("stage", choices=["train", "generate"])
+    working.add_argument("batch", type=Path, help="results/batches/….json")
+    for some in (trained, working):
+        some.add_argument("--checkpoint-minutes", type=float, default=10, help="between checkpoints (default: 10)")
     published = add("publish", publish, study=False)
     published.add_argument("folder", type=Path, help="of a run or of its answers")
     published.add_argument("outputs", type=Path, nargs="+", help="files below it")

@@ -5,12 +5,12 @@ import torch
 from nano import MODEL, dialogue, never, told
 from transformers import GenerationConfig
 
-from loragrid.attempts import Interrupted
 from loragrid.errors import UserError
 from loragrid.generation import answer as answering
 from loragrid.generation.answer import answer_prompts
 from loragrid.modeling.chat import render
 from loragrid.modeling.load import load_base, load_tokenizer
+from loragrid.stop import Interrupted
 
 GREEDY = {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
 SAMPLING = GREEDY | {"temperature": 1.5, "top_k": 20}

@@ -99,7 +99,7 @@ def test_told_to_end_within_a_validation(attempt, uninterrupted, monkeypatch):
 
     def told(self):
         if self.state.global_step == 8 and len(read_attempts(attempt.work)) == 1:
-            self.stop.requested = True
+            self.stop.signalled = True
         return validate(self)
 
     monkeypatch.setattr(RunTrainer, "_validation_loss", told)

@@ -25,12 +25,15 @@ SNAKEMAKE = {
 }
 """Run here as a user would, on a finished study."""
 
+ON_SLURM = {"snakemake --profile cluster/slurm"}
+"""Run by tests/slurm."""
+
 IN_CI = {"make demo", "make test"}
 """Run from nothing by .ci/run, which is how this test is run too."""
 
 
 def test_every_command_is_accounted_for():
-    assert set(commands()) == SNAKEMAKE.keys() | IN_CI | {"loragrid check demo"}
+    assert set(commands()) == SNAKEMAKE.keys() | IN_CI | ON_SLURM | {"loragrid check demo", "loragrid plan demo"}
     script = (REPO / ".ci/run").read_text().splitlines()
     assert set(script) >= IN_CI
 
@@ -43,6 +46,12 @@ def test_command_works_as_written(command, finished):
 def test_loragrid_check_works_as_written(fresh):
     done = fresh.loragrid("check", "demo")
     assert re.search(r"tiny +dialogues +4 +0 +4 ", done.stdout)
+
+
+def test_loragrid_plan_works_as_written(fresh):
+    done = fresh.loragrid("plan", "demo")
+    assert len(re.findall(r"^tiny +dialogues +r\d+-a\d+-s42", done.stdout, flags=re.M)) == 4
+    assert "GPU hours" in done.stdout
 
 
 def test_the_example_study_is_valid_and_plans_what_it_says(fresh):

@@ -54,12 +54,13 @@ class Workspace:
         assert (done.returncode != 0) == fails, said[-6000:] + self.last_logs()
         return done
 
-    def command(self, *arguments: str, study: str = "nano") -> list[str]:
+    def command(self, *arguments: str, study: str = "nano", network: bool = False) -> list[str]:
         """The command line of `snakemake`, with the local profile unless arguments say otherwise."""
+        cut_off = [] if network else _no_network()
         profile = [] if "--profile" in arguments else ["--profile", "cluster/local"]
         # --config takes all that follows, so it comes last.
         return [
-            *_no_network(), sys.executable, "-m", "snakemake", *arguments, *profile, "--config", f"study={study}",
+            *cut_off, sys.executable, "-m", "snakemake", *arguments, *profile, "--config", f"study={study}",
         ]  # fmt: skip
 
     def loragrid(self, *arguments: str, fails: bool = False) -> subprocess.CompletedProcess:
@@ -89,9 +90,17 @@ class Workspace:
         with (self.folder / f"results/studies/{study}/comparison.csv").open(newline="") as file:
             return list(csv.DictReader(file))
 
+    def yaml(self, path: Path | str) -> dict:
+        """A YAML file of the workspace."""
+        return yaml.safe_load((self.folder / path).read_text())
+
     def json(self, path: Path | str) -> dict:
         """A JSON file of the workspace."""
         return json.loads((self.folder / path).read_text())
+
+    def json_lines(self, path: Path | str) -> list[dict]:
+        """A JSON Lines file of the workspace."""
+        return [json.loads(line) for line in (self.folder / path).read_text().splitlines()]
 
     def last_logs(self) -> str:
         """Ends of the logs, for a failing test's message."""

@@ -10,13 +10,17 @@ SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
 # It takes the place of Snakemake's own prefix, so it makes the shell strict, too; braces are for Snakemake to fill in.
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; ")
+# A job of the cluster belongs to one batch, which may put it back into the queue (see loragrid/cluster/launch.py), and
+# runs where there often is no internet: what it needs was downloaded before.
+IN_JOB = "export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1; " if workflow.remote_exec else ""
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
 from loragrid.cluster.devices import DEFAULT, DEVICES
 from loragrid.cluster.plan import summary
 from loragrid.cluster.requests import Estimator
+from loragrid.cluster.start import preemption_warning, refuse_second_start
 from loragrid.errors import UserError
 from loragrid.registry import REGISTRY
 from loragrid.study.batches import plan, read_batch
@@ -72,8 +76,21 @@ REMAKE_TABLES = f"python -m loragrid tabulate --study {shlex.quote(STUDY_FILE)} 
 
 def record_plan():
     """Write what job processes read. Snakemake calls this when something runs, so a dry run writes nothing."""
+    if workflow.executor_plugin.name == "slurm":
+        check_cluster()
     GRID.record()
     PLAN.record()
+
+
+def check_cluster():
+    """Say what would go wrong on this cluster before anything is submitted."""
+    submitted = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if warning := preemption_warning({job.resources.get("slurm_partition") for job in submitted}):
+        print(f"Warning: {warning}", file=sys.stderr)
+    try:
+        refuse_second_start(Path.cwd())
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def unless_there(target, *inputs):
@@ -154,6 +171,12 @@ def batch_of_run(wildcards):
 def batch_of_answers(wildcards):
     batch = GENERATE_BATCH.get(f"results/{wildcards.subject}/eval/{wildcards.evaluation}")
     return ancient(batch.done) if batch else []
+
+
+def gpus_given(wildcards, resources):
+    """GPUs that a job was given, whichever way the cluster wants them asked for."""
+    asked = re.search(r"\bgpu(?::[A-Za-z][^:,]*)?(?::(\d+))?", str(resources.get("gres", "")))
+    return resources.get("gpu") or (int(asked[1] or 1) if asked else 1)
 
 
 # scores

@@ -14,8 +14,10 @@ rule train:
         gpu=gpus_of_train,
         mem_mb=memory_of("train"),
         runtime=minutes_of("train"),
+    params:
+        gpus=gpus_given,
     shell:
-        "python -m loragrid train results/batches/train-{wildcards.batch}.json >> {log} 2>&1"
+        "python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus} >> {log} 2>&1"
 
 
 rule publish_run:

@@ -1,1 +1,1 @@
-"""What jobs need of a cluster, told before they run: memory, GPUs and time."""
+"""Work on a cluster: what jobs ask for, how long they may run, which processes they start, how they stand."""

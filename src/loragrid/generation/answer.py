@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from loragrid.attempts import Stop
 from loragrid.errors import UserError
 from loragrid.files import write_json, write_jsonl
 from loragrid.modeling.chat import end_of_turn, render
 from loragrid.modeling.environment import describe, peak_memory, stream
+from loragrid.stop import Stop
 
 
 def answer_prompts(
@@ -56,11 +56,14 @@ def answer_prompts(
     ends = _stop_tokens(model, tokenizer)
     # The model's own file may ask for sampling, a penalty, suppressed tokens …: what counts is the study's decoding.
     model.generation_config = GenerationConfig()
+    before, longest = len(done), 0.0
     for ids in batches[len(done) :]:
-        stop.check(f"after {sum(map(len, done))} of {len(prompts)} answers")
+        stop.unless_time_for(2 * longest)
+        stop.check(f"after {sum(map(len, done))} of {len(prompts)} answers", progress=len(done) > before)
         began = time.monotonic()
         torch.manual_seed(stream(seed, f"sampling:{ids[0]}"))
         answers = _generate(model, tokenizer, [encoded[id_] for id_ in ids], decoding, ends)
+        longest = max(longest, time.monotonic() - began)
         seconds = round((time.monotonic() - began) / len(ids), 4)
         records = [
             {"id": id_, "prompt_tokens": len(encoded[id_]), **answer, "seconds": seconds}

@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from loragrid.attempts import Blocked, Stop, work_on
+from loragrid.attempts import Blocked, out_of_memory_attempts, work_on
+from loragrid.cluster import slurm
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, write_json
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.modeling.environment import describe
 from loragrid.modeling.load import attach_adapter, load_base, load_tokenizer
+from loragrid.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 
 Summarise = Callable[[list[dict[str, Any]]], dict[str, float]]
@@ -32,12 +34,14 @@ def generate_batch(batch: Batch, summarise: Mapping[str, Summarise]) -> bool:
         is_settled,
         work_folder,
         lambda member, work, stop: _generate(member, work, stop, summarise),
+        slurm.seconds_left,
     )
 
 
 def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping[str, Summarise]) -> None:
     answers, model_spec = member["answers"], member["model"]
     adapter = _adapter(member["run"]) if member["run"] else None
+    micro = _micro_batch(model_spec["micro_batch"], work)
     tokenizer = load_tokenizer(member["model_folder"], model_spec["template"])
     model: Any = load_base(member["model_folder"], answers["precision"])
     if adapter is not None:
@@ -45,7 +49,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
     model.eval()
     prompts = list(read_jsonl(Path(member["prompts_file"])))
     for part, file in sorted(member["parts"].items()):
-        stop.check(f"before {part}")
+        stop.check(f"before {part}", progress=False)
         out = work / Path(file).name
         if out.exists():
             continue
@@ -57,11 +61,11 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
                 out,
                 decoding=answers["decoding"],
                 seed=answers["seed"],
-                batch_size=model_spec["micro_batch"],
+                batch_size=micro,
                 stop=stop,
             )
         else:
-            items = reference_likelihoods(model, tokenizer, prompts, model_spec["micro_batch"])
+            items = reference_likelihoods(model, tokenizer, prompts, micro, stop)
             write_json(
                 out,
                 {
@@ -72,6 +76,21 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
                     "versions": describe()["versions"],
                 },
             )
+
+
+def _micro_batch(most: int, work: Path) -> int:
+    """Prompts at a time; each attempt that ran out of the GPU's memory halves it.
+
+    Raises:
+        UserError: not even one fits.
+    """
+    halvings = out_of_memory_attempts(work)
+    if most >> halvings == 0:
+        raise UserError(
+            "a single prompt does not fit the GPU's memory: use `precision: nf4`, a smaller max_new_tokens or a GPU "
+            f"with more memory. It was tried {halvings} times; to start anew, delete {work}"
+        )
+    return most >> halvings
 
 
 def _adapter(run: dict[str, Any]) -> Path:

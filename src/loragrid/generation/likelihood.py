@@ -7,10 +7,11 @@ from transformers import PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
 from loragrid.modeling.chat import encode
+from loragrid.stop import Stop
 
 
 def reference_likelihoods(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[dict[str, Any]], batch_size: int
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[dict[str, Any]], batch_size: int, stop: Stop
 ) -> list[dict[str, Any]]:
     """Negative log-likelihood of each reference, given its prompt.
 
@@ -22,14 +23,20 @@ def reference_likelihoods(
         tokenizer: its tokenizer.
         prompts: `id`, `dialogue`, `messages` and `reference` each.
         batch_size: rows at a time.
+        stop: tells when to end.
 
     Returns:
         For each prompt, in their order: `id`, `dialogue`, `nats`, `tokens`, `bytes`.
+
+    Raises:
+        Interrupted: told to end.
+        UserError: a reference is longer than the model's context.
     """
     rows = [_row(model, tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
     nats: dict[int, float] = {}
     for start in range(0, len(order), batch_size):
+        stop.check(f"after {start} of {len(order)} likelihoods", progress=False)
         batch = order[start : start + batch_size]
         values = _negative_log_likelihoods(model, [rows[index] for index in batch], tokenizer.pad_token_id)
         nats.update(zip(batch, values, strict=True))

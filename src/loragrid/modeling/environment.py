@@ -40,6 +40,9 @@ def set_up() -> None:
     # OMP_NUM_THREADS is what Snakemake sets from the job's threads.
     if threads := os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(threads))
+    # Each process that a launcher starts has a GPU of its own.
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def describe() -> dict[str, Any]:

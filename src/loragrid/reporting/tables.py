@@ -133,6 +133,10 @@ def cost(results: Results) -> list[TableRow]:
                 "training_tokens_per_second": _quotient(training.get("tokens"), training.get("seconds")),
                 "training_peak_mib": _quotient(training.get("peak_memory_bytes"), _MIB),
                 "attempts": training.get("attempts") or row.attempts,
+                # Rows at a time on one GPU, and how many attempts its memory was too small for: each halved them.
+                "micro_batch": row.trained.get("micro_batch"),
+                "gpus": row.trained.get("gpus"),
+                "out_of_memory": row.trained.get("out_of_memory"),
                 "answers": generation.get("answers"),
                 "answer_tokens": generation.get("answer_tokens"),
                 "generation_seconds": generation.get("seconds"),

@@ -9,7 +9,8 @@ from datasets import Dataset
 from peft import PeftModel
 from trl import SFTConfig
 
-from loragrid.attempts import Blocked, Stop, cost_of, work_on
+from loragrid.attempts import Blocked, cost_of, out_of_memory_attempts, work_on
+from loragrid.cluster import slurm
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, sha256_of, write_json
 from loragrid.modeling.environment import describe, is_main_process, stream
@@ -21,8 +22,10 @@ from loragrid.modeling.load import (
     load_base,
     load_tokenizer,
 )
+from loragrid.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
+from loragrid.training.ranks import world_size
 from loragrid.training.trainer import RunTrainer
 
 OPTIMIZERS = {"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_32bit": "paged_adamw_32bit"}
@@ -44,6 +47,7 @@ def train_batch(batch: Batch, checkpoint_minutes: float) -> bool:
         is_settled,
         work_folder,
         lambda member, work, stop: _train(member, work, stop, checkpoint_minutes),
+        slurm.seconds_left,
     )
 
 
@@ -53,6 +57,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     train_rows, validation_rows = (_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
     if recipe["optimizer"] != "adamw" and device().type == "cpu":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
+    micro = _micro_batch(recipe["batch_size"], member["model"]["micro_batch"], work)
     tokenizer = load_tokenizer(member["model_folder"], member["model"]["template"])
     model = _model(member)
     trainable, everything = model.get_nb_trainable_parameters()
@@ -66,7 +71,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     )
     trainer = RunTrainer(
         model,
-        _arguments(run, member["model"], work, steps),
+        _arguments(run, micro, work, steps),
         work=work,
         order=order,
         steps_per_epoch=steps_per_epoch(len(train_rows), recipe["batch_size"]),
@@ -78,7 +83,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         eval_dataset=_by_length(validation_rows).select_columns(["input_ids", "labels"]),
         processing_class=tokenizer,
     )
-    stop.check("before the first step")
+    stop.check("before the first step", progress=False)
     trainer.resume()
     if not is_main_process():
         return
@@ -93,7 +98,9 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         "steps": steps,
         "loss": _losses(work / "training.jsonl", trainer.best),
         "cost": {**cost_of(work), "tokens": sum(trainer.tokens_by_step)},
-        "micro_batch": trainer.args.per_device_train_batch_size,
+        "micro_batch": micro,
+        "gpus": world_size(),
+        "out_of_memory": out_of_memory_attempts(work),
         **_origin(member),
         "adapter_sha256": sha256_of(work / "adapter" / "adapter_model.safetensors"),
         "environment": describe(),
@@ -142,19 +149,46 @@ def _by_length(rows: Dataset) -> Dataset:
     return rows.select(sorted(range(len(rows)), key=lengths.__getitem__), keep_in_memory=True)
 
 
-def _arguments(run: dict[str, Any], model_spec: dict[str, Any], work: Path, steps: int) -> SFTConfig:
+def _micro_batch(batch_size: int, most: int, work: Path) -> int:
+    """Rows that one device takes at a time: the largest number allowed that divides its share of the effective batch.
+
+    It changes memory and speed; the result depends on the effective batch alone. Each attempt that ran out of the GPU's
+    memory halves what is allowed.
+
+    Raises:
+        UserError: the effective batch cannot be shared out evenly, or not even one row fits.
+    """
+    ranks = world_size()
+    if batch_size % ranks:
+        raise UserError(
+            f"batch_size {batch_size} cannot be divided over {ranks} GPUs: give the model another number of `gpus`"
+        )
+    share, halvings = batch_size // ranks, out_of_memory_attempts(work)
+    micro = _largest_divisor(share, most)
+    for _ in range(halvings):
+        if micro == 1:
+            raise UserError(
+                "a single row does not fit the GPU's memory: use `method: qlora`, a shorter max_length, a GPU with "
+                f"more memory or more `gpus`. It was tried {halvings} times; to start anew, delete {work}"
+            )
+        micro = _largest_divisor(share, micro // 2)
+    return micro
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    return max(size for size in range(1, min(number, most) + 1) if number % size == 0)
+
+
+def _arguments(run: dict[str, Any], micro: int, work: Path, steps: int) -> SFTConfig:
     recipe = run["recipe"]
     on_gpu = device().type == "cuda"
     half = str(compute_dtype()).removeprefix("torch.")
-    batch = recipe["batch_size"]
-    # The largest micro-batch allowed that divides the effective batch: the result depends on the latter alone.
-    micro = max(size for size in range(1, min(batch, model_spec["micro_batch"]) + 1) if batch % size == 0)
     return SFTConfig(
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=micro,
-        per_device_eval_batch_size=model_spec["micro_batch"],
-        gradient_accumulation_steps=batch // micro,
+        per_device_eval_batch_size=micro,
+        gradient_accumulation_steps=recipe["batch_size"] // world_size() // micro,
         learning_rate=recipe["learning_rate"],
         lr_scheduler_type="constant_with_warmup" if recipe["schedule"] == "constant" else recipe["schedule"],
         warmup_steps=recipe["warmup"],
@@ -164,6 +198,8 @@ def _arguments(run: dict[str, Any], model_spec: dict[str, Any], work: Path, step
         bf16=half == "bfloat16",
         fp16=half == "float16",
         use_cpu=not on_gpu,
+        # Every adapter is used in every step; looking for those that are not would cost a pass over the graph.
+        ddp_find_unused_parameters=False,
         activation_checkpointing=on_gpu,
         seed=stream(run["seed"], "dropout"),
         max_length=None,  # the rows are cut already

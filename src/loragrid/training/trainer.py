@@ -1,8 +1,14 @@
-"""TRL's SFTTrainer with loragrid's order of rows, validation, checkpoints and records."""
+"""TRL's SFTTrainer with loragrid's order of rows, validation, checkpoints and records.
 
+Several processes (ranks) train one run together, each on its share of every effective batch. What they do, they decide
+together: one that stopped or saved alone would leave the others waiting for ever.
+"""
+
+import itertools
 import json
 import math
 import time
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,12 +20,14 @@ from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from loragrid.attempts import Stop
 from loragrid.errors import UserError
 from loragrid.files import write_jsonl
+from loragrid.modeling.environment import stream
 from loragrid.modeling.load import trainable_parameters
+from loragrid.stop import Stop
 from loragrid.training import checkpoint as checkpoints
 from loragrid.training.order import WholeTraining
+from loragrid.training.ranks import Ranks
 
 
 class RunTrainer(SFTTrainer):
@@ -68,6 +76,8 @@ class RunTrainer(SFTTrainer):
         self.steps_per_epoch = steps_per_epoch
         self.keep_best = keep_best
         self.stop = stop
+        self.ranks = Ranks()
+        self.began_at = 0
         self.best: dict[str, float] = {}
         self.best_adapter: dict[str, torch.Tensor] = {}
         self.validated_at = 0
@@ -79,7 +89,9 @@ class RunTrainer(SFTTrainer):
             generator=torch.Generator(),  # else each pass would draw from the generator that dropout draws from
         )
         self.saved: checkpoints.Checkpoint | None = None
-        self.add_callback(_Clock(self, validate_at, checkpoint_seconds))
+        self.random: dict[str, torch.Tensor] = {}
+        self.clock = _Clock(self, validate_at, checkpoint_seconds)
+        self.add_callback(self.clock)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> WholeTraining:
         return self.order
@@ -141,19 +153,27 @@ class RunTrainer(SFTTrainer):
         """The loss, or None if told to stop."""
         model: Any = self.model
         total, count = 0.0, 0
+        longest = 0.0
         model.eval()
         with torch.no_grad():
-            for batch in self.validation:
-                if self.stop.requested:
+            # Each rank takes every n-th batch; all go round equally often, for they decide together in each.
+            mine = itertools.islice(self.validation, self.ranks.rank, None, self.ranks.size)
+            for _ in range(math.ceil(len(self.validation) / self.ranks.size)):
+                if self.ranks.any(self.stop.unless_time_for(2 * longest + self.clock.save_seconds)):
+                    self.stop_together()
                     model.train()
                     return None
-                # The same chunked head as in training: the logits of a batch would not fit a small GPU.
-                batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
-                out = model(**batch, fused_lm_head=True)
-                total -= out.log_probs.double().sum().item()  # zero where there is no label
-                count += int(out.label_mask.sum())
+                began = time.monotonic()
+                for batch in itertools.islice(mine, 1):
+                    # The same chunked head as in training: the logits of a batch would not fit a small GPU.
+                    batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
+                    out = model(**batch, fused_lm_head=True)
+                    total -= out.log_probs.double().sum().item()  # zero where there is no label
+                    count += int(out.label_mask.sum())
+                longest = max(longest, time.monotonic() - began)
         model.train()
-        return total / count
+        all_total, all_count = self.ranks.sum([total, count])
+        return all_total / all_count
 
     def use_best(self) -> None:
         """Put the adapter of the lowest validation loss in the place of the last."""
@@ -162,8 +182,19 @@ class RunTrainer(SFTTrainer):
     # -- checkpoints, in place of the Trainer's, which pickles
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if not self.is_world_process_zero():
-            return
+        self.random = _random_states()
+        self.save()
+
+    def save(self) -> None:
+        """Save a checkpoint of the last whole step: the weights as they are, random states as they were after it."""
+        began = time.monotonic()
+        random = self.ranks.gather(self.random)
+        if self.is_world_process_zero():
+            self._write_checkpoint(random)
+        self.ranks.wait()
+        self.clock.saved(time.monotonic() - began)
+
+    def _write_checkpoint(self, random: dict[str, torch.Tensor]) -> None:
         optimizer: Any = self.optimizer
         scheduler: Any = self.lr_scheduler
         scaler = self.accelerator.scaler
@@ -176,13 +207,27 @@ class RunTrainer(SFTTrainer):
                 optimizer=optimizer.state_dict(),
                 scheduler=checkpoints.plain_state(scheduler.state_dict()),
                 scaler=scaler.state_dict() if scaler is not None else {},
-                random=_random_states(),
+                random=random,
                 best=self.best,
                 best_adapter=self.best_adapter,
                 trainer=asdict(self.state),
             ),
         )
         print(f"saved {folder}", flush=True)
+
+    def stop_together(self) -> None:
+        """Let every rank know that another one was told to stop."""
+        self.stop.signalled = self.ranks.any(self.stop.signalled)
+        self.stop.by_clock = self.ranks.any(self.stop.by_clock)
+
+    def check(self) -> None:
+        """End the training here if it has to; what is not saved of it is lost.
+
+        Raises:
+            Interrupted: it has to.
+        """
+        step = self.state.global_step
+        self.stop.check(f"at step {step} of {self.args.max_steps}", progress=step > self.began_at)
 
     def resume(self) -> None:
         """Train, from the newest whole checkpoint if there is one.
@@ -195,13 +240,14 @@ class RunTrainer(SFTTrainer):
             print(f"checkpoint not usable: {line}", flush=True)
         self.saved = checkpoints.load(found) if found else None
         step, validated_at = (self.saved.step, self.saved.validated_at) if self.saved else (0, 0)
+        self.began_at = step
         if self.is_world_process_zero():
             _cut_records(self.work / "training.jsonl", step, validated_at)
         print(f"training from step {step} to {self.args.max_steps}", flush=True)
         self.train(resume_from_checkpoint=str(found) if found else None)
         self.saved = None
         if self.validated_at < self.args.max_steps:  # the last of the validations is after the last step
-            self.stop.check(f"at step {self.state.global_step} of {self.args.max_steps}")
+            self.check()
             raise RuntimeError(f"the training ended at step {self.state.global_step} without being told to")
 
     # The Trainer calls these with the folder that `resume` found; what it holds is in `self.saved`.
@@ -228,8 +274,17 @@ class RunTrainer(SFTTrainer):
             self.accelerator.scaler.load_state_dict(self.saved.scaler)
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        if self.saved is not None:
-            _set_random_states(self.saved.random)
+        if self.saved is None:
+            return
+        own = self.ranks.own(self.saved.random)
+        if own:
+            _set_random_states(own)
+        else:  # saved by fewer ranks
+            self.seed_rank()
+
+    def seed_rank(self) -> None:
+        """Let this rank draw random numbers of its own, from a stream named by its number and the step."""
+        torch.manual_seed(stream(self.args.seed, f"rank {self.ranks.rank} from step {self.state.global_step}"))
 
     def _set_adapter(self, weights: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
@@ -245,21 +300,51 @@ class _Clock(TrainerCallback):
         self.validate_at = validate_at
         self.checkpoint_seconds = checkpoint_seconds
         self.last = time.monotonic()
+        self.began = time.monotonic()
+        # Rows are grouped by length, so steps differ; the longest of the latest is what to reckon with.
+        self.steps: deque[float] = deque([0.0], maxlen=50)
+        self.save_seconds = 1.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.trainer.ranks.rank and self.trainer.saved is None:
+            self.trainer.seed_rank()
         # An attempt that was told to stop has left the validation at its last step to this one.
         if state.global_step in self.validate_at and self.trainer.validated_at < state.global_step:
             self.trainer.evaluate()
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.began = time.monotonic()
+        if args.gradient_accumulation_steps > 1:
+            self.trainer.random = _random_states()
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # A whole step of a large model takes longer than the grace of a preemption: told to stop, what has been
+        # accumulated for the next step is dropped. The clock looks two steps ahead and never needs to.
+        trainer = self.trainer
+        if not trainer.ranks.any(trainer.stop.signalled):
+            return
+        trainer.stop_together()
+        if state.global_step > trainer.began_at:
+            trainer.save()
+        trainer.check()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer.stop.requested:
+        now = time.monotonic()
+        self.steps.append(now - self.began)
+        stop = self.trainer.stop.unless_time_for(2 * max(self.steps) + self.save_seconds)
+        save = now - self.last >= self.checkpoint_seconds
+        decision = self.trainer.ranks.most(2 if stop else int(save))
+        if decision == 2:
+            self.trainer.stop_together()
             control.should_save = control.should_training_stop = True
             return
         control.should_evaluate = state.global_step in self.validate_at
-        control.should_save = time.monotonic() - self.last >= self.checkpoint_seconds
+        control.should_save = decision == 1
 
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def saved(self, seconds: float) -> None:
+        """Take note that a checkpoint was saved, and how long that took."""
         self.last = time.monotonic()
+        self.save_seconds = max(self.save_seconds, seconds)
 
 
 def _random_states() -> dict[str, torch.Tensor]:

@@ -1,0 +1,160 @@
+"""Start the processes that work on a batch, pass signals on to them, and see what became of them.
+
+The process that Snakemake starts works on nothing itself. It starts one worker a GPU, through accelerate where there
+are several, and outlives them: so it can tell how one ended that was killed, start anew with half the micro-batch after
+the GPU's memory was too small, and put its Slurm job back into the queue when the time was up.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from loragrid.attempts import out_of_memory_attempts, read_attempts, settle_killed
+from loragrid.cluster import slurm
+from loragrid.stop import Stop
+from loragrid.study.batches import Batch, is_settled, work_folder
+
+ACCELERATE = Path(__file__).parents[3] / "cluster" / "accelerate"
+REPEAT = 2.0
+"""Seconds between two SIGTERMs to a worker, which may not listen yet while it imports its packages."""
+
+CONTINUED = ("stopped", "terminated")
+
+OWN_JOB = "LORAGRID_OWN_JOB"
+"""Environment variable that the workflow sets to 1 where a batch has a job of the cluster to itself."""
+
+AFTER_REQUEUE = 120
+"""Seconds within which Slurm ends a job that was put back into the queue."""
+
+
+def work(stage: str, batch: Batch, file: Path, options: list[str], gpus: int) -> bool:
+    """Work on a batch in processes of its own until each member is settled or this job can do no more.
+
+    Args:
+        stage: `train` or `generate`.
+        batch: the recorded batch.
+        file: where it is recorded.
+        options: more arguments of the worker.
+        gpus: processes that train together.
+
+    Returns:
+        Whether every member finished or failed for good; if not, repeating the batch goes on.
+    """
+    command = [*_launcher(gpus), "-m", "loragrid", "worker", stage, str(file), *options]
+    with Stop().listening() as stop:
+        while not _is_settled(batch) and not stop.requested:
+            tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
+            ended, why = _run(command, stop)
+            for member in batch.members:
+                settle_killed(work_folder(member), ended, why)
+            # The next round has half the micro-batch. Whatever else went wrong is for the next job.
+            if sum(out_of_memory_attempts(work_folder(member)) for member in batch.members) == tried:
+                break
+        if not _is_settled(batch):
+            # Slurm may repeat its SIGTERM, which must not end this process before the job is back in the queue.
+            _requeue(batch, stop)
+    return _is_settled(batch)
+
+
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent dies, so that a killed job leaves nothing that still writes."""
+    set_death_signal = 1
+    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+
+
+def _launcher(gpus: int) -> list[str]:
+    if gpus == 1:
+        return [sys.executable]
+    config = ACCELERATE / "two-gpus.yaml"
+    return [
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--num_processes", str(gpus),
+    ]  # fmt: skip
+
+
+def _is_settled(batch: Batch) -> bool:
+    return all(map(is_settled, batch.members))
+
+
+def _run(command: list[str], stop: Stop) -> tuple[str, str]:
+    """Run the worker to its end, passing on that it has to stop; how and why it was killed, if it was."""
+    # The launcher would kill the workers 30 s after it was told to end. They know better how long they need, so it is
+    # told nothing: TERM is ignored in it (see `_before_worker`), and not taken up again.
+    environment = os.environ | {"TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT"}
+    before = _oom_kills()
+    # In a session of its own, so that Ctrl-C comes to the workers through this process, and once.
+    worker = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_before_worker)
+    told = 0.0
+    while worker.poll() is None:
+        if stop.requested and time.monotonic() - told >= REPEAT:
+            told = time.monotonic()
+            _terminate(worker.pid)
+        time.sleep(0.1)
+    if _oom_kills() > before:
+        return "out of host memory", "the job's memory limit was reached"
+    if worker.returncode < 0:
+        return "killed", f"by {signal.Signals(-worker.returncode).name}"
+    return "killed", f"its process ended with status {worker.returncode}"
+
+
+def _before_worker() -> None:
+    die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _terminate(worker: int) -> None:
+    """Send SIGTERM to the worker and all that it has started; a launcher ignores it."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(worker)
+        for process in (first, *first.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+
+
+def _oom_kills() -> int:
+    """How many processes of this job the kernel has killed because the job's memory limit was reached."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        below = path.lstrip("/")
+        if controllers == "memory":  # version 1
+            file = Path("/sys/fs/cgroup/memory", below, "memory.oom_control")
+        elif not controllers:  # version 2
+            file = Path("/sys/fs/cgroup", below, "memory.events")
+        else:
+            continue
+        with contextlib.suppress(OSError):
+            counts = dict(entry.split() for entry in file.read_text().splitlines())
+            if "oom_kill" in counts:
+                return int(counts["oom_kill"])
+    return 0
+
+
+def _requeue(batch: Batch, stop: Stop) -> None:
+    """Put this Slurm job back into the queue if its runs can go on where they were.
+
+    Not where the job belongs to somebody else (an interactive one, or that of the head process), not after scancel,
+    and not if nothing was gained, which would go on for ever.
+    """
+    job = slurm.own_job()
+    if job is None or os.environ.get(OWN_JOB) != "1" or slurm.RESUBMITS in os.environ:
+        return
+    last = [attempts[-1] for member in batch.members if (attempts := read_attempts(work_folder(member)))]
+    if not any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last):
+        return
+    here = slurm.this_job()
+    if here is None or here.state != "RUNNING":
+        return  # cancelled
+    stop.signalled = False
+    if reason := slurm.requeue(job):
+        print(f"job {job} cannot be requeued ({reason}); the next attempt goes on", flush=True)
+        return
+    print(f"job {job} is back in the queue and will go on", flush=True)
+    deadline = time.monotonic() + AFTER_REQUEUE
+    while not stop.signalled and time.monotonic() < deadline:
+        time.sleep(0.1)

@@ -1,0 +1,213 @@
+"""What runs inside a submitted job: Snakemake's command, and what becomes of it when the job has to end.
+
+submitit pickles a `JobCommand`, and calls it in the job. When Slurm sends SIGUSR2 (some time before the limit, or to
+make room for a more urgent job), submitit calls `checkpoint()`, pickles what it returns and requeues the job.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from submitit import JobEnvironment
+from submitit.helpers import DelayedSubmission
+
+RESULT = "result.json"
+
+
+class CommandFailed(Exception):
+    """The job's command ended with another status than 0; submitit turns it into the job's own."""
+
+
+class _EndedByItself(Exception):
+    """The command was over when the job was told to end: what it did counts, and nothing is put into the queue."""
+
+
+@dataclass
+class JobCommand:
+    """Snakemake's command for one job, as submitit submits it.
+
+    Args:
+        command: the command line, for bash.
+        environment: variables that it gets in addition.
+        saving_seconds: how long trainings may take to save when the job has to end.
+    """
+
+    command: str
+    environment: dict[str, str]
+    saving_seconds: float
+    _pid: int | None = field(default=None, init=False)
+    _terminated: bool = field(default=False, init=False)
+
+    def __call__(self) -> None:
+        """Run the command, and write its exit status for the executor.
+
+        Raises:
+            CommandFailed: the status is not 0.
+        """
+        folder = JobEnvironment().paths.folder
+        (folder / RESULT).unlink(missing_ok=True)
+        for left in folder.glob("*.save_tmp"):
+            left.unlink()  # a job killed while submitit wrote it: submitit would refuse to write it again
+        _adopt_orphans()
+        signal.signal(signal.SIGTERM, self._note_termination)
+        status = self._run()
+        # From here on the result counts, and the job is not put back into the queue any more.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        write_json(folder / RESULT, {"status": status})
+        if status:
+            raise CommandFailed(f"the job's command ended with status {status}")
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Let the trainings of this job save and end.
+
+        Returns:
+            This same command: when it runs again, it goes on from what was saved.
+        """
+        if self._pid is not None:
+            if _has_ended(self._pid) and not self._terminated:
+                raise _EndedByItself
+            _say("the job has to end: its trainings save")
+            self._stop_trainings()
+            if _status_if_ended(self._pid) == 0:
+                raise _EndedByItself
+        self._pid, self._terminated = None, False
+        return DelayedSubmission(self)
+
+    def _run(self) -> int:
+        process = subprocess.Popen(
+            # The trap keeps this shell alive through a SIGTERM that Slurm sends to all processes of the job.
+            ["bash", "-c", f"trap : TERM; {self.command}"],
+            env=os.environ | self.environment,
+            preexec_fn=_ignore_sigusr2,
+        )
+        self._pid = process.pid
+        answered = False
+        try:
+            while not (ended := _has_ended(process.pid)) or (self._terminated and not answered):
+                if self._terminated and not answered:
+                    answered = True
+                    self._answer_termination()
+                elif not ended:
+                    time.sleep(0.2)
+        except _EndedByItself:
+            pass
+        return process.wait()
+
+    def _answer_termination(self) -> None:
+        """Find out why SIGTERM came, and act on it."""
+        if _slurm_runs_this_job():
+            # Not cancelled and not at its limit, so preempted, on a cluster that does not send SIGUSR2 then.
+            signal.raise_signal(signal.SIGUSR2)
+        else:
+            _say("SIGTERM: the job is cancelled; its trainings save")
+            self._stop_trainings()
+
+    def _stop_trainings(self) -> None:
+        """Send SIGTERM to the trainings, and wait until they and the command are over, or time is.
+
+        They may outlive the command: the shell between it and a training dies of the SIGTERM that Slurm sends to all.
+        """
+        trainings = _trainings()
+        if not trainings:
+            return  # nothing below would save anything
+        for training in trainings:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                training.terminate()
+        deadline = time.monotonic() + self.saving_seconds
+        while (any(map(_runs, trainings)) or not _has_ended(self._pid)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def _note_termination(self, *_: Any) -> None:
+        self._terminated = True
+
+
+def _trainings() -> list[psutil.Process]:
+    """The processes below this one that run `python -m loragrid`; their own workers are told by them."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            parent = process.parent()
+            if _is_loragrid(process.cmdline()) and not (parent and _is_loragrid(parent.cmdline())):
+                found.append(process)
+        except psutil.Error:
+            continue  # ended in between
+    return found
+
+
+def _is_loragrid(line: list[str]) -> bool:
+    # Not accelerate's launcher, which would give its processes only 30 s: there, `-m loragrid` comes later in the line.
+    arguments = line[1:]
+    while arguments and arguments[0].startswith("-") and arguments[0] != "-m":
+        arguments = arguments[1:]
+    return arguments[:2] == ["-m", "loragrid"]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _slurm_runs_this_job() -> bool:
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
+        return False
+    try:
+        asked = subprocess.run(
+            ["squeue", "--noheader", f"--jobs={job}", "--format=%T"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.stdout.strip() == "RUNNING"
+
+
+def _has_ended(pid: int | None) -> bool:
+    return _status_if_ended(pid) is not None
+
+
+def _status_if_ended(pid: int | None) -> int | None:
+    """A child's exit status if it has ended; it stays to be waited for.
+
+    `Popen` cannot be asked here: a signal handler that interrupts its `poll` would wait for a lock of its own thread.
+    """
+    if pid is None:
+        return None
+    ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return None if ended is None else ended.si_status
+
+
+def _ignore_sigusr2() -> None:
+    # Slurm sends it to every process of the job; Snakemake's own would die of it, and leave the training alone.
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def _adopt_orphans() -> None:
+    """Stay the ancestor of trainings whose shell has died, on Linux."""
+    if sys.platform == "linux":
+        set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
+
+
+def _say(message: str) -> None:
+    print(f"loragrid: {message}", flush=True)
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a file that is either whole or not there."""
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.replace(file)

@@ -1,0 +1,120 @@
+"""Jobs on this machine: each a process of its own with GPUs of its own, where there is no Slurm."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+from snakemake_interface_common.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+from submitit import Job, LocalExecutor
+
+from snakemake_executor_plugin_submitit.command import JobCommand
+from snakemake_executor_plugin_submitit.options import gpus_of
+from snakemake_executor_plugin_submitit.records import Record
+from snakemake_executor_plugin_submitit.status import State, States
+
+# submitit wants a limit; there is none here.
+TEN_YEARS_IN_MINUTES = 10 * 366 * 24 * 60
+
+# How long cancelled jobs may take to save before they are killed.
+PATIENCE_SECONDS = 15
+
+
+class Local:
+    """This machine.
+
+    Args:
+        folder: where submitit keeps a folder for each job.
+        records: jobs of earlier starts, some of which may still run and hold GPUs.
+    """
+
+    where = "local"
+    looks = (0.5, 5.0)
+    saving_seconds = float(PATIENCE_SECONDS)
+
+    def __init__(self, folder: Path, records: list[Record]):
+        self.folder = folder
+        self.gpus = visible_gpus()
+        self._held = {record.id: record.gpus for record in records if _controller(record.id, folder)}
+        # Their processes are our children: asking submitit's object about one that ended lets it go.
+        self._jobs: dict[str, Job[None]] = {}
+
+    def allot(self, job: JobExecutorInterface) -> list[str] | None:
+        """GPUs for a job that no other one has.
+
+        Returns:
+            The GPUs, none of them if it asks for none or the machine has none; None if it must wait for others to end.
+
+        Raises:
+            WorkflowError: it asks for more than there are.
+        """
+        wanted = gpus_of(job.resources) if self.gpus else 0
+        if wanted > len(self.gpus):
+            raise WorkflowError(
+                f"asks for {wanted} GPUs, and this machine has {len(self.gpus)}: {', '.join(self.gpus)}"
+            )
+        self._held = {id_: gpus for id_, gpus in self._held.items() if self._runs(id_)}
+        taken = {gpu for gpus in self._held.values() for gpu in gpus}
+        free = [gpu for gpu in self.gpus if gpu not in taken]
+        return free[:wanted] if wanted <= len(free) else None
+
+    def submit(self, job: JobExecutorInterface, command: JobCommand, gpus: list[str]) -> str:
+        """Start a job.
+
+        Returns:
+            Its id.
+        """
+        command.environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        executor = LocalExecutor(self.folder / "%j")
+        executor.update_parameters(timeout_min=TEN_YEARS_IN_MINUTES, stderr_to_stdout=True)
+        started = executor.submit(command)
+        self._jobs[started.job_id] = started
+        self._held[started.job_id] = gpus
+        return started.job_id
+
+    def states(self, ids: list[str]) -> States:
+        """Which jobs run and which do not."""
+        return {id_: State("RUNNING") if self._runs(id_) else State("FAILED", "its process is gone") for id_ in ids}
+
+    def cancel(self, ids: list[str]) -> None:
+        """End jobs and all that they started: SIGTERM, on which trainings save, and SIGKILL for what is left."""
+        processes = []
+        for id_ in ids:
+            if controller := _controller(id_, self.folder):
+                processes += [controller, *controller.children(recursive=True)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        _, left = psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _runs(self, id_: str) -> bool:
+        if job := self._jobs.get(id_):
+            return not job.done()
+        return _controller(id_, self.folder) is not None
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs of this machine that may be used, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None and shutil.which("nvidia-smi"):
+        asked = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=False
+        )
+        visible = ",".join(asked.stdout.split()) if asked.returncode == 0 else ""
+    return [gpu for gpu in (visible or "").split(",") if gpu not in ("", "-1")]
+
+
+def _controller(id_: str, folder: Path) -> psutil.Process | None:
+    """The process of a job, unless it has ended and its number is another one's now."""
+    try:
+        process = psutil.Process(int(id_))
+        ours = str(folder / "%j") in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return None
+    return process if ours else None

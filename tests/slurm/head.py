@@ -1,0 +1,113 @@
+"""The head process of a workflow that submits to Slurm, as a person sees it: its output, its jobs, its runs."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from workspace import environment
+
+
+def jobs(folder):
+    """The jobs in the queue that were submitted from a folder."""
+    said = subprocess.run(["squeue", "-h", "-o", "%i|%T|%k|%Z"], capture_output=True, text=True, check=True).stdout
+    fields = [line.split("|") for line in said.splitlines()]
+    return [
+        {"id": id_, "state": state, "comment": comment} for id_, state, comment, place in fields if place == str(folder)
+    ]
+
+
+def wait_until(there, *, seconds=120, what=lambda: ""):
+    """Wait for something that is sure to come; with what is known if it does not."""
+    deadline = time.monotonic() + seconds
+    while not (found := there()):
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.2)
+    return found
+
+
+def records(run):
+    """The lines of a run's training.jsonl."""
+    return [json.loads(line) for line in (run / "training.jsonl").read_text().splitlines()]
+
+
+class Head:
+    """The head process of a workflow that submits to Slurm."""
+
+    def __init__(self, workspace, study="slow", profile="cluster/slurm", options=()):
+        self.workspace = workspace
+        self.study = study
+        self.profile = profile
+        self.options = options
+        self.output = workspace.folder / "head.log"
+        self.process = None
+
+    def end(self):
+        """End it and its jobs, whatever they do."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+        for job in jobs(self.workspace.folder):
+            subprocess.run(["scancel", job["id"]], check=False)
+
+    def start(self, *arguments, until="publish_run"):
+        command = self.workspace.command(
+            *(["--until", until] if until else []), "--profile", self.profile, "--latency-wait", "5", *self.options,
+            *(["--slurm-init-seconds-before-status-checks", "2"] if self.profile == "cluster/slurm" else []),
+            *arguments, study=self.study, network=True,
+        )  # fmt: skip
+        with self.output.open("a") as output:
+            self.process = subprocess.Popen(
+                command, cwd=self.workspace.folder, env=environment(), stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def finish(self, seconds=300):
+        """Wait for the end; the exit status."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            pytest.fail(self.all_said())
+
+    @property
+    def run(self):
+        return run_folder(self.workspace)
+
+    def steps(self):
+        file = self.run / "work" / "training.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return max([json.loads(line)["step"] for line in lines if line.endswith("}")], default=0)
+
+    def train_until(self, step):
+        """Wait until so many steps are done in an attempt that is under way; its record."""
+
+        def there():
+            assert self.process.poll() is None, self.all_said()
+            return self.attempts() and "ended" not in self.attempts()[-1] and self.steps() >= step
+
+        wait_until(there, seconds=180, what=self.all_said)
+        return self.attempts()[-1]
+
+    def attempts(self):
+        file = self.run / "work" / "attempts.jsonl"
+        found = {}
+        for line in file.read_text().splitlines() if file.exists() else ():
+            record = json.loads(line)
+            found.setdefault(record["attempt"], {}).update(record)
+        return list(found.values())
+
+    def ends(self):
+        return [attempt.get("ended") for attempt in self.attempts()]
+
+    def ended(self, number):
+        """Wait until so many attempts have ended."""
+        wait_until(lambda: len([end for end in self.ends() if end]) >= number, what=self.all_said)
+
+    def all_said(self):
+        return self.output.read_text()[-4000:] + str(self.attempts()) + self.workspace.last_logs()
+
+
+def run_folder(workspace):
+    """The folder of the only run of a study."""
+    (file,) = workspace.folder.glob("results/batches/train-*.json")
+    (member,) = json.loads(file.read_text())["members"]
+    return workspace.folder / member["run"]["folder"]

@@ -1,0 +1,117 @@
+"""Runs survive what happens on a cluster: on a real Slurm, through the workflow, with one process and with two."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+from head import records, run_folder
+from safetensors.numpy import load_file
+
+# Dropout and grouping by length draw random numbers; eight micro-batches a step make partial accumulation.
+RECIPE = {
+    "rank": 2, "dropout": 0.1, "group_by_length": True, "learning_rate": 2e-3, "batch_size": 16, "max_steps": 160,
+    "max_length": 128, "evaluations": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
+def prepared(request, slurm, finished_once, tmp_path_factory):
+    """A workspace ready to train for long enough to be interrupted, and the same training uninterrupted."""
+    folder = tmp_path_factory.mktemp(f"ranks{request.param}")
+    options = ("--set-resources", f"train:gpu={request.param}")
+    whole = finished_once.copy_to(folder / "whole")
+    shutil.rmtree(whole.folder / "results")
+    study = whole.yaml("config/studies/nano.yaml")
+    study["models"]["nano"]["micro_batch"] = 2
+    whole.study("slow", models=study["models"], grid={}, recipe=RECIPE, untrained=[])
+    whole.snakemake("--until", "format", study="slow")
+    ready = whole.copy_to(folder / "ready")
+    whole.snakemake("--until", "publish_run", *options, study="slow")
+    return ready, run_folder(whole), options
+
+
+@pytest.fixture
+def head(prepared, start, tmp_path):
+    """The workflow in a workspace of its own, not started yet."""
+    ready, _, options = prepared
+    return start(ready.copy_to(tmp_path / "workspace"), options=options)
+
+
+@pytest.fixture
+def equal_to_whole(prepared):
+    """Check that a run has the weights and records of one that was not interrupted."""
+    whole = prepared[1]
+
+    def check(run):
+        ours, theirs = (load_file(place / "adapter/adapter_model.safetensors") for place in (run, whole))
+        assert ours.keys() == theirs.keys()
+        for name, weight in theirs.items():
+            assert norm(ours[name] - weight) <= 1e-6 * norm(weight), name
+        ours, theirs = records(run), records(whole)
+        assert [line["step"] for line in ours if "loss" in line] == list(range(1, RECIPE["max_steps"] + 1))
+        for line, other in zip(ours, theirs, strict=True):
+            assert line == pytest.approx(other, rel=1e-6)
+
+    return check
+
+
+def norm(tensor):
+    return float((tensor**2).sum() ** 0.5)
+
+
+def test_time_limit(head, equal_to_whole):
+    head.start("--default-resources", "runtime=1")
+    assert head.finish() == 0, head.all_said()
+    ends = head.ends()
+    assert ends[-1] == "finished", head.all_said()
+    assert len(ends) > 1
+    assert set(ends[:-1]) == {"stopped"}
+    # The same job all the time: Snakemake has seen one attempt of its own.
+    assert len({attempt["job"] for attempt in head.attempts()}) == 1
+    assert "Trying to restart" not in head.output.read_text()
+    equal_to_whole(head.run)
+
+
+def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
+    head.start("--default-resources", "runtime=1", "--slurm-no-requeue", "--retries", "9")
+    assert head.finish() == 0, head.all_said()
+    assert head.ends()[-1] == "finished", head.all_said()
+    assert set(head.ends()[:-1]) == {"stopped"}
+    assert len({attempt["job"] for attempt in head.attempts()}) == len(head.ends()) > 1
+    equal_to_whole(head.run)
+
+
+def test_preemption_and_requeueing_by_hand(head, equal_to_whole):
+    head.start()
+    first = head.train_until(20)
+    # Somebody with more priority needs the whole node.
+    urgent = subprocess.run(
+        ["sbatch", "--parsable", "-p", "urgent", "--exclusive", "-N2", "--wrap", "srun sleep 5"],
+        capture_output=True, text=True, check=True, cwd=head.workspace.folder.parent,
+    ).stdout.strip()  # fmt: skip
+    head.ended(1)
+    second = head.train_until(head.steps() + 20)
+    subprocess.run(["scontrol", "requeue", second["job"]], check=True)
+    assert head.finish() == 0, head.all_said()
+    assert head.ends() == ["terminated", "terminated", "finished"], (urgent, head.all_said())
+    assert {attempt["job"] for attempt in head.attempts()} == {first["job"]}
+    equal_to_whole(head.run)
+
+
+def test_killed_processes_and_a_node_that_fails(head, slurm, equal_to_whole):
+    head.start()
+    first = head.train_until(30)
+    os.kill(first["pid"], signal.SIGKILL)
+    head.ended(1)
+    second = head.train_until(60)
+    node = subprocess.run(["squeue", "-h", "-j", second["job"], "-o", "%N"], capture_output=True, text=True, check=True)
+    slurm.kill_node(node.stdout.strip())
+    try:
+        assert head.finish() == 0, head.all_said()
+    finally:
+        slurm.start_node(node.stdout.strip())
+    assert head.ends() == ["killed", "killed", "finished"], head.all_said()
+    assert "SIGKILL" in head.attempts()[0]["why"] or "status" in head.attempts()[0]["why"]
+    equal_to_whole(head.run)

@@ -1,0 +1,42 @@
+"""Fixtures: one workspace in which the nano study has run, made once and copied by each test."""
+
+import shutil
+
+import pytest
+from filelock import FileLock
+from workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory, worker_id):
+    """The nano study, run from nothing; shared by all pytest-xdist workers."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent
+    folder = base / "finished"
+    with FileLock(base / "finished.lock"):
+        if not (base / "finished.log").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            done = Workspace.fresh(folder).snakemake()
+            (base / "finished.log").write_text(done.stdout + done.stderr)
+    return Workspace(folder)
+
+
+@pytest.fixture
+def finished(finished_once, tmp_path):
+    """A copy of the finished workspace, for a test to change."""
+    return finished_once.copy_to(tmp_path / "workspace")
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """The project as after a clone."""
+    return Workspace.fresh(tmp_path / "workspace")
+
+
+@pytest.fixture
+def with_model(fresh, finished_once):
+    """As after a clone, but for the nano model, which is built already."""
+    (fresh.folder / "data/models").mkdir(parents=True)
+    for model in (finished_once.folder / "data/models").iterdir():
+        shutil.copytree(model, fresh.folder / "data/models" / model.name)
+    return fresh
