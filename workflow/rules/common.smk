@@ -43,8 +43,8 @@ def of_profile(name):
 
 
 def device():
-    """The GPU that the profile asks the scheduler for, such as gpu_model=tesla_t4; else a T4."""
-    model = str(of_profile("gpu_model") or DEFAULT)
+    """The GPU that the profile asks the scheduler for, by `gpu_model: t4` or `gres: gpu:t4:1`; else a T4."""
+    model = str(of_profile("gpu_model") or of_profile("gres") or DEFAULT)
     return next((device for device in DEVICES.values() if device.is_called(model)), DEVICES[DEFAULT])
 
 
@@ -148,7 +148,8 @@ def inputs_of_generate(wildcards):
 
 
 def gpus_of_train(wildcards):
-    # Job processes ask for this, too: the Slurm plugin gives the GPUs of the job to its step by it.
+    # Job processes ask for this, too, since Snakemake does not tell them what they were given: the Slurm plugin hands
+    # on so many GPUs to the job's step.
     return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
 
 
