@@ -19,6 +19,33 @@ def test_dry_run_in_a_fresh_clone_plans_without_writing_anything(fresh):
     assert {path for path in made if not path.startswith(".snakemake/") and "__pycache__" not in path} == set()
 
 
+def resources(output: str, rule: str) -> set[str]:
+    """The resources that a dry run shows for the jobs of a rule."""
+    return set(re.findall(rf"^(?:local)?rule {rule}:\n(?:    .*\n)*?    resources: (.*)$", output, flags=re.M))
+
+
+def test_jobs_ask_for_what_they_need_and_no_longer_than_the_profile_allows(fresh):
+    done = fresh.snakemake("-n", "--default-resources", "runtime=6", "--set-resources", "train:gpu_model=a100")
+    said = done.stdout + done.stderr
+    assert "on one A100 (a rough estimate" in said
+    for rule in ("train", "generate"):
+        (asked,) = resources(said, rule)
+        assert "gpu=1" in asked
+        assert re.search(r"mem_mb=\d{4,},", asked)
+        assert "runtime=6" in asked
+    assert all(re.search(r"mem_mb=\d{3,4},.*runtime=\d", asked) for asked in resources(said, "score"))
+
+
+def test_plan_shows_each_run_before_anything_is_there(fresh):
+    said = fresh.loragrid("plan", "nano").stdout
+    assert len(re.findall(r"^nano +dialogues +r2-a[48]-s42\S* .* estimate$", said, flags=re.M)) == 2
+    assert re.search(r"^nano +untrained, nf4 .* estimate$", said, flags=re.M)
+    assert re.search(r"^\S+ GPU hours to go, on one T4: a rough estimate\.$", said, flags=re.M)
+    assert "'h200' is not known; there are t4, v100, a100, cpu" in fresh.loragrid(
+        "plan", "nano", "--device", "h200", fails=True
+    ).stderr  # fmt: skip
+
+
 def test_dry_run_without_a_profile_of_a_finished_study_finds_nothing_to_do(finished):
     done = finished.snakemake("-n", "--profile", "none")
     assert "Nothing to be done" in done.stdout + done.stderr

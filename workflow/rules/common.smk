@@ -43,14 +43,14 @@ def of_profile(name):
 
 
 def device():
-    """The GPU that the profile asks the scheduler for, such as gpu_model=tesla_t4; else a T4."""
-    model = str(of_profile("gpu_model") or DEFAULT)
+    """The GPU that the profile asks the scheduler for, by `gpu_model: t4` or `gres: gpu:t4:1`; else a T4."""
+    model = str(of_profile("gpu_model") or of_profile("gres") or DEFAULT)
     return next((device for device in DEVICES.values() if device.is_called(model)), DEVICES[DEFAULT])
 
 
 def load():
     """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
-    it recorded, and their resources are given to them."""
+    it recorded, and need no estimate."""
     try:
         if not workflow.is_main_process:
             return recorded_study(STUDY), None, None
@@ -128,9 +128,13 @@ def clean_of_prompts(wildcards):
 # batches
 
 
-def inputs_of_batch(stage, wildcards):
+def batch_of(stage, wildcards):
     batches = getattr(PLAN, stage) if PLAN else {}
-    batch = batches.get(wildcards.batch) or read_batch(stage, wildcards.batch)
+    return batches.get(wildcards.batch) or read_batch(stage, wildcards.batch)
+
+
+def inputs_of_batch(stage, wildcards):
+    batch = batch_of(stage, wildcards)
     after = [f"results/batches/train-{id_}.done" for id_ in batch.after]
     return [ancient(file) for file in [*batch.needs, *after]]
 
@@ -143,22 +147,21 @@ def inputs_of_generate(wildcards):
     return inputs_of_batch("generate", wildcards)
 
 
-def request(stage, wildcards):
-    """What the job of a batch asks of the scheduler. Only the main process calls this: jobs are told what they have."""
-    batch = getattr(PLAN, stage).get(wildcards.batch) or read_batch(stage, wildcards.batch)
-    return ESTIMATOR.request(batch, LONGEST_MINUTES)
-
-
-def gpus_of(stage):
-    return lambda wildcards: request(stage, wildcards).gpus
+def gpus_of_train(wildcards):
+    # Job processes ask for this, too, since Snakemake does not tell them what they were given: the Slurm plugin hands
+    # on so many GPUs to the job's step.
+    return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
 
 
 def memory_of(stage):
-    return lambda wildcards: request(stage, wildcards).memory_mb
+    return lambda wildcards: ESTIMATOR.request(batch_of(stage, wildcards)).memory_mb if ESTIMATOR else None
 
 
 def minutes_of(stage):
-    return lambda wildcards: request(stage, wildcards).minutes
+    def minutes(wildcards):
+        return ESTIMATOR.request(batch_of(stage, wildcards), LONGEST_MINUTES).minutes if ESTIMATOR else None
+
+    return minutes
 
 
 def batch_of_run(wildcards):
@@ -191,11 +194,11 @@ def inputs_of_score(wildcards):
 
 
 def memory_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb
+    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb if ESTIMATOR else None
 
 
 def minutes_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).minutes
+    return ESTIMATOR.scoring(answers_of(wildcards)).minutes if ESTIMATOR else None
 
 
 def all_scores(wildcards):

@@ -11,7 +11,7 @@ rule generate:
     conda:
         "../../envs/gpu.yaml"
     resources:
-        gpu=gpus_of("generate"),
+        gpu=1,
         mem_mb=memory_of("generate"),
         runtime=minutes_of("generate"),
     shell:

@@ -11,7 +11,7 @@ rule train:
     conda:
         "../../envs/gpu.yaml"
     resources:
-        gpu=gpus_of("train"),
+        gpu=gpus_of_train,
         mem_mb=memory_of("train"),
         runtime=minutes_of("train"),
     params:

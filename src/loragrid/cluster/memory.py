@@ -171,7 +171,7 @@ def _activations(
     Of each token: inputs of both normalisations and their outputs, queries, keys, values (repeated for grouped
     queries), the attention's output (8 × hidden); gate, its activation, the up-projection and their product
     (4 × intermediate); the LoRA bottlenecks; its row of the attention mask. With dropout each adapted layer keeps its
-    own input and the noise.
+    own input and the noise, in place of inputs that several layers share.
 
     Args:
         size: the model.
@@ -186,6 +186,8 @@ def _activations(
     blocks += [tokens * size.intermediate] * (4 if size.gated else 3)
     blocks += [tokens * recipe["rank"]] * len(adapted) + [tokens * length]
     if recipe["dropout"]:
+        # Instead of the outputs of both normalisations, the attention's output and the product.
+        blocks = blocks[3:8] + blocks[9:]
         blocks += [tokens * inputs for inputs, _ in adapted]
         blocks += [tokens * inputs * noise for inputs, _ in adapted]
     return blocks

@@ -9,7 +9,10 @@ from loragrid.study.batches import Plan, is_trained
 from loragrid.study.grid import Answers, Grid, Run, Untrained
 
 Cell = tuple[str, str]
-"""A model and a dataset, by the names that the study gives them."""
+"""A model, by the name that the study gives it, and a dataset or a precision."""
+
+Misfit = tuple[float, Sequence[Run | Answers]]
+"""Bytes that a GPU would need, and what for."""
 
 
 def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
@@ -54,7 +57,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         to_ask[answers.subject].append(answers)
     heading = ("model", "dataset", "run", "GPUs", "GPU GiB", "host GiB", "training", "answers", _unit(device), "from")
     rows: list[tuple[str, ...]] = [heading]
-    total, unknown, problems = 0.0, set[str](), dict[str, None]()
+    total, unknown, misfits = 0.0, set[str](), defaultdict[Cell, list[Misfit]](list)
     for folder, subject in (grid.runs | grid.untrained).items():
         names = _names(grid, subject)
         training = [subject] if isinstance(subject, Run) and not is_trained(subject) else []
@@ -80,7 +83,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
                 )
             )
             if not _fit(needs, device):
-                problems[f"{names[0]}, {subject.precision}: {_misfit(parts, needs, estimator)}"] = None
+                misfits[names[0], subject.precision].append((max(need.memory.gpu or 0 for need in needs), parts))
     lines = [
         f"study {grid.study}: {grid.title}",
         *_table(rows, names=3),
@@ -96,9 +99,9 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
             f"Rows and tokens are those usual in its source until the data is formatted: {', '.join(uncounted)}."
         )
     lines += [line.strip() for line in _unknown_lines(unknown)]
-    if problems:
+    if misfits:
         lines += ["", f"Does not fit {_called(device)}, which has {(device.memory or 0) / GIB:.3g} GiB:"]
-        lines += [f"  {problem}" for problem in problems]
+        lines += [f"  {', '.join(cell)}: {_misfit(found, estimator)}" for cell, found in misfits.items()]
     return "\n".join(lines)
 
 
@@ -142,11 +145,12 @@ def _fit(needs: Sequence[Need], device: Device) -> bool:
     return device.memory is None or all((need.memory.gpu or 0) <= device.memory for need in needs)
 
 
-def _misfit(parts: Sequence[Run | Answers], needs: Sequence[Need], estimator: Estimator) -> str:
-    """How much memory something needs that a GPU does not have, and what would make it fit."""
-    needed = max(need.memory.gpu or 0 for need in needs)
+def _misfit(misfits: Sequence[Misfit], estimator: Estimator) -> str:
+    """How much memory the worst needs that a GPU does not have, and what would make that fit."""
+    needed, parts = max(misfits, key=lambda misfit: misfit[0])
     remedies = list(_remedies(parts, estimator)) or ["no GPU known here has as much"]
-    return f"needs {needed / GIB:.1f} GiB a GPU; {', or '.join(remedies)}"
+    lines = "1 line" if len(misfits) == 1 else f"{len(misfits)} lines"
+    return f"needs {needed / GIB:.1f} GiB a GPU ({lines} above); {', or '.join(remedies)}"
 
 
 def _remedies(parts: Sequence[Run | Answers], estimator: Estimator) -> Iterator[str]:

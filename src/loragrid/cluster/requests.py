@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loragrid.attempts import read_attempts
+from loragrid.attempts import out_of_memory_attempts, read_attempts
 from loragrid.cluster.devices import Device
 from loragrid.cluster.measured import Ratio, Record, ratios
 from loragrid.cluster.memory import Memory, generation_memory, training_memory
@@ -102,7 +102,7 @@ class Estimator:
 
     def run(self, run: Run) -> Need:
         """What a training needs."""
-        micro_batch = reduced_micro_batch(self.grid.models[run.model].micro_batch, Path(run.folder, "work"))
+        micro_batch = self._rows_at_a_time(run)
         # Runs that differ in their seed alone need the same; a study may have thousands.
         key = (run.formatted, run.precision, str(run.recipe), micro_batch)
         if key not in self._trained:
@@ -114,7 +114,8 @@ class Estimator:
         """What a set of answers needs, the likelihood of references included."""
         run = self.grid.runs.get(answers.subject)
         rank = str((run.recipe["rank"], run.recipe["target_modules"])) if run else ""
-        batch = self.grid.models[answers.model].micro_batch
+        halvings = out_of_memory_attempts(Path(answers.folder, "work"))
+        batch = max(1, self.grid.models[answers.model].micro_batch >> halvings)
         key = (answers.prompts, answers.model, answers.precision, rank + str(answers.decoding), batch)
         if key not in self._asked:
             ratio = self._answer_ratios.get((answers.model, answers.precision))
@@ -191,6 +192,15 @@ class Estimator:
             seconds += likelihood_seconds(size, device, precision, work, batch=batch)
         return Need(1, memory, seconds, measured=False)
 
+    def _rows_at_a_time(self, run: Run) -> int:
+        """As training chooses them: halved for each attempt that the GPU's memory was too small for."""
+        model, batch_size = self.grid.models[run.model], run.recipe["batch_size"]
+        gpus = model.gpus if self.device.is_gpu else 1
+        rows = per_gpu(model.micro_batch, batch_size, gpus)
+        for _ in range(out_of_memory_attempts(Path(run.folder, "work"))):
+            rows = per_gpu(max(1, rows // 2), batch_size, gpus)
+        return rows
+
     # -- measurements
 
     def _corrected(self, need: Need, ratio: Ratio | None) -> Need:
@@ -247,17 +257,8 @@ def per_gpu(micro_batch: int, batch_size: int, gpus: int) -> int:
     return max(size for size in range(1, min(share, micro_batch) + 1) if share % size == 0)
 
 
-def reduced_micro_batch(micro_batch: int, place: Path) -> int:
-    """A model's micro-batch, halved for each attempt that ran out of the GPU's memory."""
-    return max(1, micro_batch >> _ended(place, "out of memory"))
-
-
 def _out_of_host_memory(place: Path) -> int:
-    return _ended(place, "out of host memory")
-
-
-def _ended(place: Path, how: str) -> int:
-    return sum(attempt.get("ended") == how for attempt in read_attempts(place))
+    return sum(attempt.get("ended") == "out of host memory" for attempt in read_attempts(place))
 
 
 def _megabytes(bytes_: float) -> int:
