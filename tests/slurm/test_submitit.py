@@ -206,6 +206,14 @@ def test_preemption(workflow, partition):
     assert_continued(workflow)
 
 
+def test_preemption_where_slurm_sends_sigterm_only(workflow):
+    """As without `preempt_send_user_signal`: the job still counts as running, so it was not cancelled."""
+    workflow.start(steps=40)
+    subprocess.run(["scancel", "--signal=TERM", workflow.begins()["job"]], check=True)
+    workflow.ends()
+    assert_continued(workflow)
+
+
 def test_killed_training_is_tried_again(workflow):
     workflow.start("--retries", "1", steps=12)
     os.kill(workflow.begins()["pid"], signal.SIGKILL)
