@@ -76,6 +76,7 @@ class Workflow:
         (folder / "standin/loragrid/__main__.py").write_text(TRAINING)
         self.names = f"t{os.getpid()}x{time.monotonic_ns() % 10**6}"
         self.head: subprocess.Popen | None = None
+        self.held: dict[str, float] = {}
 
     def start(
         self, *arguments: str, steps: int = 60, partition: str = "gpu", names: str = "", runtime: int = 30
@@ -130,13 +131,16 @@ class Workflow:
         return begun()[-1]
 
     def hurry(self) -> None:
-        """Slurm keeps a requeued job back for two minutes: have it start at once."""
-        for line in self.queue():
-            if line.endswith("PENDING BeginTime"):
-                job = line.split()[0]
-                subprocess.run(
-                    ["scontrol", "update", f"JobId={job}", "StartTime=now"], capture_output=True, check=False
-                )
+        """Slurm keeps a requeued job back for two minutes; have it start after some seconds, but not at once.
+
+        Where it started anew within the same second, Slurm would find its credential revoked and end it.
+        """
+        held = {line.split()[0] for line in self.queue() if line.endswith("PENDING BeginTime")}
+        self.held = {job: self.held.get(job, time.monotonic()) for job in held}
+        for job, since in self.held.items():
+            if time.monotonic() - since > 5:
+                command = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
+                subprocess.run(command, capture_output=True, check=False)
 
     def queue(self) -> list[str]:
         """This workflow's jobs that are waiting or running."""
@@ -193,11 +197,19 @@ def test_time_limit(workflow):
 
 @pytest.mark.parametrize("partition", ["gpu", "cancelling"])
 def test_preemption(workflow, partition):
-    workflow.start(steps=60, partition=partition)
+    workflow.start(steps=40, partition=partition)
     began = workflow.begins()
     with urgent_job(node_of(began["job"])):
         workflow.wait_for(lambda: any(event["event"] == "saved" for event in workflow.events()), "saved")
         time.sleep(5)
+    workflow.ends()
+    assert_continued(workflow)
+
+
+def test_preemption_where_slurm_sends_sigterm_only(workflow):
+    """As without `preempt_send_user_signal`: the job still counts as running, so it was not cancelled."""
+    workflow.start(steps=40)
+    subprocess.run(["scancel", "--signal=TERM", workflow.begins()["job"]], check=True)
     workflow.ends()
     assert_continued(workflow)
 
@@ -222,13 +234,13 @@ def test_job_ended_by_somebody_is_tried_again(workflow):
 
 def test_interrupt_ends_all_jobs_and_a_new_start_continues(workflow):
     names = f"{workflow.names}a {workflow.names}b"
-    workflow.start(names=names, steps=60)
+    workflow.start(names=names, steps=40)
     for name in names.split():
         workflow.begins(name=name)
     workflow.head.send_signal(signal.SIGINT)
     workflow.wait_for(lambda: not workflow.queue(), "jobs are gone from the queue", seconds=30)
     workflow.ends(status=1)
-    workflow.start(names=names, steps=60)
+    workflow.start(names=names, steps=40)
     workflow.ends()
     for name in names.split():
         assert [event["event"] for event in workflow.events(name)] == ["begins", "saved", "begins", "finished"]
