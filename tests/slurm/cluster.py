@@ -37,7 +37,7 @@ AuthType=auth/munge
 SlurmctldPort=16817
 SlurmdParameters=config_overrides
 # Continuing jobs may start again at once instead of after two minutes.
-AuthInfo=cred_expire=2
+AuthInfo=cred_expire=10
 CommunicationParameters=block_null_hash
 StateSaveLocation={state}/ctld
 SlurmctldPidFile={state}/slurmctld.pid

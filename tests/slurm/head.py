@@ -61,7 +61,7 @@ class Head:
                 start_new_session=True,
             )  # fmt: skip
 
-    def finish(self, seconds=300):
+    def finish(self, seconds=900):
         """Wait for the end; the exit status."""
         try:
             return self.process.wait(seconds)

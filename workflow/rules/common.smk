@@ -153,13 +153,17 @@ def gpus_of_train(wildcards):
     return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
 
 
+# Job processes are asked for memory and minutes, too, when they have long been given them; they must answer a number.
+GIVEN = 0
+
+
 def memory_of(stage):
-    return lambda wildcards: ESTIMATOR.request(batch_of(stage, wildcards)).memory_mb if ESTIMATOR else None
+    return lambda wildcards: ESTIMATOR.request(batch_of(stage, wildcards)).memory_mb if ESTIMATOR else GIVEN
 
 
 def minutes_of(stage):
     def minutes(wildcards):
-        return ESTIMATOR.request(batch_of(stage, wildcards), LONGEST_MINUTES).minutes if ESTIMATOR else None
+        return ESTIMATOR.request(batch_of(stage, wildcards), LONGEST_MINUTES).minutes if ESTIMATOR else GIVEN
 
     return minutes
 
@@ -194,11 +198,11 @@ def inputs_of_score(wildcards):
 
 
 def memory_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb if ESTIMATOR else None
+    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb if ESTIMATOR else GIVEN
 
 
 def minutes_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).minutes if ESTIMATOR else None
+    return ESTIMATOR.scoring(answers_of(wildcards)).minutes if ESTIMATOR else GIVEN
 
 
 def all_scores(wildcards):
