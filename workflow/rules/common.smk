@@ -31,6 +31,9 @@ from loragrid.study.open import open_study, recorded_study
 if isinstance(config["study"], float):
     raise WorkflowError(f"study: {config['study']} was read as a number; quote it twice: --config 'study=\"NAME\"'")
 STUDY = str(config["study"])
+CHECKPOINT_MINUTES = config["checkpoint_minutes"]
+if not isinstance(CHECKPOINT_MINUTES, (int, float)) or not CHECKPOINT_MINUTES > 0:
+    raise WorkflowError(f"checkpoint_minutes: {CHECKPOINT_MINUTES!r} is not a number of minutes above 0")
 
 
 def of_profile(name):

@@ -16,8 +16,10 @@ rule train:
         runtime=minutes_of("train"),
     params:
         gpus=gpus_given,
+        minutes=CHECKPOINT_MINUTES,
     shell:
-        "python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus} >> {log} 2>&1"
+        "python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus}"
+        " --checkpoint-minutes {params.minutes} >> {log} 2>&1"
 
 
 rule publish_run:
