@@ -29,6 +29,9 @@ if "worker" in sys.orig_argv:
     trainer.RunTrainer.training_step = training_step
 """
 
+# Slurm's signal before the end, a precaution for jobs of hours, would come at once.
+ONE_MINUTE = {"runtime": 1, "slurm_extra": ""}
+
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
 def prepared(request, slurm, finished_once, tmp_path_factory):
@@ -77,7 +80,7 @@ def norm(tensor):
 
 
 def test_time_limit(head, equal_to_whole):
-    head.edit_profile(default_resources={"runtime": 1})
+    head.edit_profile(default_resources=ONE_MINUTE)
     head.start()
     assert head.finish() == 0, head.all_said()
     ends = head.ends()
@@ -92,7 +95,7 @@ def test_time_limit(head, equal_to_whole):
 
 def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
     head.edit_profile(
-        without=["slurm-requeue"], **{"slurm-no-requeue": True, "retries": 9}, default_resources={"runtime": 1}
+        without=["slurm-requeue"], **{"slurm-no-requeue": True, "retries": 9}, default_resources=ONE_MINUTE
     )
     head.start()
     assert head.finish() == 0, head.all_said()

@@ -17,8 +17,9 @@ rule train:
     params:
         gpus=gpus_given,
         minutes=CHECKPOINT_MINUTES,
+    # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.
     shell:
-        "python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus}"
+        "exec python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus}"
         " --checkpoint-minutes {params.minutes} >> {log} 2>&1"
 
 
