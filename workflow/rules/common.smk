@@ -17,13 +17,14 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
+from loragrid.attempts import settle_killed
 from loragrid.cluster.devices import DEFAULT, DEVICES
 from loragrid.cluster.plan import summary
 from loragrid.cluster.requests import Estimator
 from loragrid.cluster.start import preemption_warning, refuse_second_start
 from loragrid.errors import UserError
 from loragrid.registry import REGISTRY
-from loragrid.study.batches import plan, read_batch
+from loragrid.study.batches import plan, read_batch, work_folder
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study
 
@@ -51,6 +52,12 @@ def device():
     return next((device for device in DEVICES.values() if device.is_called(model)), DEVICES[DEFAULT])
 
 
+def gpus_in(resources):
+    """GPUs that a job asks for, whichever way the cluster wants that; None if it says nothing of them."""
+    asked = re.search(r"\bgpu(?::[A-Za-z][^:,]*)?(?::(\d+))?", str(resources.get("gres") or ""))
+    return resources.get("gpu") or (int(asked[1] or 1) if asked else None)
+
+
 def load():
     """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
     it recorded, and need no estimate."""
@@ -59,7 +66,7 @@ def load():
             return recorded_study(STUDY), None, None
         grid = open_study(STUDY, REGISTRY)
         batches = plan(grid)
-        estimator = Estimator(grid, REGISTRY, device())
+        estimator = Estimator(grid, REGISTRY, device(), gpus_in({"gpu": of_profile("gpu"), "gres": of_profile("gres")}))
         print(summary(grid, batches, estimator), file=sys.stderr)
         return grid, batches, estimator
     except UserError as error:
@@ -161,7 +168,17 @@ GIVEN = 0
 
 
 def memory_of(stage):
-    return lambda wildcards: ESTIMATOR.request(batch_of(stage, wildcards)).memory_mb if ESTIMATOR else GIVEN
+    def memory(wildcards, attempt):
+        if not ESTIMATOR:
+            return GIVEN
+        batch = batch_of(stage, wildcards)
+        if attempt > 1:
+            # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
+            for member in batch.members:
+                settle_killed(work_folder(member))
+        return ESTIMATOR.request(batch).memory_mb
+
+    return memory
 
 
 def minutes_of(stage):
@@ -182,9 +199,7 @@ def batch_of_answers(wildcards):
 
 
 def gpus_given(wildcards, resources):
-    """GPUs that a job was given, whichever way the cluster wants them asked for."""
-    asked = re.search(r"\bgpu(?::[A-Za-z][^:,]*)?(?::(\d+))?", str(resources.get("gres", "")))
-    return resources.get("gpu") or (int(asked[1] or 1) if asked else 1)
+    return gpus_in(resources) or 1
 
 
 # scores
