@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ def status(arguments: argparse.Namespace) -> None:
     from loragrid.status.show import console, show
     from loragrid.status.watch import watch
 
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     grid = open_study(arguments.study, REGISTRY)
     if arguments.watch is None:
         show(overview(grid), console())
@@ -57,6 +59,7 @@ def failures(arguments: argparse.Namespace) -> None:
     from loragrid.status.failures import told
     from loragrid.status.overview import overview
 
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(told(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
 
 
