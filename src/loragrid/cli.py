@@ -156,18 +156,21 @@ def prompts(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """Train the runs of a batch."""
     from loragrid.cluster.launch import work
+    from loragrid.status.line import line_of
     from loragrid.study.batches import open_batch
 
-    options = ["--checkpoint-minutes", str(arguments.checkpoint_minutes)]
-    return 0 if work("train", open_batch(arguments.batch), arguments.batch, options, arguments.gpus) else 1
+    options, batch = ["--checkpoint-minutes", str(arguments.checkpoint_minutes)], open_batch(arguments.batch)
+    return 0 if work("train", batch, arguments.batch, options, arguments.gpus, line_of(batch)) else 1
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """Ask the subjects of a batch."""
     from loragrid.cluster.launch import work
+    from loragrid.status.line import line_of
     from loragrid.study.batches import open_batch
 
-    return 0 if work("generate", open_batch(arguments.batch), arguments.batch, [], gpus=1) else 1
+    batch = open_batch(arguments.batch)
+    return 0 if work("generate", batch, arguments.batch, [], gpus=1, look=line_of(batch)) else 1
 
 
 def worker(arguments: argparse.Namespace) -> int:
