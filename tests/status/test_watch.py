@@ -53,7 +53,9 @@ def test_drawn_in_place_on_a_terminal_with_as_many_rows_as_it_has(place):
     os.close(controller)
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", first).splitlines()
     assert all(len(line) <= 80 for line in plain)
-    assert sum(place.second.name[:8] in line for line in plain) == 1
+    (row,) = (line for line in plain if place.second.name in line)
+    assert "failed: the training" in row
+    assert "…" in row
     assert "… and 2 more: 2 waiting" in "\n".join(plain)
     assert "\x1b[1A" in second, "the cursor goes up to draw in place"
 

@@ -56,11 +56,11 @@ def table(overview: Overview, lines: int | None = None) -> Group:
         rows = _that_fit(rows, lines - len(summary) - (len(missing) + 2 if missing else 0) - 2)
     parts: list[Table | Text] = []
     if missing:
-        waiting_for = _columns("data", "", "")
+        waiting_for = _columns(["data", ""], [""])
         for item, cell in missing:
             waiting_for.add_row(item.stage, Text(printable(item.id)), _text(cell))
         parts += [waiting_for, Text()]
-    runs = _columns("model", "dataset", "run", "train", "generate", "score")
+    runs = _columns(["model", "dataset", "run"], ["train", "generate", "score"])
     for row in rows:
         names = (Text(printable(name), STYLES[row.state]) for name in (row.model, row.dataset, row.run))
         runs.add_row(*names, *map(_text, (row.train, row.generate, row.score)))
@@ -70,15 +70,18 @@ def table(overview: Overview, lines: int | None = None) -> Group:
     return Group(*parts, *summary)
 
 
-def _columns(*names: str) -> Table:
+def _columns(names: list[str], stages: list[str]) -> Table:
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in names:
-        made.add_column(name, no_wrap=True, overflow="ellipsis")
+        made.add_column(name, no_wrap=True)
+    for stage in stages:
+        made.add_column(stage)  # where there is no room, it is these that become narrower
     return made
 
 
 def _text(cell: Cell | None) -> Text:
-    return Text(printable(cell.text.replace("\n", " ")), STYLES[cell.state]) if cell else Text()
+    text = printable(cell.text.replace("\n", " ")) if cell else ""
+    return Text(text, STYLES[cell.state] if cell else "", no_wrap=True, overflow="ellipsis")
 
 
 def _that_fit(rows: list[Row], lines: int) -> list[Row]:

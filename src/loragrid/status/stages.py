@@ -117,19 +117,18 @@ class Stages:
             return self._last_attempt(stage, folder, attempts, progress)
         except UserError as error:
             return _damaged(stage, str(error))
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, OSError):
             return _damaged(stage, f"{place}: damaged record ({FAILED} or {ATTEMPTS})")
 
     def _last_attempt(self, stage: Stage, folder: str, attempts: list[dict[str, Any]], progress: Progress) -> Cell:
         place = Path(folder, "work")
         last = attempts[-1] if attempts else {}
         unended = bool(attempts) and "ended" not in last
-        if unended:
-            work = self.activity.of_attempt(last, last_sign_of_life(place, last))
-            if work and not work.queued:
-                return Cell("running", progress(place, last, work))
+        work = self.activity.of_attempt(last, last_sign_of_life(place, last)) if unended else None
+        if work and not work.queued:
+            return Cell("running", progress(place, last, work))
         at = f" at step {step}" if (step := last_record(place / "training.jsonl", "step").get("step")) else ""
-        if work := self.activity.of_member(stage, folder):
+        if work := work or self.activity.of_member(stage, folder):
             return at_work(work, f", goes on{at.replace('at', 'from')}" if work.queued and at else "")
         if unended:
             return Cell("interrupted", "killed?")
@@ -154,7 +153,7 @@ def _published(run: Run) -> Cell:
     file = Path(run.folder, "run.json")
     try:
         key = read_json(file)["key"]
-    except (UserError, KeyError, TypeError):
+    except (UserError, KeyError, TypeError, OSError):
         return _damaged("train", f"{file}: damaged; delete {run.folder} to train it again")
     if key != run.key:
         return _damaged("train", f"{file}: made with other settings; delete {run.folder} to train it again")
