@@ -4,9 +4,6 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nano import nano, nano_root, train_member, write_batch  # noqa: F401
 
@@ -19,7 +16,7 @@ def test_a_training_started_by_hand_in_a_terminal(nano, tmp_path):  # noqa: F811
     batch = write_batch(tmp_path / "batch.json", train_member(tmp_path / "run"))
     controller, terminal = pty.openpty()
     process = subprocess.Popen([sys.executable, "-m", "loragrid", "train", str(batch)], stdin=subprocess.DEVNULL,
-                                 stdout=terminal, stderr=terminal)  # fmt: skip
+                               stdout=terminal, stderr=terminal)  # fmt: skip
     os.close(terminal)
     said = b""
     while True:
