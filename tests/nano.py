@@ -76,12 +76,12 @@ def base_model(**changes):
     fields = {
         "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
         "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
-        "micro_batch": 8, "gpus": 1,
+        "micro_batch": 8, "gpus": 1, "sharded": False,
     }  # fmt: skip
     return vars(BaseModel(**(fields | changes)))
 
 
-def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4", label=None, **recipe):
+def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4", label=None, sharded=False, **recipe):
     """A run as a train batch holds it; its recipe is 12 steps (three epochs of 30 rows) unless changed."""
     defaults = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "batch_size": 8, "epochs": 3, "evaluations": 3}
     run = Run(
@@ -91,7 +91,7 @@ def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4"
     )  # fmt: skip
     return {
         "run": vars(run),
-        "model": base_model(micro_batch=micro_batch),
+        "model": base_model(micro_batch=micro_batch, sharded=sharded),
         "model_folder": MODEL,
         "formatted_folder": FORMATTED,
     }

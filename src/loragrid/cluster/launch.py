@@ -51,7 +51,7 @@ def work(
     Returns:
         Whether every member finished or failed for good; if not, repeating the batch goes on.
     """
-    command = [*_launcher(gpus), "-m", "loragrid", "worker", stage, str(file), *options]
+    command = [*_launcher(batch, gpus), "-m", "loragrid", "worker", stage, str(file), *options]
     with Stop().listening() as stop:
         while not _is_settled(batch) and not stop.requested:
             tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
@@ -73,10 +73,11 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
-def _launcher(gpus: int) -> list[str]:
+def _launcher(batch: Batch, gpus: int) -> list[str]:
     if gpus == 1:
         return [sys.executable]
-    config = ACCELERATE / "two-gpus.yaml"
+    sharded = any(member["model"]["sharded"] for member in batch.members)
+    config = ACCELERATE / ("fsdp.yaml" if sharded else "two-gpus.yaml")
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--num_processes", str(gpus),
     ]  # fmt: skip

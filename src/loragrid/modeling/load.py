@@ -53,12 +53,13 @@ def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokeni
     return tokenizer
 
 
-def load_base(folder: str, precision: str) -> PreTrainedModel:
-    """Load a base model onto this process's device.
+def load_base(folder: str, precision: str, place: torch.device | str | None = None) -> PreTrainedModel:
+    """Load a base model.
 
     Args:
         folder: the model's folder.
         precision: `nf4` (4 bits with double quantisation, Dettmers et al. 2023, section 3), `16bit` or `32bit`.
+        place: a device, or `balanced` to divide the layers among all GPUs in sight. Default: this process's device.
 
     Raises:
         UserError: the folder holds no model that transformers knows.
@@ -79,7 +80,7 @@ def load_base(folder: str, precision: str) -> PreTrainedModel:
             folder,
             dtype=dtype,
             quantization_config=quantization,
-            device_map={"": device()},
+            device_map=place if isinstance(place, str) else {"": place or device()},
             use_safetensors=True,
             trust_remote_code=False,
         )

@@ -64,6 +64,7 @@ class BaseModel:
     parameters: float | None
     micro_batch: int
     gpus: int
+    sharded: bool
 
     @property
     def folder(self) -> str:

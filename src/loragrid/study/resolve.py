@@ -88,6 +88,7 @@ class _Resolver:
             parameters=spec.parameters,
             micro_batch=spec.micro_batch,
             gpus=spec.gpus,
+            sharded=spec.sharded,
         )
         if (other := self.out.models.get(model.id)) is not None:
             self.problems.append(

@@ -82,6 +82,11 @@ class BaseModelSpec(Model):
         8, ge=1, description="Most rows at a time on one device. Changes speed and memory, not results or keys."
     )
     gpus: int = Field(1, ge=1, description="GPUs that train together. Changes speed and memory, not results or keys.")
+    sharded: bool = Field(
+        False,
+        description="Its weights are spread over its `gpus` (FSDP) instead of being on each: for models too big for "
+        "one GPU. Changes memory and speed, not results or keys.",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> "BaseModelSpec":
@@ -89,6 +94,12 @@ class BaseModelSpec(Model):
             raise ValueError("give either `id` (a hub model, with `path` for a local copy) or `build`")
         if self.path is not None and self.id is None:
             raise ValueError("`path` is a local copy of a hub model: give its `id` too")
+        return self
+
+    @model_validator(mode="after")
+    def _shards_need_gpus(self) -> "BaseModelSpec":
+        if self.sharded and self.gpus == 1:
+            raise ValueError("`sharded` spreads the weights over several GPUs: give their number as `gpus`")
         return self
 
 

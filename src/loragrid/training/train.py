@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import PeftModel
 from trl import SFTConfig
@@ -26,6 +27,7 @@ from loragrid.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
 from loragrid.training.ranks import world_size
+from loragrid.training.shards import shard
 from loragrid.training.trainer import RunTrainer
 
 OPTIMIZERS = {"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_32bit": "paged_adamw_32bit"}
@@ -62,6 +64,9 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     model = _model(member)
     trainable, everything = model.get_nb_trainable_parameters()
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
+    arguments = _arguments(run, micro, work, steps)  # opens the process group
+    if _is_sharded(member):
+        shard(model)
     order = WholeTraining(
         list(train_rows["length"]),
         recipe["batch_size"],
@@ -71,7 +76,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     )
     trainer = RunTrainer(
         model,
-        _arguments(run, micro, work, steps),
+        arguments,
         work=work,
         order=order,
         steps_per_epoch=steps_per_epoch(len(train_rows), recipe["batch_size"]),
@@ -114,11 +119,17 @@ def _model(member: dict[str, Any]) -> PeftModel:
     run = member["run"]
     # First, because a parent that failed is told at once.
     parent = _parent_adapter(run["parent"]) if run["parent"] else None
-    base = load_base(member["model_folder"], run["precision"])
+    # The whole base may be too big for one GPU: `shard` takes it there layer by layer.
+    base = load_base(member["model_folder"], run["precision"], torch.device("cpu") if _is_sharded(member) else None)
     base.config.use_cache = False
     if parent is None:
         return attach_new_adapter(base, run["recipe"], run["seed"])
     return attach_adapter(base, parent, dropout=run["recipe"]["dropout"])
+
+
+def _is_sharded(member: dict[str, Any]) -> bool:
+    # A single process, on a CPU say, has nobody to share with.
+    return bool(member["model"]["sharded"]) and world_size() > 1
 
 
 def _origin(member: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from loragrid.stop import Stop
 from loragrid.training import checkpoint as checkpoints
 from loragrid.training.order import WholeTraining
 from loragrid.training.ranks import Ranks
+from loragrid.training.shards import data_parallel, is_sharded
 
 
 class RunTrainer(SFTTrainer):
@@ -96,6 +97,11 @@ class RunTrainer(SFTTrainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> WholeTraining:
         return self.order
 
+    def _wrap_model(self, model: Any, training: bool = True, dataloader: DataLoader | None = None) -> Any:
+        if training and model is self.model and is_sharded(model):
+            return data_parallel(model, self.accelerator)
+        return super()._wrap_model(model, training, dataloader)
+
     # -- records
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -156,18 +162,20 @@ class RunTrainer(SFTTrainer):
         longest = 0.0
         model.eval()
         with torch.no_grad():
-            # Each rank takes every n-th batch; all go round equally often, for they decide together in each.
-            mine = itertools.islice(self.validation, self.ranks.rank, None, self.ranks.size)
-            for _ in range(math.ceil(len(self.validation) / self.ranks.size)):
+            # Each rank takes every n-th batch. All take equally many, for they decide together before each, and gather
+            # shards together; where batches run out, the last round goes on with the first ones, which do not count.
+            batches, size = len(self.validation), self.ranks.size
+            mine = itertools.islice(itertools.cycle(self.validation), self.ranks.rank, None, size)
+            for number in range(self.ranks.rank, math.ceil(batches / size) * size, size):
                 if self.ranks.any(self.stop.unless_time_for(2 * longest + self.clock.save_seconds)):
                     self.stop_together()
                     model.train()
                     return None
                 began = time.monotonic()
-                for batch in itertools.islice(mine, 1):
-                    # The same chunked head as in training: the logits of a batch would not fit a small GPU.
-                    batch = {name: tensor.to(self.args.device) for name, tensor in batch.items()}
-                    out = model(**batch, fused_lm_head=True)
+                # The same chunked head as in training: the logits of a batch would not fit a small GPU.
+                batch = {name: tensor.to(self.args.device) for name, tensor in next(mine).items()}
+                out = model(**batch, fused_lm_head=True)
+                if number < batches:
                     total -= out.log_probs.double().sum().item()  # zero where there is no label
                     count += int(out.label_mask.sum())
                 longest = max(longest, time.monotonic() - began)
