@@ -178,7 +178,8 @@ def test_places_and_speeds_are_not_in_keys(place, tmp_path):
     (tmp_path / "there" / "letters.csv").write_text("the same")
     (tmp_path / "letters.csv").write_text("the same")
     one = place.open(MODEL.format("micro_batch: 1", "letters.csv"), name="one")
-    other = place.open(MODEL.format("micro_batch: 64, path: there, parameters: 7e9", "there/letters.csv"), name="other")
+    speeds = "micro_batch: 64, gpus: 4, sharded: true"
+    other = place.open(MODEL.format(f"{speeds}, path: there, parameters: 7e9", "there/letters.csv"), name="other")
     for kind in ("raw", "clean", "models", "formatted", "prompts", "runs", "answers"):
         assert getattr(one, kind).keys() == getattr(other, kind).keys()
 

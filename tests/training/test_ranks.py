@@ -6,15 +6,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from nano import adapter, records, train_member, write_batch
+import pytest
+from nano import adapter, records, train, train_member, write_batch
 from safetensors.torch import load_file
 
 from loragrid.attempts import read_attempts
 
 
-def launch(folder, gpus, customize="", **recipe):
-    """`loragrid train --gpus N` of one run; its work folder."""
-    folder.mkdir()
+def launch(folder, gpus, customize="", ends=0, **recipe):
+    """`loragrid train --gpus N` of one run, which ends with a status; its work folder."""
+    folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(customize)
     batch = write_batch(folder / "batch.json", train_member(folder / "run", **recipe))
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -23,8 +24,15 @@ def launch(folder, gpus, customize="", **recipe):
         env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": path},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == ends, done.stdout + done.stderr
     return folder / "run" / "work"
+
+
+def assert_close(one, other, tolerance):
+    ours, theirs = (load_file(work / "adapter/adapter_model.safetensors") for work in (one, other))
+    assert ours.keys() == theirs.keys()
+    for name, weight in theirs.items():
+        assert (ours[name] - weight).norm() <= tolerance * weight.norm(), name
 
 
 def test_two_processes_train_the_same_as_one_also_beside_another_such_job(nano, tmp_path):
@@ -33,11 +41,8 @@ def test_two_processes_train_the_same_as_one_also_beside_another_such_job(nano, 
 
     with ThreadPoolExecutor() as together:
         one, *others = together.map(train, ("alone", "two", "two more"), (1, 2, 2))
-    theirs = load_file(one / "adapter/adapter_model.safetensors")
     for two in others:
-        ours = load_file(two / "adapter/adapter_model.safetensors")
-        for name, weight in theirs.items():
-            assert (ours[name] - weight).norm() <= 1e-4 * weight.norm(), name
+        assert_close(two, one, 1e-4)
         assert [line["step"] for line in records(two)] == [line["step"] for line in records(one)]
         run = json.loads((two / "run.json").read_text())
         assert (run["gpus"], run["micro_batch"]) == (2, 4)
@@ -66,3 +71,74 @@ def test_injected_out_of_memory_halves_the_micro_batch_and_not_the_result(nano, 
     whole = launch(tmp_path / "whole", 1, micro_batch=2)
     assert adapter(work) == adapter(whole)
     assert records(work) == records(whole)
+
+
+# Writes down which part of the base each rank holds.
+SHARES = """
+import sys
+if "worker" in sys.orig_argv:
+    import json, os
+    import loragrid.training.train as train
+    shard = train.shard
+    def shard_and_tell(model):
+        sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+        shard(model)
+        local = {name: getattr(parameter, "to_local", lambda: parameter)() for name, parameter in model.named_parameters()}
+        shares = {name: tensor.numel() / sizes[name] for name, tensor in local.items()}
+        with open(os.path.join(os.path.dirname(__file__), "rank-" + os.environ["RANK"]), "w") as file:
+            json.dump(shares, file)
+    train.shard = shard_and_tell
+"""
+
+
+@pytest.mark.parametrize(("precision", "method"), [("nf4", "qlora"), ("32bit", "lora")])
+def test_a_base_spread_over_two_processes_is_trained_on_the_same(nano, tmp_path, precision, method):
+    recipe = {"precision": precision, "method": method, "max_steps": 40, "keep": "best"}
+    one = train(tmp_path / "one", **recipe)
+    # A micro-batch of one makes seven validation batches, which two ranks cannot share out evenly.
+    two = launch(tmp_path / "two", 2, SHARES, sharded=True, micro_batch=1, **recipe)
+    assert_close(two, one, 1e-4)
+    ours, theirs = records(two), records(one)
+    assert [line["step"] for line in ours] == [line["step"] for line in theirs]
+    for kind in ("loss", "grad_norm", "validation_loss"):
+        values = [line[kind] for line in theirs if kind in line]
+        assert [line[kind] for line in ours if kind in line] == pytest.approx(values, rel=1e-4)
+    assert (
+        json.loads((two / "run.json").read_text())["parameters"]
+        == json.loads((one / "run.json").read_text())["parameters"]
+    )
+    for rank in range(2):
+        shares = json.loads((tmp_path / "two" / f"rank-{rank}").read_text())
+        for name, share in shares.items():
+            spread = ".layers." in name and "lora_" not in name
+            assert share == (0.5 if spread else 1), name
+
+
+INTERRUPTED = """
+import sys
+if "worker" in sys.orig_argv:
+    import os, signal
+    import loragrid.training.trainer as trainer
+    record = trainer.RunTrainer._record
+    def recorded(self, **values):
+        record(self, **values)
+        if self.state.global_step == {} and "loss" in values and self.ranks.rank == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+    trainer.RunTrainer._record = recorded
+"""
+
+
+def test_interrupted_and_resumed_it_ends_as_it_would_have(nano, tmp_path):
+    recipe = {"sharded": True, "dropout": 0.1, "keep": "best"}
+    launch(tmp_path / "halves", 2, INTERRUPTED.format(5), ends=1, **recipe)
+    halves = launch(tmp_path / "halves", 2, **recipe)
+    assert [attempt["ended"] for attempt in read_attempts(halves)] == ["terminated", "finished"]
+    assert_close(halves, launch(tmp_path / "whole", 2, **recipe), 1e-6)
+
+
+def test_a_run_goes_on_with_its_base_spread_or_whole(nano, tmp_path):
+    launch(tmp_path / "run", 2, INTERRUPTED.format(4), ends=1, sharded=True)
+    launch(tmp_path / "run", 1, INTERRUPTED.format(8), ends=1)
+    work = launch(tmp_path / "run", 2, sharded=True)
+    assert [attempt["ended"] for attempt in read_attempts(work)] == ["terminated", "terminated", "finished"]
+    assert_close(work, train(tmp_path / "whole"), 1e-4)

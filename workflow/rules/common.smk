@@ -163,6 +163,11 @@ def gpus_of_train(wildcards):
     return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
 
 
+def gpus_of_generate(wildcards):
+    models = [member["model"] for member in batch_of("generate", wildcards).members]
+    return max(model["gpus"] if model["sharded"] else 1 for model in models)
+
+
 # Job processes are asked for memory and minutes, too, when they have long been given them; they must answer a number.
 GIVEN = 0
 

@@ -11,7 +11,7 @@ rule generate:
     conda:
         "../../envs/gpu.yaml"
     resources:
-        gpu=1,
+        gpu=gpus_of_generate,
         mem_mb=memory_of("generate"),
         runtime=minutes_of("generate"),
     # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.

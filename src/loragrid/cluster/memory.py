@@ -5,15 +5,19 @@ here. Those marked *measured* were calibrated on a CPU with benchmarks/estimates
 the estimates are compared with there.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from loragrid.cluster.devices import Device
 from loragrid.cluster.sizes import Dimensions
 
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-"""Bytes a weight: 4 bits, an 8-bit scale for each block of 64, a 32-bit one for 256 of these (double quantisation,
-Dettmers et al. 2023, section 3)."""
+NF4_SCALES = 1 / 64 + 4 / (64 * 256)
+"""Bytes a weight: an 8-bit scale for each block of 64, a 32-bit one for 256 of these (double quantisation, Dettmers et
+al. 2023, section 3)."""
+
+NF4_BYTES = 0.5 + NF4_SCALES
+"""Bytes a weight, with its 4 bits."""
 
 MOMENTS = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_32bit": 8.0}
 """Bytes of Adam's two moments for each trained parameter."""
@@ -73,8 +77,9 @@ def training_memory(
     micro_batch: int,
     length: int,
     file_bytes: float,
+    shards: int = 1,
 ) -> Memory:
-    """Memory of one training.
+    """Memory of one training's process.
 
     Args:
         size: the base model.
@@ -84,6 +89,7 @@ def training_memory(
         micro_batch: rows at a time on one device.
         length: tokens of the longest row.
         file_bytes: bytes of a weight in the model's files.
+        shards: GPUs that the base is spread over.
     """
     tokens = micro_batch * length
     adapter = size.adapter(recipe["rank"], recipe["target_modules"])
@@ -99,9 +105,13 @@ def training_memory(
         unpacked = 2 * _largest(size) * half if precision == "nf4" else 0
         working = kept + layer + max(head, unpacked)
         autocast = adapter * half
+        whole = _weights(size, precision, device)
+        weights = _share(size, precision, device, shards) if shards > 1 else whole
+        # What is spread goes from the host to the GPUs layer by layer, so each process has all of it there first.
+        host = whole if shards > 1 else 0
         return Memory(
-            device.host_memory + min(size.parameters * file_bytes, SHARD),
-            device.context + ALLOCATOR * (_weights(size, precision, device) + trained + autocast + working),
+            device.host_memory + min(size.parameters * file_bytes, SHARD) + host,
+            device.context + ALLOCATOR * (weights + trained + autocast + working),
         )
     weights = _weights_on_cpu(size, precision, file_bytes)
     activations = sum(_in_heap(4 * block) for block in _activations(size, recipe, micro_batch, length, noise=1))
@@ -122,6 +132,7 @@ def generation_memory(
     prompt: int,
     answer: int,
     file_bytes: float,
+    gpus: int = 1,
 ) -> Memory:
     """Memory of generation and of the likelihood of references.
 
@@ -134,6 +145,7 @@ def generation_memory(
         prompt: tokens of the longest prompt.
         answer: tokens of the longest answer.
         file_bytes: bytes of a weight in the model's files.
+        gpus: that the layers are divided among.
     """
     number = device.half if device.is_gpu else 4
     tokens = batch * (prompt + answer)
@@ -144,7 +156,8 @@ def generation_memory(
     unpacked = 2 * _largest(size) * number if precision == "nf4" else 0
     working = max(cache + layer, layer + logits) + unpacked
     if device.is_gpu:
-        held = _weights(size, precision, device) + 4 * adapter + working
+        layers = math.ceil(size.layers / gpus) / size.layers
+        held = layers * (_weights(size, precision, device) + 4 * adapter) + working
         return Memory(device.host_memory + min(size.parameters * file_bytes, SHARD), device.context + ALLOCATOR * held)
     weights = _weights_on_cpu(size, precision, file_bytes) + 4 * adapter
     return Memory(device.host_memory + weights + max(working, _loading(size, precision)), None)
@@ -154,6 +167,18 @@ def _weights(size: Dimensions, precision: str, device: Device) -> float:
     number = 4 if precision == "32bit" else device.half
     linear = NF4_BYTES if precision == "nf4" else number
     return size.linear * linear + size.embeddings * number
+
+
+def _share(size: Dimensions, precision: str, device: Device, shards: int) -> float:
+    """What training holds on each GPU of a base that is spread over several.
+
+    Embeddings and the scales of NF4 are on each. Two layers are whole at a time: the one that computes, and the next,
+    which is gathered meanwhile.
+    """
+    number = 4 if precision == "32bit" else device.half
+    spread, on_each = (0.5, NF4_SCALES) if precision == "nf4" else (number, 0)
+    linear = size.linear * (spread / shards + on_each + 2 * spread / size.layers)
+    return linear + size.embeddings * number
 
 
 def _weights_on_cpu(size: Dimensions, precision: str, file_bytes: float) -> float:

@@ -11,6 +11,9 @@ from loragrid.study.grid import Answers, Grid, Run, Untrained
 Cell = tuple[str, str]
 """A model, by the name that the study gives it, and a dataset or a precision."""
 
+SHARDS = (2, 4, 8, 16)
+"""Numbers of GPUs that a node may have."""
+
 Misfit = tuple[float, Sequence[Run | Answers]]
 """Bytes that a GPU would need, and what for."""
 
@@ -157,8 +160,8 @@ def _remedies(parts: Sequence[Run | Answers], estimator: Estimator) -> Iterator[
     model, precision = estimator.grid.models[parts[0].model], parts[0].precision
     device = estimator.device
 
-    def fit(micro_batch: int, precision: str, device: Device) -> bool:
-        return _fit([estimator.estimated(part, micro_batch, precision, device) for part in parts], device)
+    def fit(micro_batch: int, precision: str, device: Device, shards: int | None = None) -> bool:
+        return _fit([estimator.estimated(part, micro_batch, precision, device, shards) for part in parts], device)
 
     smaller = (size for size in range(model.micro_batch - 1, 0, -1) if fit(size, precision, device))
     if size := next(smaller, None):
@@ -168,6 +171,10 @@ def _remedies(parts: Sequence[Run | Answers], estimator: Estimator) -> Iterator[
         if size := next(sizes, None):
             with_size = "" if size == model.micro_batch else f" and `micro_batch: {size}`"
             yield f"NF4 (`method: qlora`){with_size} fits"
+    batches = [part.recipe["batch_size"] for part in parts if isinstance(part, Run)]
+    shareable = (gpus for gpus in SHARDS if gpus > model.gpus and not any(size % gpus for size in batches))
+    if gpus := next((gpus for gpus in shareable if fit(model.micro_batch, precision, device, gpus)), None):
+        yield f"`gpus: {gpus}` with `sharded: true` fits"
     larger = [
         other.name
         for other in DEVICES.values()

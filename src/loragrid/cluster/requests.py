@@ -12,6 +12,7 @@ from loragrid.cluster.memory import Memory, generation_memory, training_memory
 from loragrid.cluster.sizes import Dimensions, dimensions, file_bytes, guess
 from loragrid.cluster.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.cluster.work import Workload
+from loragrid.errors import UserError
 from loragrid.study.batches import Batch, work_folder
 from loragrid.study.grid import Answers, Grid, Run
 from loragrid.study.registry import Registry
@@ -75,9 +76,19 @@ class Estimator:
         registry: its sources, for the usual sizes of data.
         device: what its jobs run on.
         gpus: GPUs of each training where the profile says so; None for what each model has in the study.
+
+    Raises:
+        UserError: the profile gives one GPU to a model that is spread over several.
     """
 
     def __init__(self, grid: Grid, registry: Registry, device: Device, gpus: int | None = None):
+        for model in grid.models.values():
+            if gpus == 1 and model.sharded:
+                raise UserError(
+                    f"models.{model.label}: is spread over {model.gpus} GPUs (`sharded`), and the profile gives 1 to "
+                    f"the rule `train`; take out its `gpu: 1`, or let its `gres` ask for {model.gpus}, also for "
+                    "`generate`"
+                )
         self.grid = grid
         self.device = device
         self._gpus = gpus
@@ -156,43 +167,62 @@ class Estimator:
     # -- estimates
 
     def estimated(
-        self, part: Run | Answers, micro_batch: int, precision: str | None = None, device: Device | None = None
+        self,
+        part: Run | Answers,
+        micro_batch: int,
+        precision: str | None = None,
+        device: Device | None = None,
+        shards: int | None = None,
     ) -> Need:
-        """What a part would need with another micro-batch, precision or device, whatever was measured."""
+        """What a part would need with another micro-batch, precision or device, whatever was measured.
+
+        Args:
+            part: a training, or a set of answers.
+            micro_batch: rows, or prompts, at a time.
+            precision: of the base weights. Default: the part's.
+            device: what it runs on. Default: the study's.
+            shards: GPUs that the base is spread over. Default: what the study says.
+        """
         precision, device = precision or part.precision, device or self.device
         if isinstance(part, Run):
-            return self._estimated_run(part, micro_batch, precision, device)
-        return self._estimated_answers(part, micro_batch, precision, device)
+            return self._estimated_run(part, micro_batch, precision, device, shards)
+        return self._estimated_answers(part, micro_batch, precision, device, shards)
 
     def _size(self, model: str) -> Dimensions:
         return self.sizes[model] or guess(UNKNOWN)
 
-    def _estimated_run(self, run: Run, micro_batch: int, precision: str, device: Device) -> Need:
+    def _estimated_run(
+        self, run: Run, micro_batch: int, precision: str, device: Device, shards: int | None = None
+    ) -> Need:
         size, work = self._size(run.model), self.workload.of_run(run)
-        gpus = self._gpus_of(run, device)
+        gpus = shards or self._gpus_of(run, device)
+        shards = gpus if shards or self.grid.models[run.model].sharded else 1
         rows = per_gpu(micro_batch, run.recipe["batch_size"], gpus)
         memory = training_memory(
             size, device, precision, run.recipe,
-            micro_batch=rows, length=work.longest, file_bytes=self.file_bytes[run.model],
+            micro_batch=rows, length=work.longest, file_bytes=self.file_bytes[run.model], shards=shards,
         )  # fmt: skip
         seconds = training_seconds(size, device, precision, run.recipe, work, micro_batch=rows, gpus=gpus)
         # Each GPU has a process of its own.
         return Need(gpus, Memory(memory.host * gpus, memory.gpu), seconds, measured=False)
 
-    def _estimated_answers(self, answers: Answers, batch: int, precision: str, device: Device) -> Need:
+    def _estimated_answers(
+        self, answers: Answers, batch: int, precision: str, device: Device, shards: int | None = None
+    ) -> Need:
         size, work = self._size(answers.model), self.workload.of_answers(answers)
+        gpus = (shards or self.grid.models[answers.model].gpus_to_answer) if device.is_gpu else 1
         run = self.grid.runs.get(answers.subject)
         adapter = size.adapter(run.recipe["rank"], run.recipe["target_modules"]) if run else 0
         memory = generation_memory(
             size, device, precision, adapter, batch=batch, prompt=work.longest_prompt,
-            answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model],
+            answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model], gpus=gpus,
         )  # fmt: skip
         seconds = loading_seconds(size, device)
         if answers.generations:
             seconds += generation_seconds(size, device, precision, work, batch=batch)
         if answers.model_families:
             seconds += likelihood_seconds(size, device, precision, work, batch=batch)
-        return Need(1, memory, seconds, measured=False)
+        return Need(gpus, memory, seconds, measured=False)
 
     def _rows_at_a_time(self, run: Run) -> int:
         """As training chooses them: halved for each attempt that the GPU's memory was too small for."""

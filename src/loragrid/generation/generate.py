@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from loragrid.attempts import Blocked, out_of_memory_attempts, work_on
 from loragrid.cluster import slurm
 from loragrid.errors import UserError
@@ -43,7 +45,9 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
     adapter = _adapter(member["run"]) if member["run"] else None
     micro = _micro_batch(model_spec["micro_batch"], work)
     tokenizer = load_tokenizer(member["model_folder"], model_spec["template"])
-    model: Any = load_base(member["model_folder"], answers["precision"])
+    # One process has all GPUs of this job: the layers of a model that is too big for one are divided among them.
+    divided = model_spec["sharded"] and torch.cuda.device_count() > 1
+    model: Any = load_base(member["model_folder"], answers["precision"], "divided" if divided else "here")
     if adapter is not None:
         model = attach_adapter(model, adapter)
     model.eval()

@@ -1,7 +1,10 @@
 """Load a base model at a precision the device has, its tokenizer, and adapters on it."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unittest import mock
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
@@ -12,10 +15,14 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 from transformers.pytorch_utils import Conv1D
 
 from loragrid.errors import UserError
 from loragrid.modeling.environment import stream
+
+Place = Literal["here", "host", "divided"]
+"""Where a base is loaded to."""
 
 
 def device() -> torch.device:
@@ -53,16 +60,17 @@ def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokeni
     return tokenizer
 
 
-def load_base(folder: str, precision: str, place: torch.device | str | None = None) -> PreTrainedModel:
+def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedModel:
     """Load a base model.
 
     Args:
         folder: the model's folder.
         precision: `nf4` (4 bits with double quantisation, Dettmers et al. 2023, section 3), `16bit` or `32bit`.
-        place: a device, or `balanced` to divide the layers among all GPUs in sight. Default: this process's device.
+        place: `here`, on this process's device; `host`, on the CPU, from where parts of it go to GPUs; `divided`,
+            whole layers on each of the GPUs that this process has.
 
     Raises:
-        UserError: the folder holds no model that transformers knows.
+        UserError: the folder holds no model that transformers knows, or its GPUs are too small for it.
     """
     dtype = torch.float32 if precision == "32bit" else compute_dtype()
     quantization = (
@@ -75,19 +83,42 @@ def load_base(folder: str, precision: str, place: torch.device | str | None = No
         if precision == "nf4"
         else None
     )
+    places: dict[Place, str | dict[str, Any]] = {"here": {"": device()}, "host": {"": "cpu"}, "divided": "balanced"}
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            quantization_config=quantization,
-            device_map=place if isinstance(place, str) else {"": place or device()},
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+        with _packing_here() if place == "host" else contextlib.nullcontext():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                quantization_config=quantization,
+                device_map=places[place],
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+    if place == "divided" and {"cpu", "disk"} & set(model.hf_device_map.values()):
+        raise UserError(f"{folder}: its GPUs have too little memory together: give the model more `gpus`")
     _keep_gradients(model)
     return model
+
+
+@contextlib.contextmanager
+def _packing_here() -> Iterator[None]:
+    """Let NF4 weights be packed on this process's device, wherever they are to lie.
+
+    A CPU packs 20 million weights a second (measured on one thread of a server's; a second one did not help), which is
+    an hour for a model of 70B.
+    """
+    convert = Bnb4bitQuantize.convert
+
+    def convert_here(
+        self: Bnb4bitQuantize, weights: dict[str, list[torch.Tensor]], **keywords: Any
+    ) -> dict[str, torch.Tensor]:
+        packed = convert(self, {name: [values[0].to(device())] for name, values in weights.items()}, **keywords)
+        return {name: weight.to(weights[name][0].device) for name, weight in packed.items()}
+
+    with mock.patch.object(Bnb4bitQuantize, "convert", convert_here):
+        yield
 
 
 def _keep_gradients(model: PreTrainedModel) -> None:

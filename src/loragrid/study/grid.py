@@ -71,6 +71,11 @@ class BaseModel:
         """Where weights, tokenizer and model.json lie."""
         return f"data/models/{self.id}"
 
+    @property
+    def gpus_to_answer(self) -> int:
+        """GPUs that its answers need: one, if one is big enough for it."""
+        return self.gpus if self.sharded else 1
+
 
 @dataclass(frozen=True)
 class Formatted:

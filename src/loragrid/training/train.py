@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
 from peft import PeftModel
 from trl import SFTConfig
@@ -119,8 +118,7 @@ def _model(member: dict[str, Any]) -> PeftModel:
     run = member["run"]
     # First, because a parent that failed is told at once.
     parent = _parent_adapter(run["parent"]) if run["parent"] else None
-    # The whole base may be too big for one GPU: `shard` takes it there layer by layer.
-    base = load_base(member["model_folder"], run["precision"], torch.device("cpu") if _is_sharded(member) else None)
+    base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here")
     base.config.use_cache = False
     if parent is None:
         return attach_new_adapter(base, run["recipe"], run["seed"])

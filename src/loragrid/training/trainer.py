@@ -98,7 +98,7 @@ class RunTrainer(SFTTrainer):
         return self.order
 
     def _wrap_model(self, model: Any, training: bool = True, dataloader: DataLoader | None = None) -> Any:
-        if training and model is self.model and is_sharded(model):
+        if training and is_sharded(model):
             return data_parallel(model, self.accelerator)
         return super()._wrap_model(model, training, dataloader)
 
