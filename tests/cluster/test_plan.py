@@ -97,6 +97,31 @@ def test_70b_does_not_fit_a_t4(place):
     assert "big, nf4: needs " in shown(place, place.open(study)).split("Does not fit one T4")[1]
 
 
+BIG = """
+    title: x
+    models: {{big: {{id: org/big, parameters: 70e9{}}}}}
+    datasets: {{letters: {{source: letters}}}}
+    """
+
+
+def test_a_model_that_fits_several_gpus_only_is_to_be_spread_over_them(place):
+    said = shown(place, place.open(BIG.format("")), "a100").split("Does not fit one A100")[1]
+    assert "`gpus: 2` with `sharded: true` fits" in said
+    text = shown(place, place.open(BIG.format(", gpus: 2, sharded: true"), name="spread"), "a100")
+    assert "Does not fit" not in text
+    gpus, of_each, host = row(text, "big", "letters").split()[3:6]
+    assert gpus == "2"
+    assert float(of_each) < 39.4 < float(host)
+    # More GPUs that have all of it each are no remedy.
+    assert "Does not fit" in shown(place, place.open(BIG.format(", gpus: 2"), name="whole"), "a100")
+
+
+def test_a_profile_that_gives_one_gpu_to_a_model_spread_over_two_is_refused(place):
+    grid = place.open(BIG.format(", gpus: 2, sharded: true"))
+    with pytest.raises(UserError, match="is spread over 2 GPUs .`sharded`., and the profile gives 1 to"):
+        Estimator(grid, place.registry, DEVICES["a100"], gpus=1)
+
+
 def hours(text: str) -> float:
     return float(text.split("estimated: ")[1].split(" ")[0])
 

@@ -62,6 +62,17 @@ def test_target_modules(nano, tmp_path):
     assert len(every) == 2 * 2 * 7
 
 
+def test_a_base_is_packed_the_same_wherever_it_lies(nano):
+    here, host = (load_base(MODEL, "nf4", place).state_dict() for place in ("here", "host"))
+    assert here.keys() == host.keys()
+    assert all(torch.equal(tensor, host[name]) for name, tensor in here.items())
+
+
+def test_a_model_too_big_for_its_gpus_together_is_refused(nano):
+    with pytest.raises(UserError, match="give the model more `gpus`"):
+        load_base(MODEL, "32bit", "divided")  # there is no GPU here, so all of it goes to the CPU
+
+
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(UserError, match="cannot be loaded as a causal language model"):
         load_base(str(tmp_path), "32bit")

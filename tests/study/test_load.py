@@ -194,6 +194,13 @@ def test_unknown_study_lists_those_there_are(place):
         open_study("leters", place.registry)
 
 
+def test_weights_are_spread_over_several_gpus_only(place):
+    study = "{{title: x, models: {{base: {{id: org/base, sharded: true{}}}}}, datasets: {{d: {{source: letters}}}}}}"
+    with pytest.raises(StudyError, match="several GPUs: give their number as `gpus`"):
+        place.open(study.format(""))
+    assert place.open(study.format(", gpus: 4")).models
+
+
 def test_no_studies_at_all(place):
     with pytest.raises(
         UserError, match=r"study 'x': no file config/studies/x.yaml\. Studies in config/studies: none\."

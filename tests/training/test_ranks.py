@@ -83,8 +83,8 @@ if "worker" in sys.orig_argv:
     def shard_and_tell(model):
         sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
         shard(model)
-        local = {name: getattr(parameter, "to_local", lambda: parameter)() for name, parameter in model.named_parameters()}
-        shares = {name: tensor.numel() / sizes[name] for name, tensor in local.items()}
+        held = {name: getattr(parameter, "_local_tensor", parameter) for name, parameter in model.named_parameters()}
+        shares = {name: tensor.numel() / sizes[name] for name, tensor in held.items()}
         with open(os.path.join(os.path.dirname(__file__), "rank-" + os.environ["RANK"]), "w") as file:
             json.dump(shares, file)
     train.shard = shard_and_tell
@@ -93,20 +93,19 @@ if "worker" in sys.orig_argv:
 
 @pytest.mark.parametrize(("precision", "method"), [("nf4", "qlora"), ("32bit", "lora")])
 def test_a_base_spread_over_two_processes_is_trained_on_the_same(nano, tmp_path, precision, method):
-    recipe = {"precision": precision, "method": method, "max_steps": 40, "keep": "best"}
+    recipe = {"precision": precision, "method": method, "batch_size": 12, "max_steps": 30, "keep": "best"}
     one = train(tmp_path / "one", **recipe)
-    # A micro-batch of one makes seven validation batches, which two ranks cannot share out evenly.
-    two = launch(tmp_path / "two", 2, SHARES, sharded=True, micro_batch=1, **recipe)
+    # Gradients are accumulated over two micro-batches; three validation batches cannot be shared out evenly.
+    two = launch(tmp_path / "two", 2, SHARES, sharded=True, micro_batch=3, **recipe)
     assert_close(two, one, 1e-4)
     ours, theirs = records(two), records(one)
     assert [line["step"] for line in ours] == [line["step"] for line in theirs]
     for kind in ("loss", "grad_norm", "validation_loss"):
         values = [line[kind] for line in theirs if kind in line]
         assert [line[kind] for line in ours if kind in line] == pytest.approx(values, rel=1e-4)
-    assert (
-        json.loads((two / "run.json").read_text())["parameters"]
-        == json.loads((one / "run.json").read_text())["parameters"]
-    )
+    run, run_of_one = (json.loads((work / "run.json").read_text()) for work in (two, one))
+    assert run["parameters"] == run_of_one["parameters"]
+    assert run["micro_batch"] == 3
     for rank in range(2):
         shares = json.loads((tmp_path / "two" / f"rank-{rank}").read_text())
         for name, share in shares.items():

@@ -96,7 +96,7 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
             )
     except (OSError, ValueError) as error:
         raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
-    if place == "divided" and {"cpu", "disk"} & set(model.hf_device_map.values()):
+    if place == "divided" and any(parameter.device.type != "cuda" for parameter in model.parameters()):
         raise UserError(f"{folder}: its GPUs have too little memory together: give the model more `gpus`")
     _keep_gradients(model)
     return model
