@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from workspace import jobs
+from workspace import NANO, jobs
 
 
 def test_dry_run_in_a_fresh_clone_plans_without_writing_anything(fresh):
@@ -46,6 +46,16 @@ def test_two_gpus_in_the_profile_mean_two_processes(wanted, fresh):
         memory.append(int(re.search(r"mem_mb=(\d+)", asked)[1]))
     assert memory[1] == pytest.approx(2 * memory[0], abs=2)
     assert "--gpus 2 " in done.stdout + done.stderr
+
+
+def test_a_model_spread_over_two_gpus_is_trained_and_asked_on_two(fresh):
+    fresh.study("nano", NANO.read_text().replace("  nano:\n", "  nano:\n    gpus: 2\n    sharded: true\n"))
+    done = fresh.snakemake("-n")
+    for rule in ("train", "generate"):
+        (asked,) = resources(done.stdout + done.stderr, rule)
+        assert "gpu=2" in asked
+    done = fresh.snakemake("-n", "--set-resources", "train:gpu=1", fails=True)
+    assert "models.nano: is spread over 2 GPUs (`sharded`), and the profile gives 1" in done.stdout + done.stderr
 
 
 def test_plan_shows_each_run_before_anything_is_there(fresh):

@@ -41,7 +41,6 @@ def shard(model: PeftModel) -> None:
     # With a common root the layers share their streams, and a layer is gathered while the one before it computes.
     fully_shard(base.base_model, mesh=mesh, ignored_params=adapter | _whole(base))
     model.to(here)
-    base.hf_device_map = {"": here}  # accelerate trains no NF4 base that was loaded onto another device
 
 
 def is_sharded(model: torch.nn.Module) -> bool:
