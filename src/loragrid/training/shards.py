@@ -21,6 +21,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from loragrid.errors import UserError
 from loragrid.modeling.load import device, trainable_parameters
 
 
@@ -30,16 +31,22 @@ def shard(model: PeftModel) -> None:
     Args:
         model: base on the CPU, with a trainable adapter. Its layers go to the device one by one, so that no device
             ever holds the whole base.
+
+    Raises:
+        UserError: transformers does not say which of its modules are layers.
     """
     base: Any = model.get_base_model()
     here = device()
     mesh = init_device_mesh(here.type, (dist.get_world_size(),))
     adapter = set(trainable_parameters(model).values())
-    for module in base.modules():
-        if type(module).__name__ in base._no_split_modules:
-            fully_shard(module, mesh=mesh, ignored_params=adapter)
+    layers = [module for module in base.modules() if type(module).__name__ in (base._no_split_modules or ())]
+    if not layers:
+        raise UserError(f"sharded: {base.config.model_type} does not say what its layers are, and cannot be spread")
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, ignored_params=adapter)
     # With a common root the layers share their streams, and a layer is gathered while the one before it computes.
-    fully_shard(base.base_model, mesh=mesh, ignored_params=adapter | _whole(base))
+    whole = {parameter for parameter in base.parameters() if not isinstance(parameter, DTensor)}
+    fully_shard(base.base_model, mesh=mesh, ignored_params=whole)
     model.to(here)
 
 
@@ -56,7 +63,3 @@ def data_parallel(model: torch.nn.Module, accelerator: Accelerator) -> Distribut
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, shares)
     handler = accelerator.ddp_handler
     return DistributedDataParallel(model, **(handler.to_kwargs() if handler else {}))
-
-
-def _whole(model: torch.nn.Module) -> set[torch.nn.Parameter]:
-    return {parameter for parameter in model.parameters() if not isinstance(parameter, DTensor)}
