@@ -37,7 +37,7 @@ AuthType=auth/munge
 SlurmctldPort=16817
 SlurmdParameters=config_overrides
 # Continuing jobs may start again at once instead of after two minutes.
-AuthInfo=cred_expire=2
+AuthInfo=cred_expire=10
 CommunicationParameters=block_null_hash
 StateSaveLocation={state}/ctld
 SlurmctldPidFile={state}/slurmctld.pid
@@ -106,14 +106,19 @@ def why_not() -> str:
 
 
 def up() -> None:
-    """Bring the cluster up and wait until its nodes are idle; does nothing where it is up, busy or not.
+    """Bring the cluster up and wait until its nodes are there; a node that was lost is started again.
 
     Raises:
         RuntimeError: it cannot be brought up; the message says why.
     """
     if reason := why_not():
         raise RuntimeError(reason)
-    if len(states := _states()) == len(NODES) and set(states) <= {"idle", "mix", "alloc"}:
+    if _states():
+        # It is up, and others may be using it.
+        for node in NODES:
+            if not any(node in _command_line(pid) for pid in _pids("slurmd")):
+                start_node(node)
+        _wait("the nodes", _nodes_there)
         return
     down()
     STATE.mkdir(mode=0o755, parents=True)
@@ -127,7 +132,7 @@ def up() -> None:
     _wait("slurmctld", lambda: _ok("scontrol", "ping"))
     for node in NODES:
         start_node(node)
-    _wait("the nodes", lambda: _states() == ["idle"] * len(NODES))
+    _wait("the nodes", _nodes_there)
 
 
 def down() -> None:
@@ -251,6 +256,11 @@ def _states() -> list[str]:
     done = subprocess.run(["sinfo", "-h", "-N", "-p", "gpu", "-o", "%t"], capture_output=True, text=True, timeout=60,
                           env=os.environ | {"SLURM_CONF": str(CONFIGURATION / "slurm.conf")}, check=False)  # fmt: skip
     return done.stdout.split() if done.returncode == 0 else []
+
+
+def _nodes_there() -> bool:
+    states = _states()
+    return len(states) == len(NODES) and not any(state.startswith(("down", "unk")) for state in states)
 
 
 def _stop(name: str) -> None:

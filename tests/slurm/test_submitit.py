@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import cluster
-
 pytestmark = pytest.mark.usefixtures("slurm")
 
 SNAKEFILE = """
@@ -56,13 +54,6 @@ while step < steps:
         sys.exit(75)
 say("finished")
 """
-
-
-@pytest.fixture(scope="session")
-def slurm():
-    """A Slurm that is up. It is not brought up here: `cluster.up` restarts one whose nodes are merely busy."""
-    if not cluster._states():
-        pytest.skip(cluster.why_not() or "no Slurm is up: python tests/slurm/cluster.py up")
 
 
 class Workflow:
