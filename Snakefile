@@ -14,6 +14,10 @@ min_version("9.27")
 configfile: "config/config.yaml"
 
 
+# Used with `--sdm apptainer` only; envs/apptainer.def makes it.
+container: "envs/loragrid.sif"
+
+
 include: "workflow/rules/common.smk"
 
 

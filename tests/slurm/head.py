@@ -1,10 +1,12 @@
 """The head process of a workflow that submits to Slurm, as a person sees it: its output, its jobs, its runs."""
 
 import json
+import re
 import subprocess
 import time
 
 import pytest
+import yaml
 from workspace import environment
 
 
@@ -49,6 +51,19 @@ class Head:
         for job in jobs(self.workspace.folder):
             subprocess.run(["scancel", job["id"]], check=False)
 
+    def checkpoint_every(self, *, seconds):
+        """Set the time between checkpoints in this workspace."""
+        config = self.workspace.folder / "config/config.yaml"
+        config.write_text(re.sub("(?<=checkpoint_minutes: ).*", str(seconds / 60), config.read_text()))
+
+    def edit_profile(self, *, without=(), default_resources=None, **changes):
+        """Edit the profile in this workspace, as its user does."""
+        file = self.workspace.folder / self.profile / "profile.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["default-resources"] |= default_resources or {}
+        content = {key: value for key, value in content.items() if key not in without} | changes
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+
     def start(self, *arguments, until="publish_run"):
         command = self.workspace.command(
             *(["--until", until] if until else []), "--profile", self.profile, "--latency-wait", "5", *self.options,
@@ -61,7 +76,7 @@ class Head:
                 start_new_session=True,
             )  # fmt: skip
 
-    def finish(self, seconds=300):
+    def finish(self, seconds=900):
         """Wait for the end; the exit status."""
         try:
             return self.process.wait(seconds)

@@ -4,9 +4,10 @@ import os
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
-from head import records, run_folder
+from head import records, run_folder, wait_until
 from safetensors.numpy import load_file
 
 # Dropout and grouping by length draw random numbers; eight micro-batches a step make partial accumulation.
@@ -14,6 +15,22 @@ RECIPE = {
     "rank": 2, "dropout": 0.1, "group_by_length": True, "learning_rate": 2e-3, "batch_size": 16, "max_steps": 160,
     "max_length": 128, "evaluations": 2,
 }  # fmt: skip
+
+# Trainings that a test interrupts take their time, on any machine: longer than the shortest limit, a minute.
+PACE = """
+import sys
+if "worker" in sys.orig_argv:
+    import time
+    import loragrid.training.trainer as trainer
+    step = trainer.RunTrainer.training_step
+    def training_step(self, *inputs):
+        time.sleep(0.03)
+        return step(self, *inputs)
+    trainer.RunTrainer.training_step = training_step
+"""
+
+# Slurm's signal before the end, a precaution for jobs of hours, would come at once.
+ONE_MINUTE = {"runtime": 1, "slurm_extra": ""}
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
@@ -28,6 +45,7 @@ def prepared(request, slurm, finished_once, tmp_path_factory):
     whole.study("slow", models=study["models"], grid={}, recipe=RECIPE, untrained=[])
     whole.snakemake("--until", "format", study="slow")
     ready = whole.copy_to(folder / "ready")
+    (ready.folder / "src/sitecustomize.py").write_text(PACE)
     whole.snakemake("--until", "publish_run", *options, study="slow")
     return ready, run_folder(whole), options
 
@@ -62,7 +80,8 @@ def norm(tensor):
 
 
 def test_time_limit(head, equal_to_whole):
-    head.start("--default-resources", "runtime=1")
+    head.edit_profile(default_resources=ONE_MINUTE)
+    head.start()
     assert head.finish() == 0, head.all_said()
     ends = head.ends()
     assert ends[-1] == "finished", head.all_said()
@@ -75,7 +94,10 @@ def test_time_limit(head, equal_to_whole):
 
 
 def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
-    head.start("--default-resources", "runtime=1", "--slurm-no-requeue", "--retries", "9")
+    head.edit_profile(
+        without=["slurm-requeue"], **{"slurm-no-requeue": True, "retries": 9}, default_resources=ONE_MINUTE
+    )
+    head.start()
     assert head.finish() == 0, head.all_said()
     assert head.ends()[-1] == "finished", head.all_said()
     assert set(head.ends()[:-1]) == {"stopped"}
@@ -87,31 +109,54 @@ def test_preemption_and_requeueing_by_hand(head, equal_to_whole):
     head.start()
     first = head.train_until(20)
     # Somebody with more priority needs the whole node.
-    urgent = subprocess.run(
-        ["sbatch", "--parsable", "-p", "urgent", "--exclusive", "-N2", "--wrap", "srun sleep 5"],
-        capture_output=True, text=True, check=True, cwd=head.workspace.folder.parent,
-    ).stdout.strip()  # fmt: skip
+    urgent = ["sbatch", "-p", "urgent", "--exclusive", "-w", node_of(first["job"]), "-o", "/dev/null"]
+    subprocess.run([*urgent, "--wrap", "sleep 5"], check=True, cwd=head.workspace.folder.parent)
     head.ended(1)
     second = head.train_until(head.steps() + 20)
     subprocess.run(["scontrol", "requeue", second["job"]], check=True)
     assert head.finish() == 0, head.all_said()
-    assert head.ends() == ["terminated", "terminated", "finished"], (urgent, head.all_said())
+    assert head.ends() == ["terminated", "terminated", "finished"], head.all_said()
     assert {attempt["job"] for attempt in head.attempts()} == {first["job"]}
     equal_to_whole(head.run)
 
 
-def test_killed_processes_and_a_node_that_fails(head, slurm, equal_to_whole):
+def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, equal_to_whole):
+    head.checkpoint_every(seconds=2)
     head.start()
-    first = head.train_until(30)
+    first = head.train_until(40)
+    wait_until(lambda: len(saved(head.run)) > 1, what=head.all_said)
     os.kill(first["pid"], signal.SIGKILL)
     head.ended(1)
-    second = head.train_until(60)
-    node = subprocess.run(["squeue", "-h", "-j", second["job"], "-o", "%N"], capture_output=True, text=True, check=True)
-    slurm.kill_node(node.stdout.strip())
+    before, newest = saved(head.run)[-2:]
+    damage(newest)
+    second = head.train_until(80)
+    log = Path(head.workspace.folder, second["log"]).read_text()
+    assert f"checkpoint not usable: {newest.relative_to(head.workspace.folder)}" in log
+    assert f"training from step {int(before.name.removeprefix('step-'))} " in log
+    node = node_of(second["job"])
+    slurm.kill_node(node)
     try:
         assert head.finish() == 0, head.all_said()
     finally:
-        slurm.start_node(node.stdout.strip())
+        slurm.start_node(node)
     assert head.ends() == ["killed", "killed", "finished"], head.all_said()
     assert "SIGKILL" in head.attempts()[0]["why"] or "status" in head.attempts()[0]["why"]
     equal_to_whole(head.run)
+
+
+def node_of(job):
+    said = subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True, check=True)
+    return said.stdout.strip()
+
+
+def saved(run):
+    """Folders of the whole checkpoints, oldest first."""
+    return sorted((run / "work/checkpoints").glob("step-*[0-9]"))
+
+
+def damage(checkpoint):
+    """As a disk may: one byte of the weights is another."""
+    file = max(checkpoint.glob("*.safetensors"), key=lambda file: file.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)

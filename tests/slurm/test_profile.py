@@ -4,47 +4,129 @@ import os
 import signal
 import subprocess
 
+import pytest
 from head import jobs, wait_until
 
+GRES = ("--set-resources", "train:gpu=0", "train:gres=gpu:t4:1", "generate:gpu=0", "generate:gres=gpu:t4:1")
 
-def test_the_same_table_as_without_a_cluster(start, finished_once, with_model):
-    head = start(with_model, study="nano", options=("--jobs", "4"))
-    head.start(until=None)
-    assert head.finish(900) == 0, head.all_said()
-    ours, theirs = (place.folder / "results/studies/nano/comparison.csv" for place in (with_model, finished_once))
+# What the processes that train and answer find in their environment.
+TELL = """
+import sys
+if "worker" in sys.orig_argv:
+    import json, os
+    with open("environments.jsonl", "a") as file:
+        file.write(json.dumps(dict(os.environ)) + "\\n")
+"""
+
+
+@pytest.fixture
+def head(start, with_model):
+    """The nano study, not started yet."""
+    return start(with_model, study="nano", options=("--jobs", "4"))
+
+
+@pytest.mark.parametrize("options", [(), GRES], ids=["gpus", "gres"])
+def test_the_same_table_as_without_a_cluster(options, head, finished_once):
+    folder = head.workspace.folder
+    (folder / "src/sitecustomize.py").write_text(TELL)
+    head.start(*options, until=None)
+    assert head.finish() == 0, head.all_said()
+    ours, theirs = (place / "results/studies/nano/comparison.csv" for place in (folder, finished_once.folder))
     assert ours.read_bytes() == theirs.read_bytes()
     # GPUs for trainings and answers, none for the CPU stages; downloads, publishing and tables are no jobs at all.
-    said = subprocess.run(
-        ["sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", "Comment,AllocTRES,WorkDir"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    own = [line.split("|") for line in said.splitlines() if line.endswith(f"|{with_model.folder}")]
-    gpus = {comment.split("_")[1]: "gres/gpu=1" in tres for comment, tres, _ in own}
+    gpus = {job["rule"]: "gres/gpu=1" in job["AllocTRES"] for job in accounted(folder)}
     assert gpus == {"clean": False, "format": False, "prompts": False, "score": False, "train": True, "generate": True}
-    for run in with_model.runs().values():
-        attempt = with_model.json_lines(run / "work/attempts.jsonl")[0]
-        assert attempt["gpus"] in ("0", "1")  # CUDA_VISIBLE_DEVICES inside the training process
+    environments = head.workspace.json_lines(folder / "environments.jsonl")
+    assert len(environments) == len([job for job in accounted(folder) if job["rule"] in ("train", "generate")])
+    for environment in environments:
+        assert environment["CUDA_VISIBLE_DEVICES"] in ("0", "1")
+        assert environment["HF_HUB_OFFLINE"] == "1"
 
 
-def test_ctrl_c_ends_all_jobs_and_a_new_start_goes_on(start, with_model):
-    head = start(with_model, study="nano", options=("--jobs", "4"))
+def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_model):
+    # A learning rate at which the loss is not a number after the first steps.
+    recipe = {"rank": 2, "batch_size": 4, "max_steps": 4}
+    with_model.study("diverging", grid={"learning_rate": [2e-3, 1e30]}, recipe=recipe, untrained=[])
+    head = start(with_model, study="diverging", options=("--jobs", "4"))
     head.start(until=None)
-    wait_until(lambda: jobs(with_model.folder), what=head.all_said)
+    assert head.finish() == 1, head.all_said()
+    rows = {row["learning_rate"]: row for row in with_model.table("diverging")}
+    assert (rows["0.002"]["status"], rows["1e+30"]["status"]) == ("done", "failed")
+    assert "loss is" in rows["1e+30"]["reason"]
+    assert "attempt-1.log" in rows["1e+30"]["reason"]
+    trainings = [job for job in accounted(with_model.folder) if job["rule"] == "train"]
+    assert len(trainings) == len(list(with_model.folder.glob("results/batches/train-*.json")))
+    (failed,) = with_model.folder.glob("results/runs/*/*/*/work/failed.json")
+    assert len(with_model.json_lines(failed.with_name("attempts.jsonl"))) == 2  # one attempt: its beginning and end
+    # A new start says so again, and puts nothing into the queue.
+    head.start(until=None)
+    assert head.finish() == 1, head.all_said()
+    assert len([job for job in accounted(with_model.folder) if job["rule"] == "train"]) == len(trainings)
+
+
+def test_ctrl_c_ends_all_jobs_and_a_new_start_goes_on(head):
+    folder = head.workspace.folder
+    head.start(until=None)
+    wait_until(lambda: training(folder), what=head.all_said)
+    made = head.workspace.files("data/clean/**/*", "data/formatted/**/*")
     head.process.send_signal(signal.SIGINT)
-    wait_until(lambda: not jobs(with_model.folder), seconds=30, what=head.all_said)
+    wait_until(lambda: not jobs(folder), seconds=30, what=head.all_said)
     assert head.finish() != 0
-
-
-def test_a_second_start_beside_jobs_of_a_killed_head_says_what_to_do(start, with_model):
-    head = start(with_model, study="nano", options=("--jobs", "4"))
     head.start(until=None)
-    (job, *_) = wait_until(lambda: jobs(with_model.folder), what=head.all_said)
+    assert head.finish() == 0, head.all_said()
+    assert head.workspace.files("data/clean/**/*", "data/formatted/**/*") == made
+    assert {row["status"] for row in head.workspace.table()} == {"done"}
+
+
+def test_a_start_beside_jobs_of_a_killed_head_says_what_to_do_and_later_goes_on(head):
+    folder = head.workspace.folder
+    head.start(until=None)
+    job = wait_until(lambda: training(folder), what=head.all_said)[0]
     os.killpg(head.process.pid, signal.SIGKILL)
     head.process.wait()
-    subprocess.run(["scontrol", "hold", job["id"]], check=False)
-    with_model.snakemake("--unlock", study="nano")
+    head.workspace.snakemake("--unlock", study="nano")
+    before = head.output.stat().st_size
     head.start(until=None)
-    assert head.finish() != 0
-    said = head.output.read_text()
+    assert head.finish() == 1, head.all_said()
+    said = head.output.read_text()[before:]
     assert "jobs of an earlier start are still in the queue" in said
-    assert f"scancel {job['id']}" in said
+    assert job["id"] in said
+    assert "scancel" in said
+    # What its jobs finish in the meantime is not done again.
+    wait_until(lambda: not jobs(folder), what=head.all_said)
+    trained = [run for run in head.workspace.runs().values() if (run / "work/run.json").exists()]
+    assert trained
+    head.start(until=None)
+    assert head.finish() == 0, head.all_said()
+    for run in trained:
+        assert len(head.workspace.json_lines(run / "work/attempts.jsonl")) == 2
+    assert {row["status"] for row in head.workspace.table()} == {"done"}
+
+
+def test_partitions_that_cancel_preempted_jobs_are_named_at_the_start(head):
+    head.edit_profile(default_resources={"slurm_partition": "cancelling"})
+    head.start(until="clean")
+    assert head.finish() == 0, head.all_said()
+    said = head.output.read_text()
+    assert "partition cancelling: preempted jobs are cancelled here (PreemptMode=CANCEL)" in said
+    assert "cluster/submitit" in said
+
+
+def training(folder):
+    """Trainings that are running."""
+    return [job for job in jobs(folder) if "rule_train" in job["comment"] and job["state"] == "RUNNING"]
+
+
+def accounted(folder):
+    """What sacct has of the jobs that were submitted from a folder."""
+    fields = ["JobID", "Comment", "AllocTRES", "State", "WorkDir"]
+    said = subprocess.run(
+        ["sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", ",".join(fields)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    found = [dict(zip(fields, line.split("|"), strict=True)) for line in said.splitlines()]
+    return [
+        job | {"rule": job["Comment"].removeprefix("rule_").split("_wildcards")[0]}
+        for job in found
+        if job["WorkDir"] == str(folder)
+    ]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from nano import adapter, records, train_member, write_batch
 from safetensors.torch import load_file
@@ -26,14 +27,20 @@ def launch(folder, gpus, customize="", **recipe):
     return folder / "run" / "work"
 
 
-def test_two_processes_train_the_same_as_one(nano, tmp_path):
-    one, two = (launch(tmp_path / str(gpus), gpus, max_steps=100, group_by_length=True) for gpus in (1, 2))
-    ours, theirs = (load_file(work / "adapter/adapter_model.safetensors") for work in (two, one))
-    for name, weight in theirs.items():
-        assert (ours[name] - weight).norm() <= 1e-4 * weight.norm(), name
-    assert [line["step"] for line in records(two)] == [line["step"] for line in records(one)]
-    run = json.loads((two / "run.json").read_text())
-    assert (run["gpus"], run["micro_batch"]) == (2, 4)
+def test_two_processes_train_the_same_as_one_also_beside_another_such_job(nano, tmp_path):
+    def train(name, gpus):
+        return launch(tmp_path / name, gpus, max_steps=100, group_by_length=True)
+
+    with ThreadPoolExecutor() as together:
+        one, *others = together.map(train, ("alone", "two", "two more"), (1, 2, 2))
+    theirs = load_file(one / "adapter/adapter_model.safetensors")
+    for two in others:
+        ours = load_file(two / "adapter/adapter_model.safetensors")
+        for name, weight in theirs.items():
+            assert (ours[name] - weight).norm() <= 1e-4 * weight.norm(), name
+        assert [line["step"] for line in records(two)] == [line["step"] for line in records(one)]
+        run = json.loads((two / "run.json").read_text())
+        assert (run["gpus"], run["micro_batch"]) == (2, 4)
 
 
 # A stand-in for what only a GPU does: the allocator fails at more than two rows.

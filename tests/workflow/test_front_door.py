@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from workspace import jobs
 
 
@@ -34,6 +35,17 @@ def test_jobs_ask_for_what_they_need_and_no_longer_than_the_profile_allows(fresh
         assert re.search(r"mem_mb=\d{4,},", asked)
         assert "runtime=6" in asked
     assert all(re.search(r"mem_mb=\d{3,4},.*runtime=\d", asked) for asked in resources(said, "score"))
+
+
+@pytest.mark.parametrize("wanted", [["train:gpu=2"], ["train:gpu=0", "train:gres=gpu:t4:2"]], ids=["gpu", "gres"])
+def test_two_gpus_in_the_profile_mean_two_processes(wanted, fresh):
+    memory = []
+    for options in (["train:gpu=1"], wanted):
+        done = fresh.snakemake("-n", "-p", "--set-resources", *options)
+        (asked,) = resources(done.stdout + done.stderr, "train")
+        memory.append(int(re.search(r"mem_mb=(\d+)", asked)[1]))
+    assert memory[1] == pytest.approx(2 * memory[0], abs=2)
+    assert "--gpus 2 " in done.stdout + done.stderr
 
 
 def test_plan_shows_each_run_before_anything_is_there(fresh):

@@ -17,13 +17,14 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
+from loragrid.attempts import settle_killed
 from loragrid.cluster.devices import DEFAULT, DEVICES
 from loragrid.cluster.plan import summary
 from loragrid.cluster.requests import Estimator
 from loragrid.cluster.start import preemption_warning, refuse_second_start
 from loragrid.errors import UserError
 from loragrid.registry import REGISTRY
-from loragrid.study.batches import plan, read_batch
+from loragrid.study.batches import plan, read_batch, work_folder
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study
 
@@ -31,6 +32,9 @@ from loragrid.study.open import open_study, recorded_study
 if isinstance(config["study"], float):
     raise WorkflowError(f"study: {config['study']} was read as a number; quote it twice: --config 'study=\"NAME\"'")
 STUDY = str(config["study"])
+CHECKPOINT_MINUTES = config["checkpoint_minutes"]
+if not isinstance(CHECKPOINT_MINUTES, (int, float)) or not CHECKPOINT_MINUTES > 0:
+    raise WorkflowError(f"checkpoint_minutes: {CHECKPOINT_MINUTES!r} is not a number of minutes above 0")
 
 
 def of_profile(name):
@@ -48,6 +52,12 @@ def device():
     return next((device for device in DEVICES.values() if device.is_called(model)), DEVICES[DEFAULT])
 
 
+def gpus_in(resources):
+    """GPUs that a job asks for, whichever way the cluster wants that; None if it says nothing of them."""
+    asked = re.search(r"\bgpu(?::[A-Za-z][^:,]*)?(?::(\d+))?", str(resources.get("gres") or ""))
+    return resources.get("gpu") or (int(asked[1] or 1) if asked else None)
+
+
 def load():
     """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
     it recorded, and need no estimate."""
@@ -56,7 +66,7 @@ def load():
             return recorded_study(STUDY), None, None
         grid = open_study(STUDY, REGISTRY)
         batches = plan(grid)
-        estimator = Estimator(grid, REGISTRY, device())
+        estimator = Estimator(grid, REGISTRY, device(), gpus_in({"gpu": of_profile("gpu"), "gres": of_profile("gres")}))
         print(summary(grid, batches, estimator), file=sys.stderr)
         return grid, batches, estimator
     except UserError as error:
@@ -153,13 +163,27 @@ def gpus_of_train(wildcards):
     return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
 
 
+# Job processes are asked for memory and minutes, too, when they have long been given them; they must answer a number.
+GIVEN = 0
+
+
 def memory_of(stage):
-    return lambda wildcards: ESTIMATOR.request(batch_of(stage, wildcards)).memory_mb if ESTIMATOR else None
+    def memory(wildcards, attempt):
+        if not ESTIMATOR:
+            return GIVEN
+        batch = batch_of(stage, wildcards)
+        if attempt > 1:
+            # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
+            for member in batch.members:
+                settle_killed(work_folder(member))
+        return ESTIMATOR.request(batch).memory_mb
+
+    return memory
 
 
 def minutes_of(stage):
     def minutes(wildcards):
-        return ESTIMATOR.request(batch_of(stage, wildcards), LONGEST_MINUTES).minutes if ESTIMATOR else None
+        return ESTIMATOR.request(batch_of(stage, wildcards), LONGEST_MINUTES).minutes if ESTIMATOR else GIVEN
 
     return minutes
 
@@ -175,9 +199,7 @@ def batch_of_answers(wildcards):
 
 
 def gpus_given(wildcards, resources):
-    """GPUs that a job was given, whichever way the cluster wants them asked for."""
-    asked = re.search(r"\bgpu(?::[A-Za-z][^:,]*)?(?::(\d+))?", str(resources.get("gres", "")))
-    return resources.get("gpu") or (int(asked[1] or 1) if asked else 1)
+    return gpus_in(resources) or 1
 
 
 # scores
@@ -194,11 +216,11 @@ def inputs_of_score(wildcards):
 
 
 def memory_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb if ESTIMATOR else None
+    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb if ESTIMATOR else GIVEN
 
 
 def minutes_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).minutes if ESTIMATOR else None
+    return ESTIMATOR.scoring(answers_of(wildcards)).minutes if ESTIMATOR else GIVEN
 
 
 def all_scores(wildcards):

@@ -14,8 +14,9 @@ rule generate:
         gpu=1,
         mem_mb=memory_of("generate"),
         runtime=minutes_of("generate"),
+    # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.
     shell:
-        "python -m loragrid generate results/batches/generate-{wildcards.batch}.json >> {log} 2>&1"
+        "exec python -m loragrid generate results/batches/generate-{wildcards.batch}.json >> {log} 2>&1"
 
 
 rule publish_generations:

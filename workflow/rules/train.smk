@@ -16,8 +16,11 @@ rule train:
         runtime=minutes_of("train"),
     params:
         gpus=gpus_given,
+        minutes=CHECKPOINT_MINUTES,
+    # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.
     shell:
-        "python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus} >> {log} 2>&1"
+        "exec python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus}"
+        " --checkpoint-minutes {params.minutes} >> {log} 2>&1"
 
 
 rule publish_run:

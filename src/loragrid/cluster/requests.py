@@ -74,11 +74,13 @@ class Estimator:
         grid: the study.
         registry: its sources, for the usual sizes of data.
         device: what its jobs run on.
+        gpus: GPUs of each training where the profile says so; None for what each model has in the study.
     """
 
-    def __init__(self, grid: Grid, registry: Registry, device: Device):
+    def __init__(self, grid: Grid, registry: Registry, device: Device, gpus: int | None = None):
         self.grid = grid
         self.device = device
+        self._gpus = gpus
         self.workload = Workload(grid, registry)
         self.sizes = {id_: dimensions(model) for id_, model in grid.models.items()}
         self.file_bytes = {id_: file_bytes(model) for id_, model in grid.models.items()}
@@ -167,7 +169,7 @@ class Estimator:
 
     def _estimated_run(self, run: Run, micro_batch: int, precision: str, device: Device) -> Need:
         size, work = self._size(run.model), self.workload.of_run(run)
-        gpus = self.grid.models[run.model].gpus if device.is_gpu else 1
+        gpus = self._gpus_of(run, device)
         rows = per_gpu(micro_batch, run.recipe["batch_size"], gpus)
         memory = training_memory(
             size, device, precision, run.recipe,
@@ -195,11 +197,14 @@ class Estimator:
     def _rows_at_a_time(self, run: Run) -> int:
         """As training chooses them: halved for each attempt that the GPU's memory was too small for."""
         model, batch_size = self.grid.models[run.model], run.recipe["batch_size"]
-        gpus = model.gpus if self.device.is_gpu else 1
+        gpus = self._gpus_of(run, self.device)
         rows = per_gpu(model.micro_batch, batch_size, gpus)
         for _ in range(out_of_memory_attempts(Path(run.folder, "work"))):
             rows = per_gpu(max(1, rows // 2), batch_size, gpus)
         return rows
+
+    def _gpus_of(self, run: Run, device: Device) -> int:
+        return (self._gpus or self.grid.models[run.model].gpus) if device.is_gpu else 1
 
     # -- measurements
 
