@@ -41,8 +41,8 @@ class ExecutorSettings(ExecutorSettingsBase):
         default=90,
         metadata={
             "help": "How many seconds before a job's time limit Slurm tells it to save and to continue in the queue "
-            "(`sbatch --signal=USR2@…`). Trainings have 15 seconds less than this to save; Slurm may tell them up to a "
-            "minute earlier.",
+            "(`sbatch --signal=USR2@…`). Trainings have 15 seconds less than this to save; Slurm may tell them "
+            "half a minute earlier.",
             "env_var": False,
             "required": False,
         },

@@ -23,9 +23,15 @@ from submitit.helpers import DelayedSubmission
 
 RESULT = "result.json"
 
+# A training makes this file when it has come further than it was when its job began (see loragrid/cluster/launch.py).
+PROGRESS = "progress"
 
-class _EndedByItself(Exception):
-    """The command was over when the job was told to end: what it did counts, and nothing is put into the queue."""
+# How often in a row a job is put back into the queue that has not come further: it would go on for ever.
+FRUITLESS = 3
+
+
+class _NotContinued(Exception):
+    """What the command did so far counts, and the job is not put back into the queue."""
 
 
 @dataclass
@@ -43,6 +49,8 @@ class JobCommand:
     saving_seconds: float
     _pid: int | None = field(default=None, init=False)
     _terminated: bool = field(default=False, init=False)
+    _fruitless: int = field(default=0, init=False)
+    _progress: Path | None = field(default=None, init=False)
 
     def __call__(self) -> None:
         """Run the command, write its exit status for the executor, and end this process.
@@ -57,6 +65,8 @@ class JobCommand:
         (folder / RESULT).unlink(missing_ok=True)
         for left in folder.glob("*.save_tmp"):
             left.unlink()  # a job killed while submitit wrote it: submitit would refuse to write it again
+        self._progress = folder / PROGRESS
+        self._progress.unlink(missing_ok=True)
         _adopt_orphans()
         signal.signal(signal.SIGTERM, self._note_termination)
         status = self._run()
@@ -70,17 +80,21 @@ class JobCommand:
             This same command: when it runs again, it goes on from what was saved.
 
         Raises:
-            _EndedByItself: the command is over, so its result counts.
+            _NotContinued: the command is over, or going on would be in vain.
         """
         # Slurm may tell twice, and submitit would begin anew in the midst of this.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         if self._pid is not None:
             if _has_ended(self._pid) and not self._terminated:
-                raise _EndedByItself
+                raise _NotContinued
             _say("the job has to end: its trainings save")
             self._stop_trainings()
             if _status_if_ended(self._pid) == 0:
-                raise _EndedByItself
+                raise _NotContinued
+        self._fruitless = 0 if self._progress and self._progress.exists() else self._fruitless + 1
+        if self._fruitless > FRUITLESS:
+            _say(f"told to end {self._fruitless} times in a row without coming further: does it need a longer limit?")
+            raise _NotContinued
         self._pid, self._terminated = None, False
         return DelayedSubmission(self)
 
@@ -88,7 +102,7 @@ class JobCommand:
         process = subprocess.Popen(
             # The trap keeps this shell alive through a SIGTERM that Slurm sends to all processes of the job.
             ["bash", "-c", f"trap : TERM; {self.command}"],
-            env=os.environ | self.environment,
+            env=os.environ | self.environment | {"LORAGRID_RESUBMITS": str(self._progress)},
             preexec_fn=_ignore_sigusr2,
         )
         self._pid = process.pid
@@ -101,7 +115,7 @@ class JobCommand:
                 elif not ended:
                     with _listening():
                         time.sleep(0.2)
-        except _EndedByItself:
+        except _NotContinued:
             pass
         return process.wait()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from snakemake_executor_plugin_submitit.command import RESULT, write_json
+from snakemake_executor_plugin_submitit.command import PROGRESS, RESULT, write_json
 
 RECORD = "job.json"
 
@@ -103,7 +103,7 @@ class Records:
         if succeeded:
             shutil.rmtree(folder, ignore_errors=True)
             return
-        for pattern in (RECORD, RESULT, "*.pkl", "*.save_tmp"):
+        for pattern in (RECORD, RESULT, PROGRESS, "*.pkl", "*.save_tmp"):
             for file in folder.glob(pattern):
                 file.unlink(missing_ok=True)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from workspaces import finished_once, fresh, with_model
+from workspaces import finished, finished_once
 
-__all__ = ["finished_once", "fresh", "with_model"]
+__all__ = ["finished", "finished_once"]
 
 
 class Workflow:
