@@ -122,7 +122,7 @@ class Head:
 
 
 def run_folder(workspace):
-    """The folder of the only run of a study."""
-    (file,) = workspace.folder.glob("results/batches/train-*.json")
+    """The folder of the only run of the study that was started last."""
+    file = max(workspace.folder.glob("results/batches/train-*.json"), key=lambda file: file.stat().st_mtime)
     (member,) = json.loads(file.read_text())["members"]
     return workspace.folder / member["run"]["folder"]

@@ -144,6 +144,48 @@ def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, 
     equal_to_whole(head.run)
 
 
+# A stand-in for what only a GPU does: the allocator fails at more than one row.
+OUT_OF_MEMORY = """
+import sys
+if "worker" in sys.orig_argv:
+    import torch
+    import loragrid.training.trainer as trainer
+    step = trainer.RunTrainer.training_step
+    def training_step(self, model, inputs, *rest):
+        if len(inputs["input_ids"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory (injected by a test)")
+        return step(self, model, inputs, *rest)
+    trainer.RunTrainer.training_step = training_step
+"""
+
+
+def test_injected_out_of_memory_halves_the_micro_batch_in_the_same_job(head):
+    place = head.workspace
+    study = place.yaml("config/studies/slow.yaml")
+    study["recipe"]["max_steps"] = 8
+    study["models"]["nano"]["micro_batch"] = 1
+    place.study("slow", **study)
+    by_hand = place.copy_to(place.folder.with_name("by hand"))
+    by_hand.snakemake("--until", "publish_run", *head.options, study="slow")
+    study["models"]["nano"]["micro_batch"] = 2
+    place.study("slow", **study)
+    (place.folder / "src/sitecustomize.py").write_text(OUT_OF_MEMORY)
+    head.start()
+    assert head.finish() == 0, head.all_said()
+    assert head.ends() == ["out of memory", "finished"], head.all_said()
+    assert len({attempt["job"] for attempt in head.attempts()}) == 1
+    record = place.json(head.run / "run.json")
+    assert (record["micro_batch"], record["out_of_memory"]) == (1, 1)
+    theirs = load_file(run_folder(by_hand) / "adapter/adapter_model.safetensors")
+    for name, weight in load_file(head.run / "adapter/adapter_model.safetensors").items():
+        assert norm(weight - theirs[name]) <= 1e-6 * norm(theirs[name]), name
+    assert records(head.run) == records(run_folder(by_hand))
+    place.snakemake("tables", study="slow")
+    cost = (place.folder / "results/studies/slow/cost.csv").read_text().splitlines()
+    columns = dict(zip(cost[0].split(","), cost[1].split(","), strict=True))
+    assert (columns["micro_batch"], columns["out_of_memory"]) == ("1", "1")
+
+
 def node_of(job):
     said = subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True, check=True)
     return said.stdout.strip()
