@@ -18,9 +18,9 @@ common_settings = CommonSettings(
     job_deploy_sources=False,
     pass_default_storage_provider_args=True,
     pass_default_resources_args=True,
-    pass_envvar_declarations_to_cmd=True,
+    pass_envvar_declarations_to_cmd=False,
     auto_deploy_default_storage_provider=False,
-    init_seconds_before_status_checks=2,
+    init_seconds_before_status_checks=0,
 )
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-import cluster
-
 pytestmark = pytest.mark.usefixtures("slurm")
 
 SNAKEFILE = """
@@ -58,13 +56,6 @@ say("finished")
 """
 
 
-@pytest.fixture(scope="session")
-def slurm():
-    """A Slurm that is up. It is not brought up here: `cluster.up` restarts one whose nodes are merely busy."""
-    if not cluster._states():
-        pytest.skip(cluster.why_not() or "no Slurm is up: python tests/slurm/cluster.py up")
-
-
 class Workflow:
     """A small workflow in a folder of its own, whose jobs only this test can have submitted."""
 
@@ -76,7 +67,6 @@ class Workflow:
         (folder / "standin/loragrid/__main__.py").write_text(TRAINING)
         self.names = f"t{os.getpid()}x{time.monotonic_ns() % 10**6}"
         self.head: subprocess.Popen | None = None
-        self.held: dict[str, float] = {}
 
     def start(
         self, *arguments: str, steps: int = 60, partition: str = "gpu", names: str = "", runtime: int = 30
@@ -121,7 +111,6 @@ class Workflow:
         while not there():
             assert time.monotonic() < deadline, f"{what}\n{self.said()}{self.logs()}\n{self.queue()}"
             time.sleep(0.5)
-            self.hurry()
 
     def begins(self, times: int = 1, name: str = "") -> dict:
         """Wait until a training has begun so many times, and return how it did last."""
@@ -129,18 +118,6 @@ class Workflow:
         self.wait_for(lambda: len(begun()) >= times, f"begins {times} times")
         time.sleep(2)  # some steps
         return begun()[-1]
-
-    def hurry(self) -> None:
-        """Slurm keeps a requeued job back for two minutes; have it start after some seconds, but not at once.
-
-        Where it started anew within the same second, Slurm would find its credential revoked and end it.
-        """
-        held = {line.split()[0] for line in self.queue() if line.endswith("PENDING BeginTime")}
-        self.held = {job: self.held.get(job, time.monotonic()) for job in held}
-        for job, since in self.held.items():
-            if time.monotonic() - since > 5:
-                command = ["scontrol", "update", f"JobId={job}", "StartTime=now"]
-                subprocess.run(command, capture_output=True, check=False)
 
     def queue(self) -> list[str]:
         """This workflow's jobs that are waiting or running."""
