@@ -19,6 +19,22 @@ def jobs(folder):
     ]
 
 
+def accounted(folder):
+    """What sacct has of the jobs that were submitted from a folder, and the rule of each."""
+    fields = ["JobID", "JobName", "Comment", "AllocTRES", "State", "WorkDir"]
+    said = subprocess.run(
+        ["sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", ",".join(fields)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    lines = [dict(zip(fields, line.split("|"), strict=True)) for line in said.splitlines()]
+    found = [job for job in lines if job["WorkDir"] == str(folder)]
+    for job in found:
+        # The Slurm plugin says it in the comment, that of submitit in the name.
+        of_plugin = job["Comment"].startswith("rule_")
+        job["rule"] = job["Comment"].split("_")[1] if of_plugin else job["JobName"].split("-")[1]
+    return found
+
+
 def is_running(job):
     """Whether a job runs, by its id."""
     said = subprocess.run(["squeue", "-h", "-j", job, "-t", "RUNNING"], capture_output=True, text=True, check=False)
