@@ -101,8 +101,8 @@ HELD_OUT = [
     Setting("v6", 320, 4, 16384, "nf4", 16, 128, 8, dropout=0.1),
     Setting("v7", 512, 12, 4096, "nf4", 1, 512, 4, rank=32),
     Setting("v8", 896, 6, 4096, "32bit", 8, 192, 4, rank=4),
-    # v6 showed that the term for dropout counted some inputs twice, and that of the logits the padding, too; v9 was
-    # held out for the first correction, v10 for both.
+    # v6 showed that the term for dropout counted some inputs twice, and that for logits ten tiles instead of nine; v9
+    # was held out for the first correction, v10 for both.
     Setting("v9", 448, 6, 8192, "nf4", 8, 160, 6, dropout=0.05),
     Setting("v10", 256, 8, 16384, "nf4", 16, 96, 6, dropout=0.1),
 ]
@@ -226,7 +226,7 @@ def estimate(setting: Setting, trained: Trained, asked: Asked, cpu: Device) -> t
     recipe = setting.recipe.model_dump()
     micro_batch = setting.micro_batch
     memory = training_memory(
-        size, cpu, precision, recipe, micro_batch=micro_batch, length=trained.longest, mean=trained.length, file_bytes=4
+        size, cpu, precision, recipe, micro_batch=micro_batch, length=trained.longest, file_bytes=4
     )
     seconds = training_seconds(size, cpu, precision, recipe, trained, micro_batch=micro_batch, gpus=1)
     adapter = size.adapter(setting.rank, "all-linear")

@@ -24,14 +24,7 @@ RECIPE = Recipe().model_dump()
 def on_gpu(size, *, precision="nf4", micro_batch=2, length=512, **recipe) -> float:
     """GiB of a training on a T4."""
     memory = training_memory(
-        size,
-        DEVICES["t4"],
-        precision,
-        RECIPE | recipe,
-        micro_batch=micro_batch,
-        length=length,
-        mean=length,
-        file_bytes=2,
+        size, DEVICES["t4"], precision, RECIPE | recipe, micro_batch=micro_batch, length=length, file_bytes=2
     )
     return memory.gpu / GIB
 
@@ -182,6 +175,6 @@ def test_training_takes_the_memory_that_was_foretold(nano_root, tmp_path):
     longest = read_json(Path(member["formatted_folder"], "format.json"))["splits"]["train"]["longest"]
     foretold = training_memory(
         Dimensions(64, 192, 2, 4, 4, 16, 400), DEVICES["cpu"], "nf4", member["run"]["recipe"],
-        micro_batch=8, length=longest, mean=longest, file_bytes=4,
+        micro_batch=8, length=longest, file_bytes=4,
     )  # fmt: skip
     assert foretold.host == pytest.approx(measured, rel=0.15)

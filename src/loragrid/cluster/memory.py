@@ -21,8 +21,9 @@ MOMENTS = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_32bit": 8.0}
 HEAD_COLUMNS, HEAD_ROWS = 32_768, 4_096
 """The tile in which TRL's head computes logits (trl/trainer/utils.py, trl/kernels/chunked_logprob.py)."""
 
-HEAD_COPIES = 10
-"""Tiles of logits that TRL's head holds at once without Triton, in its backward pass (`_backward_tile`)."""
+HEAD_COPIES = 9
+"""Tiles of logits that TRL's head holds at once without Triton, in its backward pass (`_backward_tile`): eight, and
+what is smaller than one."""
 
 MMAPPED = 32 * 2**20
 """Blocks from this size on are given back to the system when freed; smaller ones stay in the heap (mallopt(3),
@@ -72,7 +73,6 @@ def training_memory(
     *,
     micro_batch: int,
     length: int,
-    mean: float,
     file_bytes: float,
 ) -> Memory:
     """Memory of one training.
@@ -84,7 +84,6 @@ def training_memory(
         recipe: its recipe.
         micro_batch: rows at a time on one device.
         length: tokens of the longest row.
-        mean: tokens of a row on average.
         file_bytes: bytes of a weight in the model's files.
     """
     tokens = micro_batch * length
@@ -97,7 +96,7 @@ def training_memory(
         kept = size.layers * tokens * size.hidden * half
         layer = half * sum(_activations(size, recipe, micro_batch, length, noise=1 / half))
         layer += 2 * tokens * size.hidden * 4
-        head: float = min(tokens, HEAD_ROWS) * HEAD_COLUMNS * half + tokens * size.hidden * (4 + half)
+        head = min(tokens, HEAD_ROWS) * HEAD_COLUMNS * half + tokens * size.hidden * (4 + half)
         unpacked = 2 * _largest(size) * half if precision == "nf4" else 0
         working = kept + layer + max(head, unpacked)
         autocast = adapter * half
@@ -107,8 +106,7 @@ def training_memory(
         )
     weights = _weights_on_cpu(size, precision, file_bytes)
     activations = sum(_in_heap(4 * block) for block in _activations(size, recipe, micro_batch, length, noise=1))
-    logits = tokens if recipe["group_by_length"] else min(tokens, _in_one_batch(micro_batch, mean, length))
-    head = HEAD_COPIES * 4 * min(logits, HEAD_ROWS) * min(size.vocabulary, HEAD_COLUMNS)
+    head = HEAD_COPIES * 4 * min(tokens, HEAD_ROWS) * min(size.vocabulary, HEAD_COLUMNS)
     unpacked = 2 * _largest(size) * 4 if precision == "nf4" else 0
     working = size.layers * activations + max(head, unpacked) + _holes(size, precision)
     held = weights + max(trained + working, _loading(size, precision))
@@ -194,14 +192,6 @@ def _activations(
         blocks += [tokens * inputs for inputs, _ in adapted]
         blocks += [tokens * inputs * noise for inputs, _ in adapted]
     return blocks
-
-
-def _in_one_batch(rows: int, mean: float, longest: int) -> float:
-    """Tokens without padding, of which alone logits are computed, in a batch that has many.
-
-    That is two standard deviations above the mean, of lengths that are spread evenly around it.
-    """
-    return rows * mean + 2 * rows**0.5 * (longest - mean) / 3**0.5
 
 
 def _in_heap(block: float) -> float:

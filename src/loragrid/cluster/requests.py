@@ -173,7 +173,7 @@ class Estimator:
         rows = per_gpu(micro_batch, run.recipe["batch_size"], gpus)
         memory = training_memory(
             size, device, precision, run.recipe,
-            micro_batch=rows, length=work.longest, mean=work.length, file_bytes=self.file_bytes[run.model],
+            micro_batch=rows, length=work.longest, file_bytes=self.file_bytes[run.model],
         )  # fmt: skip
         seconds = training_seconds(size, device, precision, run.recipe, work, micro_batch=rows, gpus=gpus)
         # Each GPU has a process of its own.
