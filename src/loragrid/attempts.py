@@ -18,7 +18,7 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,14 @@ def work_on(
 
 def read_attempts(place: Path) -> list[dict[str, Any]]:
     """One record an attempt: its beginning, and its end if it had one."""
-    attempts: dict[int, dict[str, Any]] = {}
     file = place / ATTEMPTS
-    for line in read_jsonl(file) if file.exists() else ():
+    return attempts_in(read_jsonl(file)) if file.exists() else []
+
+
+def attempts_in(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same of the lines of attempts.jsonl."""
+    attempts: dict[int, dict[str, Any]] = {}
+    for line in lines:
         attempts.setdefault(line["attempt"], {}).update(line)
     return list(attempts.values())
 

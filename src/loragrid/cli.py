@@ -1,6 +1,8 @@
 """`loragrid <stage>`: every rule of the workflow is one call of this, and works without Snakemake."""
 
 import argparse
+import contextlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +37,30 @@ def plan(arguments: argparse.Namespace) -> None:
     device = find_device(arguments.device)
     estimator = Estimator(grid, REGISTRY, device if device.is_gpu else for_this_machine(device))
     print(detailed(grid, batches_of(grid), estimator))
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """Show where a study stands: each run, its stages, what is queued or running, and what failed."""
+    from loragrid.status.overview import overview
+    from loragrid.status.show import console, show
+    from loragrid.status.watch import watch
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
+    grid = open_study(arguments.study, REGISTRY)
+    if arguments.watch is None:
+        show(overview(grid), console())
+        return
+    with contextlib.suppress(KeyboardInterrupt):  # how one ends it
+        watch(grid, arguments.watch or None)
+
+
+def failures(arguments: argparse.Namespace) -> None:
+    """Show what has failed in a study, with the end of each log; the exit status is 0 either way."""
+    from loragrid.status.failures import told
+    from loragrid.status.overview import overview
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    print(told(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
 
 
 def schema(arguments: argparse.Namespace) -> None:
@@ -130,18 +156,21 @@ def prompts(arguments: argparse.Namespace) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """Train the runs of a batch."""
     from loragrid.cluster.launch import work
+    from loragrid.status.line import line_of
     from loragrid.study.batches import open_batch
 
-    options = ["--checkpoint-minutes", str(arguments.checkpoint_minutes)]
-    return 0 if work("train", open_batch(arguments.batch), arguments.batch, options, arguments.gpus) else 1
+    options, batch = ["--checkpoint-minutes", str(arguments.checkpoint_minutes)], open_batch(arguments.batch)
+    return 0 if work("train", batch, arguments.batch, options, arguments.gpus, line_of(batch)) else 1
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """Ask the subjects of a batch."""
     from loragrid.cluster.launch import work
+    from loragrid.status.line import line_of
     from loragrid.study.batches import open_batch
 
-    return 0 if work("generate", open_batch(arguments.batch), arguments.batch, [], gpus=1) else 1
+    batch = open_batch(arguments.batch)
+    return 0 if work("generate", batch, arguments.batch, [], gpus=1, look=line_of(batch)) else 1
 
 
 def worker(arguments: argparse.Namespace) -> int:
@@ -226,6 +255,12 @@ def _entry(grid: Grid, kind: str, id_: str):
     return entries[id_]
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loragrid", description="Stages of the loragrid workflow.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -241,6 +276,15 @@ def _parser() -> argparse.ArgumentParser:
     planned = add("plan", plan, study=False)
     planned.add_argument("study", help="name or YAML file")
     planned.add_argument("--device", default="t4", help="t4, v100, a100 or cpu (default: t4)")
+    shown = add("status", status, study=False)
+    shown.add_argument("study", help="name or YAML file")
+    shown.add_argument(
+        "--watch", nargs="?", type=_positive, const=0, metavar="SECONDS",
+        help="look again and again until Ctrl-C (default: every 10 s; with Slurm every 30 s, and never more than 10)",
+    )  # fmt: skip
+    failed = add("failures", failures, study=False)
+    failed.add_argument("study", help="name or YAML file")
+    failed.add_argument("--lines", type=_positive, default=20, help="of each log (default: 20)")
     add("schema", schema, study=False)
     which = add("download", download).add_mutually_exclusive_group(required=True)
     which.add_argument("--dataset", help="id of a download")

@@ -102,6 +102,23 @@ def read_jsonl(path: Path) -> Iterator[Any]:
                 raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
 
 
+def read_growing(path: Path) -> Iterator[Any]:
+    """Read JSON Lines that somebody may be writing at this moment: a last line without its end is left out.
+
+    Raises:
+        UserError: the file cannot be read, or a whole line is not JSON; the message names file and line.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            yield json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's bytes, as 64 hex digits."""
     with path.open("rb") as file:

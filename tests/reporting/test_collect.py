@@ -31,7 +31,15 @@ def attempts(tree, folder, *ends):
         ([], ("missing", "not trained yet")),
         (["terminated"], ("missing", "the last attempt was terminated; will be continued")),
         (["terminated", "stopped"], ("missing", "the last attempt was stopped by the clock; will be continued")),
-        (["out of memory"], ("missing", "the last attempt ran out of memory; will be tried again")),
+        (
+            ["out of memory"],
+            ("missing", "the last attempt ran out of the GPU's memory; will be tried again with a smaller micro-batch"),
+        ),
+        (
+            ["out of host memory"],
+            ("missing", "the last attempt ran out of the host's memory; will be tried again with more"),
+        ),
+        (["killed"], ("missing", "the last attempt was killed (because); will be continued")),
         (["failed"], ("failed", "failed in train: because (log 1.log)")),
         (["failed", None], ("missing", "attempt 2 has begun and not ended: it is running, or was killed")),
         (["finished"], ("missing", "the last attempt finished, but its result is not published yet")),

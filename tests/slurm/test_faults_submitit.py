@@ -2,13 +2,9 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
-from head import jobs, wait_until
-from test_faults import equal_to_whole, node_of, prepared
-
-__all__ = ["equal_to_whole", "prepared"]
+from head import is_running, jobs, node_of, take_node, wait_until
 
 one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
 
@@ -28,10 +24,7 @@ def test_preemption_and_time_limit(partition, head, equal_to_whole):
     # Slurm looks at limits every half a minute, and tells in time: 15 to 45 seconds after a job has begun.
     head.edit_profile(default_resources={"slurm_partition": partition, "runtime": 1}, **{"submitit-signal-seconds": 15})
     head.start()
-    node = node_of(head.train_until(10)["job"])
-    # Somebody with more priority needs the whole node.
-    urgent = ["sbatch", "-p", "urgent", "--exclusive", "-w", node, "-o", "/dev/null", "--wrap", "sleep 5"]
-    subprocess.run(urgent, check=True, cwd=head.workspace.folder.parent)
+    take_node(node_of(head.train_until(10)["job"]))
     assert head.finish() == 0, head.all_said()
     # Told to save, it went on in the same job each time: for Snakemake, no attempt has failed. (On a slow machine, one
     # may be killed that had not yet begun to listen.)
@@ -50,12 +43,12 @@ def test_killed_process_and_a_node_that_fails(head, slurm, equal_to_whole):
     first = head.train_until(30)
     os.kill(first["pid"], signal.SIGKILL)
     head.ended(1)
-    node = node_of(head.train_until(60)["job"])
+    second = head.train_until(60)
+    node = node_of(second["job"])
     slurm.kill_node(node)
-    try:
-        assert head.finish() == 0, head.all_said()
-    finally:
-        slurm.start_node(node)
+    wait_until(lambda: not is_running(second["job"]), what=head.all_said)
+    slurm.start_node(node)
+    assert head.finish() == 0, head.all_said()
     assert head.ends() == ["killed", "killed", "finished"], head.all_said()
     equal_to_whole(head.run)
 

@@ -2,10 +2,9 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
-from head import jobs, wait_until
+from head import accounted, jobs, wait_until
 
 GRES = ("--set-resources", "train:gpu=0", "train:gres=gpu:t4:1", "generate:gpu=0", "generate:gres=gpu:t4:1")
 
@@ -115,18 +114,3 @@ def test_partitions_that_cancel_preempted_jobs_are_named_at_the_start(head):
 def training(folder):
     """Trainings that are running."""
     return [job for job in jobs(folder) if "rule_train" in job["comment"] and job["state"] == "RUNNING"]
-
-
-def accounted(folder):
-    """What sacct has of the jobs that were submitted from a folder."""
-    fields = ["JobID", "Comment", "AllocTRES", "State", "WorkDir"]
-    said = subprocess.run(
-        ["sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", ",".join(fields)],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    found = [dict(zip(fields, line.split("|"), strict=True)) for line in said.splitlines()]
-    return [
-        job | {"rule": job["Comment"].removeprefix("rule_").split("_wildcards")[0]}
-        for job in found
-        if job["WorkDir"] == str(folder)
-    ]

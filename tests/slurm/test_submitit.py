@@ -61,8 +61,9 @@ say("finished")
 class Workflow:
     """A small workflow in a folder of its own, whose jobs only this test can have submitted."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, node: str):
         self.folder = folder
+        self.node = node
         (folder / "Snakefile").write_text(SNAKEFILE)
         (folder / "standin/loragrid").mkdir(parents=True)
         (folder / "standin/loragrid/__init__.py").touch()
@@ -79,6 +80,7 @@ class Workflow:
             sys.executable, "-m", "snakemake", "--executor", "submitit", "--submitit-cluster", "slurm", "--jobs", "4",
             "--rerun-incomplete", "--latency-wait", "5", "--submitit-signal-seconds", "30",
             "--default-resources", f"runtime={runtime}", "mem_mb=300", f"slurm_partition={partition}", "gpu_model=t4",
+            f"constraint={self.node}",
             *arguments, "--config", f"names={self.names}", f"steps={steps}",
         ]  # fmt: skip
         with (self.folder / "head.log").open("a") as log:
@@ -128,8 +130,8 @@ class Workflow:
 
 
 @pytest.fixture
-def workflow(tmp_path):
-    workflow = Workflow(tmp_path)
+def workflow(tmp_path, node):
+    workflow = Workflow(tmp_path, node)
     yield workflow
     if workflow.head and workflow.head.poll() is None:
         workflow.head.kill()

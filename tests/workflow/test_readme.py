@@ -33,7 +33,9 @@ IN_CI = {"make demo", "make test"}
 
 
 def test_every_command_is_accounted_for():
-    assert set(commands()) == SNAKEMAKE.keys() | IN_CI | ON_SLURM | {"loragrid check demo", "loragrid plan demo"}
+    assert set(commands()) == SNAKEMAKE.keys() | IN_CI | ON_SLURM | {
+        "loragrid check demo", "loragrid plan demo", "loragrid status demo", "loragrid failures demo",
+    }  # fmt: skip
     script = (REPO / ".ci/run").read_text().splitlines()
     assert set(script) >= IN_CI
 
@@ -52,6 +54,14 @@ def test_loragrid_plan_works_as_written(fresh):
     done = fresh.loragrid("plan", "demo")
     assert len(re.findall(r"^tiny +dialogues +r\d+-a\d+-s42", done.stdout, flags=re.M)) == 4
     assert "GPU hours" in done.stdout
+
+
+def test_loragrid_status_and_failures_work_as_written(fresh):
+    assert (
+        len(re.findall(r"^tiny +dialogues +r\d+-a\d+-s42-\w+ +waiting", fresh.loragrid("status", "demo").stdout, re.M))
+        == 4
+    )
+    assert fresh.loragrid("failures", "demo").stdout == "demo: nothing has failed\n"
 
 
 def test_the_example_study_is_valid_and_plans_what_it_says(fresh):

@@ -78,3 +78,11 @@ def test_report_holds_tables_curves_and_examples_with_captions(finished):
     for part in ("Loss curves", "Example answers", "Comparison", "Cost", "paired 95 % interval"):
         assert part in page, part
     assert re.search(r'"?model"?:\s*"nano"', page)
+
+
+def test_status_says_that_everything_is_done(finished):
+    said = finished.loragrid("status", "nano").stdout
+    runs = len(finished.runs())
+    assert re.search(rf"^nano: {runs + 1} done$", said, re.M), said
+    assert said.startswith("model ")
+    assert finished.loragrid("failures", "nano").stdout == "nano: nothing has failed\n"

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -34,7 +35,9 @@ AFTER_REQUEUE = 120
 """Seconds within which Slurm ends a job that was put back into the queue."""
 
 
-def work(stage: str, batch: Batch, file: Path, options: list[str], gpus: int) -> bool:
+def work(
+    stage: str, batch: Batch, file: Path, options: list[str], gpus: int, look: Callable[[], None] = lambda: None
+) -> bool:
     """Work on a batch in processes of its own until each member is settled or this job can do no more.
 
     Args:
@@ -43,6 +46,7 @@ def work(stage: str, batch: Batch, file: Path, options: list[str], gpus: int) ->
         file: where it is recorded.
         options: more arguments of the worker.
         gpus: processes that train together.
+        look: called often as long as the processes work.
 
     Returns:
         Whether every member finished or failed for good; if not, repeating the batch goes on.
@@ -51,7 +55,7 @@ def work(stage: str, batch: Batch, file: Path, options: list[str], gpus: int) ->
     with Stop().listening() as stop:
         while not _is_settled(batch) and not stop.requested:
             tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
-            ended, why = _run(command, stop)
+            ended, why = _run(command, stop, look)
             for member in batch.members:
                 settle_killed(work_folder(member), ended, why)
             # The next round has half the micro-batch. Whatever else went wrong is for the next job.
@@ -82,7 +86,7 @@ def _is_settled(batch: Batch) -> bool:
     return all(map(is_settled, batch.members))
 
 
-def _run(command: list[str], stop: Stop) -> tuple[str, str]:
+def _run(command: list[str], stop: Stop, look: Callable[[], None]) -> tuple[str, str]:
     """Run the worker to its end, passing on that it has to stop; how and why it was killed, if it was."""
     # The launcher would kill the workers 30 s after it was told to end. They know better how long they need, so it is
     # told nothing: TERM is ignored in it (see `_before_worker`), and not taken up again.
@@ -95,6 +99,7 @@ def _run(command: list[str], stop: Stop) -> tuple[str, str]:
         if stop.requested and time.monotonic() - told >= REPEAT:
             told = time.monotonic()
             _terminate(worker.pid)
+        look()
         time.sleep(0.1)
     if _oom_kills() > before:
         return "out of host memory", "the job's memory limit was reached"

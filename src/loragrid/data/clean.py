@@ -19,6 +19,7 @@ from loragrid.data import sources
 from loragrid.data.sources.base import SPLITS, Drops
 from loragrid.errors import UserError
 from loragrid.files import canonical, sha256_of, write_json, write_jsonl
+from loragrid.progress import each
 
 ROLES = ("system", "user", "assistant")
 
@@ -78,7 +79,8 @@ def clean(
     try:
         spool = work / "records"
         with spool.open("wb") as file:
-            entries = list(_entries(reader.read(raw, settings, drops), file, drops, merged, seed))
+            read = each(reader.read(raw, settings, drops), f"cleaning {source}")
+            entries = list(_entries(read, file, drops, merged, seed))
         entries = _without_duplicates(entries, drops)
         _share_out(entries, shares, seed, source)
         by_split = _without_leaks(entries, drops)

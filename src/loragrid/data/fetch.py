@@ -10,6 +10,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
+from loragrid.progress import bar
 
 if TYPE_CHECKING:
     import requests
@@ -141,10 +142,14 @@ def _attempt(session: "requests.Session", url: str, part: Path, origin: Path) ->
             write_json(origin, {"url": shown(url), "validator": strong or response.headers.get("Last-Modified")})
         expected = response.headers.get("Content-Length")
         written = 0
-        with part.open("ab") as file:
+        before = have if resumed else 0
+        total = int(expected) + before if expected is not None else None
+        name = part.name.removesuffix(".part")
+        with part.open("ab") as file, bar(f"downloading {name}", total, done=before, is_bytes=True) as advance:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 written += len(chunk)
+                advance(len(chunk))
         if expected is not None and written < int(expected):
             raise _Interrupted("the connection was cut")
 

@@ -14,6 +14,7 @@ from loragrid.files import read_jsonl, write_json
 from loragrid.modeling.chat import encode
 from loragrid.modeling.load import load_tokenizer
 from loragrid.modeling.messages import Message, with_system
+from loragrid.progress import each
 
 IGNORED = -100
 """The label of a token without loss (torch's cross_entropy)."""
@@ -73,7 +74,7 @@ def _format_split(
 ) -> dict[str, int]:
     counts = {"dialogues": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
     with ArrowWriter(path=str(target), features=FEATURES) as writer:
-        for record in read_jsonl(source):
+        for record in each(read_jsonl(source), f"formatting {source.stem}"):
             counts["dialogues"] += 1
             for row in _rows(tokenizer, with_system(record["messages"], None, system), mask, max_length, counts):
                 writer.write(row)

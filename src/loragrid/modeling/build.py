@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, sha256_of, write_json
 from loragrid.modeling.environment import describe, stream
+from loragrid.progress import each
 
 START, END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
@@ -173,7 +174,7 @@ def _pretrain(tokens: torch.Tensor, build: dict[str, Any], tokenizer: PreTrained
     )
     order = torch.Generator().manual_seed(stream(build["seed"], "order"))
     window = torch.arange(build["sequence"])
-    for step in range(1, build["steps"] + 1):
+    for step in each(range(1, build["steps"] + 1), "building the model", build["steps"]):
         starts = torch.randint(len(tokens) - build["sequence"], (build["batch_size"],), generator=order)
         batch = tokens[starts[:, None] + window]
         loss = model(batch, labels=batch).loss

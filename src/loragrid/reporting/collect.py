@@ -271,7 +271,9 @@ def _unfinished(folder: Path, stage: str) -> tuple[Status, str] | None:
         "finished": "the last attempt finished, but its result is not published yet",
         "stopped": "the last attempt was stopped by the clock; will be continued",
         "terminated": "the last attempt was terminated; will be continued",
-        "out of memory": "the last attempt ran out of memory; will be tried again",
+        "out of memory": "the last attempt ran out of the GPU's memory; will be tried again with a smaller micro-batch",
+        "out of host memory": "the last attempt ran out of the host's memory; will be tried again with more",
+        "killed": f"the last attempt was killed{f' ({why})' if why else ''}; will be continued",
     }.get(ended, f"the last attempt ended: {ended}")
 
 

@@ -7,6 +7,8 @@ bootstrap means that changes with numpy's random state.
 import re
 import unicodedata
 
+from loragrid.progress import each
+
 NAMES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 FAMILY = "text"
 VERSION = 1
@@ -72,5 +74,5 @@ def items(answers: list[str], references: list[str]) -> list[dict[str, float]]:
     scorer = RougeScorer(list(NAMES), tokenizer=_Tokenizer())
     return [
         {name: float(score.fmeasure) for name, score in scorer.score(reference, answer).items()}
-        for answer, reference in zip(answers, references, strict=True)
+        for answer, reference in each(zip(answers, references, strict=True), "scoring", len(answers))
     ]

@@ -1,0 +1,56 @@
+"""One line on how far a batch is, for who trains or asks by hand in a terminal: the work's own output goes to a log."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from loragrid.attempts import ATTEMPTS, attempts_in
+from loragrid.errors import UserError
+from loragrid.files import read_growing
+from loragrid.status.activity import Work
+from loragrid.status.progress import answering, training
+from loragrid.study.batches import Batch, work_folder
+from loragrid.terminal import printable
+
+EVERY = 1.0
+"""Seconds between two looks at the files."""
+
+
+def line_of(batch: Batch) -> Callable[[], None]:
+    """A function that keeps the line up to date if it is called often; without a terminal it does nothing.
+
+    Args:
+        batch: what is worked on.
+    """
+    if not sys.stderr.isatty():
+        return lambda: None
+    due = 0.0
+
+    def show() -> None:
+        nonlocal due
+        if time.monotonic() < due:
+            return
+        due = time.monotonic() + EVERY
+        if text := _text(batch):
+            width = shutil.get_terminal_size().columns - 1
+            # The cursor goes back to the beginning, so that whatever is printed next takes the line's place.
+            print(f"\x1b[K{printable(text)[:width]}", end="\r", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _text(batch: Batch) -> str:
+    for member in batch.members:
+        place = work_folder(member)
+        try:
+            attempts = attempts_in(read_growing(place / ATTEMPTS))
+        except (UserError, KeyError, TypeError):
+            continue  # not begun
+        if not attempts or "ended" in attempts[-1]:
+            continue
+        if batch.stage == "train":
+            return f"{place.parent.name}: {training(place, attempts[-1], Work())}"
+        return f"{place.parent.name}: {answering(place, Path(member['prompts_file']), Work())}"
+    return ""

@@ -1,0 +1,193 @@
+"""The stages of each run and each untrained model, one cell each, from what lies in their folders."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from loragrid.attempts import ATTEMPTS, FAILED, attempts_in
+from loragrid.errors import UserError
+from loragrid.files import read_growing, read_json
+from loragrid.status.activity import Activity, Work
+from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed, together
+from loragrid.status.log import error_in
+from loragrid.status.progress import answering, last_sign_of_life, training
+from loragrid.status.tail import last_record
+from loragrid.study.batches import BATCHES, Stage, has_failed, is_trained, missing_parts, read_batch, work_folder
+from loragrid.study.grid import Answers, Grid, Run
+
+LOGS = Path("results/logs")
+
+ENDED = {
+    "finished": "ended, and something is still missing",
+    "stopped": "stopped{at}, will go on",
+    "terminated": "terminated{at}, will go on",
+    "out of memory": "out of the GPU's memory, will be tried again",
+    "out of host memory": "out of the host's memory, will be tried again",
+    "killed": "killed, will go on",
+}
+"""What to say of an attempt that ended without a result, by the word on record."""
+
+Progress = Callable[[Path, dict[str, Any], Work], str]
+
+
+class Stages:
+    """Reads how far the stages are.
+
+    Args:
+        grid: the study.
+        activity: what is at work now.
+    """
+
+    def __init__(self, grid: Grid, activity: Activity):
+        self.grid = grid
+        self.activity = activity
+        self._early = dict(_failed_early())
+
+    def train(self, run: Run) -> Cell:
+        """A run's training."""
+        if is_trained(run):
+            return _published(run)
+        products = [f"{run.folder}/run.json"]
+        publishing = LOGS / f"publish_run/{Path(run.folder).relative_to('results/runs')}.log"
+        return self._attempted("train", run.folder, products, publishing, training)
+
+    def generate(self, answers: dict[str, Answers]) -> Cell | None:
+        """What a subject is asked, by evaluation; None if that is nothing."""
+        return together({name: self._generate(asked) for name, asked in answers.items()}) if answers else None
+
+    def score(self, answers: dict[str, Answers]) -> Cell | None:
+        """The scores of answers that need no model, by evaluation; None if there are none."""
+        cells = {
+            f"{name} {family}": self._score(asked, family)
+            for name, asked in answers.items()
+            for family in asked.families
+            if family not in asked.model_families
+        }
+        return together(cells) if cells else None
+
+    def _generate(self, answers: Answers) -> Cell:
+        missing = missing_parts(answers)
+        if not missing:
+            return DONE
+        place = Path(answers.folder).relative_to("results")
+        subject = Path(answers.subject).relative_to("results")
+        name = "publish_generations" if "generations" in missing else "publish_score"
+        logs = LOGS / name / subject / place.name
+        publishing = logs.with_name(f"{logs.name}.log")
+        if name == "publish_score":
+            publishing = logs / f"{Path(next(iter(missing.values()))).stem}.log"
+        prompts = Path(self.grid.prompts[answers.prompts].file)
+        return self._attempted(
+            "generate",
+            answers.folder,
+            list(missing.values()),
+            publishing,
+            lambda work, _, job: answering(work, prompts, job),
+        )
+
+    def _score(self, answers: Answers, family: str) -> Cell:
+        out = Path(answers.scores(family))
+        if out.exists():
+            return DONE
+        generations = Path(answers.folder, "generations.jsonl")
+        if not generations.exists():
+            return WAITING
+        subject, evaluation = answers.folder.removeprefix("results/").split("/eval/")
+        wildcards = (subject, evaluation, family, out.stem.removeprefix(f"{family}-"))
+        work = self.activity.of_rule("score", wildcards, ("score", family, answers.folder))
+        if work:
+            return at_work(work)
+        log = LOGS / "score" / subject / evaluation / f"{out.stem}.log"
+        if reason := error_in(log, since=generations.stat().st_mtime):
+            return failed(Failure("score", reason, log))
+        return WAITING
+
+    def _attempted(self, stage: Stage, folder: str, products: list[str], publishing: Path, progress: Progress) -> Cell:
+        """A stage that is worked on in attempts, as long as its products are not published."""
+        place = Path(folder, "work")
+        try:
+            if has_failed(place):
+                return failed(_for_good(place, stage))
+            made = [place / Path(product).name for product in products]
+            if all(file.exists() for file in made):
+                return _unpublished(stage, made, publishing)
+            file = place / ATTEMPTS
+            attempts = attempts_in(read_growing(file)) if file.exists() else []
+            return self._last_attempt(stage, folder, attempts, progress)
+        except UserError as error:
+            return _damaged(stage, str(error))
+        except (AttributeError, KeyError, TypeError, ValueError, OSError):
+            return _damaged(stage, f"{place}: damaged record ({FAILED} or {ATTEMPTS})")
+
+    def _last_attempt(self, stage: Stage, folder: str, attempts: list[dict[str, Any]], progress: Progress) -> Cell:
+        place = Path(folder, "work")
+        last = attempts[-1] if attempts else {}
+        unended = bool(attempts) and "ended" not in last
+        work = self.activity.of_attempt(last, last_sign_of_life(place, last)) if unended else None
+        if work and not work.queued:
+            return Cell("running", progress(place, last, work))
+        at = f" at step {step}" if (step := last_record(place / "training.jsonl", "step").get("step")) else ""
+        if work := work or self.activity.of_member(stage, folder):
+            return at_work(work, f", goes on{at.replace('at', 'from')}" if work.queued and at else "")
+        if unended:
+            return Cell("interrupted", "killed?")
+        if attempts and last["ended"] in ENDED:
+            return Cell("interrupted", ENDED[last["ended"]].format(at=at))
+        if attempts:
+            log = Path(last["log"]) if last.get("log") else None
+            reason = str(last.get("why") or "no reason on record")
+            return failed(Failure(stage, reason, log, last["attempt"]))
+        early = self._early.get((stage, folder))
+        return failed(early) if early else WAITING
+
+
+def at_work(work: Work, more: str = "") -> Cell:
+    """The cell of a job of which nothing is known but that it waits or runs."""
+    if work.queued:
+        return Cell("queued", f"queued ({work.reason}){more}")
+    return Cell("running", "running")
+
+
+def _published(run: Run) -> Cell:
+    file = Path(run.folder, "run.json")
+    try:
+        key = read_json(file)["key"]
+    except (UserError, KeyError, TypeError, OSError):
+        return _damaged("train", f"{file}: damaged; delete {run.folder} to train it again")
+    if key != run.key:
+        return _damaged("train", f"{file}: made with other settings; delete {run.folder} to train it again")
+    return DONE
+
+
+def _damaged(stage: str, reason: str) -> Cell:
+    return failed(Failure(stage, reason))
+
+
+def _for_good(place: Path, stage: str) -> Failure:
+    file = place / FAILED
+    record = read_json(file)
+    log = Path(record["log"]) if record.get("log") else None
+    blocked_by = Path(record["blocked_by"]) if record.get("blocked_by") else None
+    attempts: list[dict[str, Any]] = []
+    with suppress(UserError, KeyError, TypeError):
+        attempts = attempts_in(read_growing(place / ATTEMPTS))
+    number = attempts[-1]["attempt"] if attempts else None
+    return Failure(record.get("stage") or stage, str(record.get("reason")), log, number, file, blocked_by)
+
+
+def _unpublished(stage: Stage, made: list[Path], publishing: Path) -> Cell:
+    if reason := error_in(publishing, since=max(file.stat().st_mtime for file in made)):
+        return failed(Failure(f"publishing after {stage}", reason, publishing))
+    return Cell("interrupted", "finished, not published yet")
+
+
+def _failed_early() -> Iterator[tuple[tuple[str, str], Failure]]:
+    """Members of batches whose job failed, by its log; their attempts tell more where there are any."""
+    for log in sorted(LOGS.glob("train/*.log")) + sorted(LOGS.glob("generate/*.log")):
+        stage: Stage = "train" if log.parent.name == "train" else "generate"
+        if (BATCHES / f"{stage}-{log.stem}.done").exists() or not (reason := error_in(log)):
+            continue
+        with suppress(UserError, KeyError, TypeError, AttributeError):
+            for member in read_batch(stage, log.stem).members:
+                yield (stage, str(work_folder(member).parent)), Failure(stage, reason, log)
