@@ -32,7 +32,8 @@ test: $(VENV)/installed-dev ## run the tests
 	python -m pytest -n 2 -ra --ignore=tests/slurm
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
-	python -m pytest -ra tests/slurm
+	@# Two at a time: each worker has a node for itself (tests/slurm/conftest.py).
+	python -m pytest -n 2 -ra tests/slurm
 
 slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with two nodes and fake GPUs (needs root)
 	python tests/slurm/cluster.py up

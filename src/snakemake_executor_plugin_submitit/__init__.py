@@ -18,9 +18,9 @@ common_settings = CommonSettings(
     job_deploy_sources=False,
     pass_default_storage_provider_args=True,
     pass_default_resources_args=True,
-    pass_envvar_declarations_to_cmd=True,
+    pass_envvar_declarations_to_cmd=False,
     auto_deploy_default_storage_provider=False,
-    init_seconds_before_status_checks=2,
+    init_seconds_before_status_checks=0,
 )
 
 
@@ -41,8 +41,8 @@ class ExecutorSettings(ExecutorSettingsBase):
         default=90,
         metadata={
             "help": "How many seconds before a job's time limit Slurm tells it to save and to continue in the queue "
-            "(`sbatch --signal=USR2@…`). Trainings have 15 seconds less than this to save; Slurm may tell them up to a "
-            "minute earlier.",
+            "(`sbatch --signal=USR2@…`). Trainings have 15 seconds less than this to save; Slurm may tell them "
+            "half a minute earlier.",
             "env_var": False,
             "required": False,
         },

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,15 @@ from submitit.helpers import DelayedSubmission
 
 RESULT = "result.json"
 
+# A training makes this file when it has come further than it was when its job began (see loragrid/cluster/launch.py).
+PROGRESS = "progress"
 
-class CommandFailed(Exception):
-    """The job's command ended with another status than 0; submitit turns it into the job's own."""
+# How often in a row a job is put back into the queue that has not come further: it would go on for ever.
+FRUITLESS = 3
 
 
-class _EndedByItself(Exception):
-    """The command was over when the job was told to end: what it did counts, and nothing is put into the queue."""
+class _NotContinued(Exception):
+    """What the command did so far counts, and the job is not put back into the queue."""
 
 
 @dataclass
@@ -46,39 +49,52 @@ class JobCommand:
     saving_seconds: float
     _pid: int | None = field(default=None, init=False)
     _terminated: bool = field(default=False, init=False)
+    _fruitless: int = field(default=0, init=False)
+    _progress: Path | None = field(default=None, init=False)
 
     def __call__(self) -> None:
-        """Run the command, and write its exit status for the executor.
+        """Run the command, write its exit status for the executor, and end this process.
 
         Raises:
-            CommandFailed: the status is not 0.
+            SystemExit: always, with 0 only where the command ended so. After a return, submitit would write a pickle
+                that nobody reads, into a folder that the executor may be about to remove.
         """
+        # The job can be told to end only while it waits for the command: nothing before and after is left half-done.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         folder = JobEnvironment().paths.folder
         (folder / RESULT).unlink(missing_ok=True)
         for left in folder.glob("*.save_tmp"):
             left.unlink()  # a job killed while submitit wrote it: submitit would refuse to write it again
+        self._progress = folder / PROGRESS
+        self._progress.unlink(missing_ok=True)
         _adopt_orphans()
         signal.signal(signal.SIGTERM, self._note_termination)
         status = self._run()
-        # From here on the result counts, and the job is not put back into the queue any more.
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         write_json(folder / RESULT, {"status": status})
-        if status:
-            raise CommandFailed(f"the job's command ended with status {status}")
+        sys.exit(1 if status else 0)
 
     def checkpoint(self) -> DelayedSubmission:
         """Let the trainings of this job save and end.
 
         Returns:
             This same command: when it runs again, it goes on from what was saved.
+
+        Raises:
+            _NotContinued: the command is over, or going on would be in vain.
         """
+        # Slurm may tell twice, and submitit would begin anew in the midst of this.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         if self._pid is not None:
             if _has_ended(self._pid) and not self._terminated:
-                raise _EndedByItself
+                raise _NotContinued
             _say("the job has to end: its trainings save")
             self._stop_trainings()
             if _status_if_ended(self._pid) == 0:
-                raise _EndedByItself
+                raise _NotContinued
+        self._fruitless = 0 if self._progress and self._progress.exists() else self._fruitless + 1
+        if self._fruitless > FRUITLESS:
+            _say(f"told to end {self._fruitless} times in a row without coming further: does it need a longer limit?")
+            raise _NotContinued
         self._pid, self._terminated = None, False
         return DelayedSubmission(self)
 
@@ -86,7 +102,7 @@ class JobCommand:
         process = subprocess.Popen(
             # The trap keeps this shell alive through a SIGTERM that Slurm sends to all processes of the job.
             ["bash", "-c", f"trap : TERM; {self.command}"],
-            env=os.environ | self.environment,
+            env=os.environ | self.environment | {"LORAGRID_RESUBMITS": str(self._progress)},
             preexec_fn=_ignore_sigusr2,
         )
         self._pid = process.pid
@@ -97,8 +113,9 @@ class JobCommand:
                     answered = True
                     self._answer_termination()
                 elif not ended:
-                    time.sleep(0.2)
-        except _EndedByItself:
+                    with _listening():
+                        time.sleep(0.2)
+        except _NotContinued:
             pass
         return process.wait()
 
@@ -106,7 +123,8 @@ class JobCommand:
         """Find out why SIGTERM came, and act on it."""
         if _slurm_runs_this_job():
             # Not cancelled and not at its limit, so preempted, on a cluster that does not send SIGUSR2 then.
-            signal.raise_signal(signal.SIGUSR2)
+            with _listening():
+                signal.raise_signal(signal.SIGUSR2)
         else:
             _say("SIGTERM: the job is cancelled; its trainings save")
             self._stop_trainings()
@@ -190,9 +208,20 @@ def _status_if_ended(pid: int | None) -> int | None:
     return None if ended is None else ended.si_status
 
 
+@contextlib.contextmanager
+def _listening() -> Iterator[None]:
+    """Let SIGUSR2 through, also one that came before."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+
+
 def _ignore_sigusr2() -> None:
     # Slurm sends it to every process of the job; Snakemake's own would die of it, and leave the training alone.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 
 
 def _adopt_orphans() -> None:

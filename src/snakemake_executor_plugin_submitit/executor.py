@@ -14,6 +14,8 @@ from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+from snakemake_interface_executor_plugins.logging import LoggerExecutorInterface
+from snakemake_interface_executor_plugins.workflow import WorkflowExecutorInterface
 
 from snakemake_executor_plugin_submitit.command import JobCommand
 from snakemake_executor_plugin_submitit.local import Local
@@ -21,6 +23,9 @@ from snakemake_executor_plugin_submitit.options import job_name
 from snakemake_executor_plugin_submitit.records import Record, Records, key_of, wildcards_of
 from snakemake_executor_plugin_submitit.slurm import Slurm
 from snakemake_executor_plugin_submitit.status import FINAL, SUCCESS, Judge, States
+
+# How often to see whether a job has written its result, which costs next to nothing.
+GLANCE_SECONDS = 0.5
 
 # This is read before Snakemake looks which files are there.
 STARTED = time.time()
@@ -42,24 +47,11 @@ class Submission(SubmittedJobInfo):
 class Executor(RemoteExecutor):
     """Runs Snakemake's jobs through submitit."""
 
-    # The thread that looks at the jobs starts before `__post_init__`.
-    _first, _longest = Slurm.looks
-    _interval = _first
-    _due = 0.0
-    _cancelled = False
-
-    def __post_init__(self) -> None:
+    def __init__(self, workflow: WorkflowExecutorInterface, logger: LoggerExecutorInterface):
         """Read which jobs earlier starts have submitted."""
-        settings = self.workflow.executor_settings
-        where = settings.cluster
-        if where == "auto":
-            where = "slurm" if shutil.which("srun") else "local"
-        if where not in ("slurm", "local"):
-            raise WorkflowError(f"--submitit-cluster {where}: choose auto, slurm or local")
-        if where == "slurm" and not shutil.which("srun"):
-            raise WorkflowError(
-                "--submitit-cluster slurm: srun is not installed here; on a cluster, start on a login node"
-            )
+        # All before the base class starts the thread that looks at the jobs.
+        settings = workflow.executor_settings
+        where = _where(settings.cluster)
         folder = Path(".snakemake/submitit").absolute()
         self._records = Records(folder, where)
         self._records.drop_ended_before(STARTED)
@@ -67,10 +59,13 @@ class Executor(RemoteExecutor):
             Slurm(folder, settings.signal_seconds) if where == "slurm" else Local(folder, self._records.all())
         )
         self._first, self._longest = self._backend.looks
+        self._interval, self._due = self._first, 0.0
         self._submitting = threading.Lock()
+        self._cancelled = False
         self._live: dict[str, Submission] = {}
         self._judge = Judge()
         self._states: States = {}
+        super().__init__(workflow, logger)
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Submit jobs that are ready; those that an earlier start has submitted are looked up in one call."""
@@ -88,37 +83,44 @@ class Executor(RemoteExecutor):
 
     async def check_active_jobs(self, active_jobs: list[Submission]) -> AsyncIterator[Submission]:
         """Tell Snakemake which jobs have ended, and yield the others."""
-        if not active_jobs:
-            return
-        states = self._backend.states([id_ for info in active_jobs if (id_ := self._known_id(info))])
+        ids = [id_ for info in active_jobs if (id_ := self._known_id(info))]
+        # Jobs tell themselves how they ended. Slurm is asked about the others now and then, and about one that failed.
+        look = bool(active_jobs) and (time.monotonic() >= self._due or any(map(self._records.status, ids)))
+        states = self._backend.states(ids) if look else None
         for info in active_jobs:
-            if info.external_jobid is None:
-                if self._start(info, states):
+            id_ = info.external_jobid
+            if id_ is None:
+                if not look or self._start(info, states):
                     yield info
                 continue
-            problem = self._judge.problem(info.external_jobid, self._records.status(info.external_jobid), states)
+            status = self._records.status(id_)
+            problem = self._judge.problem(id_, status, states) if look or status is not None else None
             if problem is None:
                 yield info
             else:
                 self._report(info, problem)
-        if self._judge.is_unsure():
-            self._interval = self._first
+        if look:
+            if self._judge.is_unsure():
+                self._interval = self._first
+            self._due = time.monotonic() + self._interval
+            self._interval = min(self._longest, self._interval * 1.5)
 
     async def sleep(self) -> None:
-        """Wait until the next look at the jobs; new ones and the end of the workflow cut it short."""
-        self._due = time.monotonic() + self._interval
-        self._interval = min(self._longest, self._interval * 1.5)
-        while self.wait and time.monotonic() < self._due:
-            await asyncio.sleep(0.2)
+        """Wait until the next look at the jobs, or until one has ended; the end of the workflow cuts it short."""
+        while True:
+            await asyncio.sleep(GLANCE_SECONDS)
+            if not self.wait or time.monotonic() >= self._due or any(map(self._records.has_ended, list(self._live))):
+                return
 
     def cancel_jobs(self, active_jobs: list[Submission]) -> None:
         """End all jobs. Not only those given: while they are looked at, that list is empty."""
         with self._submitting:
             self._cancelled = True
         ids = list(self._live)
-        self._backend.cancel(ids)
         for id_ in ids:
             self._records.mark_cancelled(id_)
+        if left := self._backend.cancel(ids):
+            self.logger.error(f"Slurm did not end these jobs, so do it by hand: scancel {' '.join(left)}")
 
     def _start(self, info: Submission, states: States) -> bool:
         """Adopt or submit a job; without an id afterwards, it has to wait.
@@ -139,13 +141,16 @@ class Executor(RemoteExecutor):
                 gpus = self._backend.allot(info.job)
                 if gpus is None or self._cancelled:
                     return True
-                environment = {"LORAGRID_RESUBMITS": "submitit"}
-                command = JobCommand(info.command, environment, self._backend.saving_seconds)
-                id_ = self._backend.submit(info.job, command, gpus)
+                # Variables that jobs must have go this way, where others cannot see them as they see command lines.
+                command = JobCommand(info.command, self.envvars(), self._backend.saving_seconds)
                 name = job_name(info.job.name, wildcards_of(info.job))
                 outputs = [str(file) for file in info.job.output]
-                self._records.add(Record(id_, self._backend.where, info.key, name, outputs, gpus))
-                self._watch(info, id_)
+
+                def record(id_: str, pid: int | None) -> None:
+                    self._records.add(Record(id_, self._backend.where, info.key, name, outputs, gpus, pid))
+
+                self._watch(info, self._backend.submit(info.job, command, gpus, record))
+                self.logger.info(f"{name} was submitted as {info.external_jobid}.")
         except WorkflowError as error:
             self.report_job_error(info, msg=f"{error}\n")
             return False
@@ -189,6 +194,18 @@ class Executor(RemoteExecutor):
         self._due = min(self._due, time.monotonic() + self._first)
 
 
+def _where(cluster: str) -> str:
+    """What `--submitit-cluster` stands for on this machine."""
+    has_slurm = shutil.which("srun") is not None
+    if cluster == "auto":
+        return "slurm" if has_slurm else "local"
+    if cluster not in ("slurm", "local"):
+        raise WorkflowError(f"--submitit-cluster {cluster}: choose auto, slurm or local")
+    if cluster == "slurm" and not has_slurm:
+        raise WorkflowError("--submitit-cluster slurm: srun is not installed here; on a cluster, start on a login node")
+    return cluster
+
+
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Put Ctrl-C off, for what is submitted and for Snakemake: no job may be in the queue of which nobody knows."""
@@ -204,4 +221,4 @@ def _uninterrupted() -> Iterator[None]:
         if main:
             signal.signal(signal.SIGINT, before)
     if pending:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)

@@ -4,12 +4,15 @@ import contextlib
 import os
 import shutil
 import subprocess
+import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
-from submitit import Job, LocalExecutor
+from submitit import Job, LocalExecutor, LocalJob
 
 from snakemake_executor_plugin_submitit.command import JobCommand
 from snakemake_executor_plugin_submitit.options import gpus_of
@@ -32,15 +35,17 @@ class Local:
     """
 
     where = "local"
-    looks = (0.5, 5.0)
+    # Seconds between looks at the jobs, at first and at most.
+    looks = (0.5, 1.0)
     saving_seconds = float(PATIENCE_SECONDS)
 
     def __init__(self, folder: Path, records: list[Record]):
         self.folder = folder
         self.gpus = visible_gpus()
-        self._held = {record.id: record.gpus for record in records if _controller(record.id, folder)}
+        self._pids = {record.id: record.pid for record in records}
         # Their processes are our children: asking submitit's object about one that ended lets it go.
         self._jobs: dict[str, Job[None]] = {}
+        self._held = {record.id: record.gpus for record in records if self._runs(record.id)}
 
     def allot(self, job: JobExecutorInterface) -> list[str] | None:
         """GPUs for a job that no other one has.
@@ -61,29 +66,44 @@ class Local:
         free = [gpu for gpu in self.gpus if gpu not in taken]
         return free[:wanted] if wanted <= len(free) else None
 
-    def submit(self, job: JobExecutorInterface, command: JobCommand, gpus: list[str]) -> str:
+    def submit(
+        self, job: JobExecutorInterface, command: JobCommand, gpus: list[str], record: Callable[[str, int | None], None]
+    ) -> str:
         """Start a job.
+
+        Args:
+            job: it.
+            command: what it runs.
+            gpus: those that it has alone.
+            record: is told its id and process before it can begin.
 
         Returns:
             Its id.
         """
         command.environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        executor = LocalExecutor(self.folder / "%j")
+        # Not the process id, which another job may have later, and before which the job's folder could not be there.
+        id_ = uuid.uuid4().hex[:10]
+        executor = _Started(self.folder / id_, lambda pid: record(id_, pid))
         executor.update_parameters(timeout_min=TEN_YEARS_IN_MINUTES, stderr_to_stdout=True)
         started = executor.submit(command)
-        self._jobs[started.job_id] = started
-        self._held[started.job_id] = gpus
-        return started.job_id
+        self._jobs[id_] = started
+        self._pids[id_] = int(started.job_id)
+        self._held[id_] = gpus
+        return id_
 
     def states(self, ids: list[str]) -> States:
         """Which jobs run and which do not."""
         return {id_: State("RUNNING") if self._runs(id_) else State("FAILED", "its process is gone") for id_ in ids}
 
-    def cancel(self, ids: list[str]) -> None:
-        """End jobs and all that they started: SIGTERM, on which trainings save, and SIGKILL for what is left."""
+    def cancel(self, ids: list[str]) -> list[str]:
+        """End jobs and all that they started: SIGTERM, on which trainings save, and SIGKILL for what is left.
+
+        Returns:
+            Those that could not be ended: none.
+        """
         processes = []
         for id_ in ids:
-            if controller := _controller(id_, self.folder):
+            if controller := self._controller(id_):
                 processes += [controller, *controller.children(recursive=True)]
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -92,11 +112,34 @@ class Local:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        return []
 
     def _runs(self, id_: str) -> bool:
         if job := self._jobs.get(id_):
             return not job.done()
-        return _controller(id_, self.folder) is not None
+        return self._controller(id_) is not None
+
+    def _controller(self, id_: str) -> psutil.Process | None:
+        """The process of a job, unless it has ended and its number is another one's now."""
+        try:
+            process = psutil.Process(self._pids.get(id_))
+            ours = str(self.folder / id_) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return None
+        return process if ours else None
+
+
+class _Started(LocalExecutor):
+    """submitit's executor, with jobs on record before they can begin (see `slurm.py`)."""
+
+    def __init__(self, folder: Path, record: Callable[[int], None]):
+        super().__init__(folder)
+        self.record = record
+
+    def _submit_command(self, command: str) -> LocalJob[Any]:
+        started: LocalJob[Any] = super()._submit_command(command)
+        self.record(int(started.job_id))
+        return started
 
 
 def visible_gpus() -> list[str]:
@@ -107,14 +150,4 @@ def visible_gpus() -> list[str]:
             ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=False
         )
         visible = ",".join(asked.stdout.split()) if asked.returncode == 0 else ""
-    return [gpu for gpu in (visible or "").split(",") if gpu not in ("", "-1")]
-
-
-def _controller(id_: str, folder: Path) -> psutil.Process | None:
-    """The process of a job, unless it has ended and its number is another one's now."""
-    try:
-        process = psutil.Process(int(id_))
-        ours = str(folder / "%j") in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return None
-    return process if ours else None
+    return [gpu for gpu in (visible or "").replace(" ", "").split(",") if gpu not in ("", "-1")]

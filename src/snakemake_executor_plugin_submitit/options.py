@@ -41,10 +41,12 @@ def sbatch_options(resources: Mapping[str, Any], threads: int) -> dict[str, Any]
         options["mem"] = f"{memory}M"
     cpus = resources.get("cpus_per_task") or threads
     additional: dict[str, Any] = {"requeue": True}
+    # The command runs once, on however many nodes the job has.
+    options["srun_args"] = ["--nodes=1", "--ntasks=1"]
     if cpus > 0:
-        options["cpus_per_task"] = max(1, cpus)
+        options["cpus_per_task"] = cpus
         # Since Slurm 22.05 a step asks for itself: otherwise the job has the cores, and its step one of them.
-        options["srun_args"] = [f"--cpus-per-task={max(1, cpus)}"]
+        options["srun_args"].append(f"--cpus-per-task={cpus}")
     if (gpus := gpus_of(resources)) and "gres" not in options:
         model = resources.get("gpu_model")
         if model and not re.fullmatch(r"[\w.-]+", str(model)):
@@ -62,7 +64,11 @@ def extra_arguments(resources: Mapping[str, Any]) -> list[str]:
         arguments = shlex.split(str(resources.get("slurm_extra") or ""))
     except ValueError as error:
         raise WorkflowError(f"resource slurm_extra: {resources['slurm_extra']!r}: {error}") from None
-    return [argument for argument in arguments if not argument.startswith("--signal=")]
+    kept = []
+    for index, argument in enumerate(arguments):
+        if not argument.startswith("--signal=") and "--signal" not in (argument, *arguments[index - 1 : index]):
+            kept.append(argument)
+    return kept
 
 
 def gpus_of(resources: Mapping[str, Any]) -> int:

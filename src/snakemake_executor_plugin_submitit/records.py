@@ -6,13 +6,15 @@ writes (see `command.py`). It goes when the job has succeeded; of a job that fai
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from snakemake_executor_plugin_submitit.command import RESULT, write_json
+from snakemake_executor_plugin_submitit.command import PROGRESS, RESULT, write_json
 
 RECORD = "job.json"
 
@@ -22,12 +24,13 @@ class Record:
     """One submitted job.
 
     Args:
-        id: Slurm's job id, or the process id of a job on this machine.
+        id: Slurm's job id, or one of our own for a job on this machine.
         where: `slurm` or `local`.
         key: what the job makes (see `key_of`).
         name: rule and wildcards, for people.
         outputs: the files that it makes.
         gpus: on this machine: the GPUs that it has.
+        pid: on this machine: its process.
         cancelled: whether it was told to end; it may still be busy saving.
     """
 
@@ -37,6 +40,7 @@ class Record:
     name: str
     outputs: list[str]
     gpus: list[str]
+    pid: int | None = None
     cancelled: bool = False
 
 
@@ -46,10 +50,16 @@ class Records:
     Args:
         folder: `.snakemake/submitit`; it is made, for its user alone.
         where: whose records count; others are left alone.
+
+    Raises:
+        WorkflowError: the folder is another user's.
     """
 
     def __init__(self, folder: Path, where: str):
         folder.mkdir(parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            # Jobs run what lies there, so nobody else may write into it.
+            raise WorkflowError(f"{folder} belongs to another user: start where you have a working copy of your own")
         folder.chmod(0o700)
         self.folder = folder
         self._by_key: dict[str, Record] = {}
@@ -68,6 +78,7 @@ class Records:
 
     def add(self, record: Record) -> None:
         """Remember a job that was just submitted."""
+        (self.folder / record.id).mkdir(exist_ok=True)
         self._write(record)
         for link in self.folder.glob(".submission_file_*"):
             link.unlink(missing_ok=True)  # submitit's; it only leads to a file in the job's folder
@@ -92,13 +103,17 @@ class Records:
         if succeeded:
             shutil.rmtree(folder, ignore_errors=True)
             return
-        for pattern in (RECORD, RESULT, "*.pkl", "*.save_tmp"):
+        for pattern in (RECORD, RESULT, PROGRESS, "*.pkl", "*.save_tmp"):
             for file in folder.glob(pattern):
                 file.unlink(missing_ok=True)
 
     def _write(self, record: Record) -> None:
         write_json(self.folder / record.id / RECORD, asdict(record))
         self._by_key[record.key] = record
+
+    def has_ended(self, id_: str) -> bool:
+        """Whether a job's command has ended; cheaper than asking how."""
+        return (self.folder / id_ / RESULT).exists()
 
     def status(self, id_: str) -> int | None:
         """The exit status of a job's command; None if it has not ended, or was killed together with its job."""

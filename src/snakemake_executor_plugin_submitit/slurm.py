@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
-from submitit import SlurmExecutor
+from submitit import Job, SlurmExecutor
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import _make_sbatch_string
 
@@ -53,8 +55,16 @@ class Slurm:
         """GPUs for a job: Slurm's own business."""
         return []
 
-    def submit(self, job: JobExecutorInterface, command: JobCommand, gpus: list[str]) -> str:
+    def submit(
+        self, job: JobExecutorInterface, command: JobCommand, gpus: list[str], record: Callable[[str, int | None], None]
+    ) -> str:
         """Submit a job.
+
+        Args:
+            job: it.
+            command: what it runs.
+            gpus: none, on a cluster.
+            record: is told its id before it can begin.
 
         Returns:
             Its id.
@@ -65,7 +75,7 @@ class Slurm:
         name = job_name(job.name, wildcards_of(job))
         options = sbatch_options(job.resources, job.threads)
         options["additional_parameters"] |= {"chdir": str(Path.cwd())}
-        executor = _Sbatch(self.folder / "%j", extra_arguments(job.resources))
+        executor = _Sbatch(self.folder / "%j", extra_arguments(job.resources), lambda id_: record(id_, None))
         try:
             executor.update_parameters(
                 job_name=name,
@@ -95,18 +105,30 @@ class Slurm:
             states = _parse(_ask("sacct", *fields, f"--jobs={','.join(older)}") or "") | states
         return {id_: states[id_] for id_ in ids if id_ in states}
 
-    def cancel(self, ids: list[str]) -> None:
-        """End jobs, whether they wait or run."""
-        for start in range(0, len(ids), CHUNK):
-            _ask("scancel", *ids[start : start + CHUNK])
+    def cancel(self, ids: list[str]) -> list[str]:
+        """End jobs, whether they wait or run.
+
+        Returns:
+            Those that Slurm did not end.
+        """
+        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
+        return [id_ for chunk in chunks if _ask("scancel", "--quiet", *chunk) is None for id_ in chunk]
 
 
 class _Sbatch(SlurmExecutor):
-    """submitit's executor, with free arguments for sbatch."""
+    """submitit's executor, with free arguments for sbatch, and jobs on record before they can begin."""
 
-    def __init__(self, folder: Path, arguments: list[str]):
+    def __init__(self, folder: Path, arguments: list[str], record: Callable[[str], None]):
         super().__init__(folder, max_num_timeout=CONTINUATIONS)
         self.arguments = arguments
+        self.record = record
+
+    def _submit_command(self, command: str) -> Job[Any]:
+        submitted = super()._submit_command(command)
+        # A job without its pickle, which comes after this, does nothing: so none works of which a new start of
+        # Snakemake would not know.
+        self.record(submitted.job_id)
+        return submitted
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         return ["sbatch", *self.arguments, str(submission_file_path)]

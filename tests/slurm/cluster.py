@@ -68,8 +68,10 @@ SchedulerParameters=bf_interval=2,sched_min_interval=500000
 SlurmctldParameters=preempt_send_user_signal
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=n[0-1] NodeHostname={host} NodeAddr=127.0.0.1 Port=[17001-17002] CPUs={cpus} RealMemory={memory} \
-Gres=gpu:t4:{gpus}
+NodeName=DEFAULT CPUs={cpus} RealMemory={memory} Gres=gpu:t4:{gpus}
+# By its feature a test keeps its jobs on one node.
+NodeName=n0 NodeHostname={host} NodeAddr=127.0.0.1 Port=17001 Feature=n0
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 Feature=n1
 # What people use; jobs of `urgent` send those of the others away, which are queued again or, in `cancelling`, lost.
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=120 PriorityTier=1 PreemptMode=REQUEUE GraceTime=40
 PartitionName=cancelling Nodes=ALL MaxTime=120 PriorityTier=1 PreemptMode=CANCEL GraceTime=40

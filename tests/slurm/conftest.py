@@ -3,11 +3,12 @@
 import pytest
 from filelock import FileLock
 from head import Head
+from interrupted import equal_to_whole, prepared
 from workspaces import finished_once, fresh, with_model
 
 import cluster
 
-__all__ = ["finished_once", "fresh", "with_model"]
+__all__ = ["equal_to_whole", "finished_once", "fresh", "prepared", "with_model"]
 
 
 @pytest.fixture(scope="session")
@@ -21,12 +22,18 @@ def slurm(tmp_path_factory):
 
 
 @pytest.fixture
-def start(slurm):
+def node(worker_id):
+    """The node of this worker of pytest-xdist: preempting and killing disturb no other test."""
+    return cluster.NODES[int(worker_id.removeprefix("gw")) % len(cluster.NODES) if worker_id != "master" else 0]
+
+
+@pytest.fixture
+def start(slurm, node):
     """Make the head process of a workflow in a workspace; it and its jobs are gone after the test."""
     heads = []
 
     def start(workspace, **options):
-        heads.append(Head(workspace, **options))
+        heads.append(Head(workspace, node, **options))
         return heads[-1]
 
     yield start

@@ -19,6 +19,40 @@ def jobs(folder):
     ]
 
 
+def accounted(folder):
+    """What sacct has of the jobs that were submitted from a folder, and the rule of each."""
+    fields = ["JobID", "JobName", "Comment", "AllocTRES", "State", "WorkDir"]
+    said = subprocess.run(
+        ["sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", ",".join(fields)],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    lines = [dict(zip(fields, line.split("|"), strict=True)) for line in said.splitlines()]
+    found = [job for job in lines if job["WorkDir"] == str(folder)]
+    for job in found:
+        # The Slurm plugin says it in the comment, that of submitit in the name.
+        of_plugin = job["Comment"].startswith("rule_")
+        job["rule"] = job["Comment"].split("_")[1] if of_plugin else job["JobName"].split("-")[1]
+    return found
+
+
+def is_running(job):
+    """Whether a job runs, by its id."""
+    said = subprocess.run(["squeue", "-h", "-j", job, "-t", "RUNNING"], capture_output=True, text=True, check=False)
+    return bool(said.stdout.strip())
+
+
+def node_of(job):
+    """The node that a job runs on."""
+    said = subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True, check=True)
+    return said.stdout.strip()
+
+
+def take_node(node):
+    """Submit a job of more priority than others', which needs a whole node for some seconds."""
+    command = ["sbatch", "-p", "urgent", "--exclusive", "-w", node, "-o", "/dev/null", "--wrap", "sleep 5"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
 def wait_until(there, *, seconds=120, what=lambda: ""):
     """Wait for something that is sure to come; with what is known if it does not."""
     deadline = time.monotonic() + seconds
@@ -34,15 +68,24 @@ def records(run):
 
 
 class Head:
-    """The head process of a workflow that submits to Slurm."""
+    """The head process of a workflow that submits to Slurm.
 
-    def __init__(self, workspace, study="slow", profile="cluster/slurm", options=()):
+    Args:
+        workspace: where.
+        node: that its jobs run on.
+        study: which.
+        profile: with which.
+        options: more of Snakemake's.
+    """
+
+    def __init__(self, workspace, node, study="slow", profile="cluster/slurm", options=()):
         self.workspace = workspace
         self.study = study
         self.profile = profile
         self.options = options
         self.output = workspace.folder / "head.log"
         self.process = None
+        self.edit_profile(default_resources={"constraint": node})
 
     def end(self):
         """End it and its jobs, whatever they do."""
@@ -122,7 +165,7 @@ class Head:
 
 
 def run_folder(workspace):
-    """The folder of the only run of a study."""
-    (file,) = workspace.folder.glob("results/batches/train-*.json")
+    """The folder of the only run of the study that was started last."""
+    file = max(workspace.folder.glob("results/batches/train-*.json"), key=lambda file: file.stat().st_mtime)
     (member,) = json.loads(file.read_text())["members"]
     return workspace.folder / member["run"]["folder"]

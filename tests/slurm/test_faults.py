@@ -1,53 +1,18 @@
 """Runs survive what happens on a cluster: on a real Slurm, through the workflow, with one process and with two."""
 
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from head import records, run_folder, wait_until
-from safetensors.numpy import load_file
-
-# Dropout and grouping by length draw random numbers; eight micro-batches a step make partial accumulation.
-RECIPE = {
-    "rank": 2, "dropout": 0.1, "group_by_length": True, "learning_rate": 2e-3, "batch_size": 16, "max_steps": 160,
-    "max_length": 128, "evaluations": 2,
-}  # fmt: skip
-
-# Trainings that a test interrupts take their time, on any machine: longer than the shortest limit, a minute.
-PACE = """
-import sys
-if "worker" in sys.orig_argv:
-    import time
-    import loragrid.training.trainer as trainer
-    step = trainer.RunTrainer.training_step
-    def training_step(self, *inputs):
-        time.sleep(0.03)
-        return step(self, *inputs)
-    trainer.RunTrainer.training_step = training_step
-"""
+from head import is_running, node_of, records, run_folder, take_node, wait_until
+from interrupted import equal_weights
 
 # Slurm's signal before the end, a precaution for jobs of hours, would come at once.
 ONE_MINUTE = {"runtime": 1, "slurm_extra": ""}
 
-
-@pytest.fixture(scope="module", params=[1, 2], ids=["one process", "two processes"])
-def prepared(request, slurm, finished_once, tmp_path_factory):
-    """A workspace ready to train for long enough to be interrupted, and the same training uninterrupted."""
-    folder = tmp_path_factory.mktemp(f"ranks{request.param}")
-    options = ("--set-resources", f"train:gpu={request.param}")
-    whole = finished_once.copy_to(folder / "whole")
-    shutil.rmtree(whole.folder / "results")
-    study = whole.yaml("config/studies/nano.yaml")
-    study["models"]["nano"]["micro_batch"] = 2
-    whole.study("slow", models=study["models"], grid={}, recipe=RECIPE, untrained=[])
-    whole.snakemake("--until", "format", study="slow")
-    ready = whole.copy_to(folder / "ready")
-    (ready.folder / "src/sitecustomize.py").write_text(PACE)
-    whole.snakemake("--until", "publish_run", *options, study="slow")
-    return ready, run_folder(whole), options
+one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
 
 
 @pytest.fixture
@@ -55,28 +20,6 @@ def head(prepared, start, tmp_path):
     """The workflow in a workspace of its own, not started yet."""
     ready, _, options = prepared
     return start(ready.copy_to(tmp_path / "workspace"), options=options)
-
-
-@pytest.fixture
-def equal_to_whole(prepared):
-    """Check that a run has the weights and records of one that was not interrupted."""
-    whole = prepared[1]
-
-    def check(run):
-        ours, theirs = (load_file(place / "adapter/adapter_model.safetensors") for place in (run, whole))
-        assert ours.keys() == theirs.keys()
-        for name, weight in theirs.items():
-            assert norm(ours[name] - weight) <= 1e-6 * norm(weight), name
-        ours, theirs = records(run), records(whole)
-        assert [line["step"] for line in ours if "loss" in line] == list(range(1, RECIPE["max_steps"] + 1))
-        for line, other in zip(ours, theirs, strict=True):
-            assert line == pytest.approx(other, rel=1e-6)
-
-    return check
-
-
-def norm(tensor):
-    return float((tensor**2).sum() ** 0.5)
 
 
 def test_time_limit(head, equal_to_whole):
@@ -93,6 +36,7 @@ def test_time_limit(head, equal_to_whole):
     equal_to_whole(head.run)
 
 
+@one_process
 def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
     head.edit_profile(
         without=["slurm-requeue"], **{"slurm-no-requeue": True, "retries": 9}, default_resources=ONE_MINUTE
@@ -108,9 +52,7 @@ def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
 def test_preemption_and_requeueing_by_hand(head, equal_to_whole):
     head.start()
     first = head.train_until(20)
-    # Somebody with more priority needs the whole node.
-    urgent = ["sbatch", "-p", "urgent", "--exclusive", "-w", node_of(first["job"]), "-o", "/dev/null"]
-    subprocess.run([*urgent, "--wrap", "sleep 5"], check=True, cwd=head.workspace.folder.parent)
+    take_node(node_of(first["job"]))
     head.ended(1)
     second = head.train_until(head.steps() + 20)
     subprocess.run(["scontrol", "requeue", second["job"]], check=True)
@@ -135,18 +77,53 @@ def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, 
     assert f"training from step {int(before.name.removeprefix('step-'))} " in log
     node = node_of(second["job"])
     slurm.kill_node(node)
-    try:
-        assert head.finish() == 0, head.all_said()
-    finally:
-        slurm.start_node(node)
+    # The test keeps its jobs on this node (see conftest.py), so it has to come back.
+    wait_until(lambda: not is_running(second["job"]), what=head.all_said)
+    slurm.start_node(node)
+    assert head.finish() == 0, head.all_said()
     assert head.ends() == ["killed", "killed", "finished"], head.all_said()
     assert "SIGKILL" in head.attempts()[0]["why"] or "status" in head.attempts()[0]["why"]
     equal_to_whole(head.run)
 
 
-def node_of(job):
-    said = subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True, check=True)
-    return said.stdout.strip()
+# A stand-in for what only a GPU does: the allocator fails at more than one row.
+OUT_OF_MEMORY = """
+import sys
+if "worker" in sys.orig_argv:
+    import torch
+    import loragrid.training.trainer as trainer
+    step = trainer.RunTrainer.training_step
+    def training_step(self, model, inputs, *rest):
+        if len(inputs["input_ids"]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory (injected by a test)")
+        return step(self, model, inputs, *rest)
+    trainer.RunTrainer.training_step = training_step
+"""
+
+
+def test_injected_out_of_memory_halves_the_micro_batch_in_the_same_job(head):
+    place = head.workspace
+    study = place.yaml("config/studies/slow.yaml")
+    study["recipe"]["max_steps"] = 8
+    study["models"]["nano"]["micro_batch"] = 1
+    place.study("slow", **study)
+    by_hand = place.copy_to(place.folder.with_name("by hand"))
+    by_hand.snakemake("--until", "publish_run", *head.options, study="slow")
+    study["models"]["nano"]["micro_batch"] = 2
+    place.study("slow", **study)
+    (place.folder / "src/sitecustomize.py").write_text(OUT_OF_MEMORY)
+    head.start()
+    assert head.finish() == 0, head.all_said()
+    assert head.ends() == ["out of memory", "finished"], head.all_said()
+    assert len({attempt["job"] for attempt in head.attempts()}) == 1
+    record = place.json(head.run / "run.json")
+    assert (record["micro_batch"], record["out_of_memory"]) == (1, 1)
+    equal_weights(head.run, run_folder(by_hand))
+    assert records(head.run) == records(run_folder(by_hand))
+    place.snakemake("tables", study="slow")
+    cost = (place.folder / "results/studies/slow/cost.csv").read_text().splitlines()
+    columns = dict(zip(cost[0].split(","), cost[1].split(","), strict=True))
+    assert (columns["micro_batch"], columns["out_of_memory"]) == ("1", "1")
 
 
 def saved(run):

@@ -32,8 +32,11 @@ def test_running_job_is_found_again_after_the_head_was_killed(workflow):
         "--default-resources", "runtime=90", "mem_mb=2000", "slurm_partition=long", "gpu_model=t4",
         "--submitit-signal-seconds", "45",
     )  # fmt: skip
+    workflow.environment |= {"HF_TOKEN": "hf_secret"}
     workflow.start(WAITING, *asking, cluster="slurm")
     workflow.wait_for("starts")
+    written = [*workflow.jobs.rglob("*"), *(workflow.folder / ".snakemake/submitit").rglob("*")]
+    assert not any(b"hf_secret" in file.read_bytes() for file in written if file.is_file())
     workflow.kill_head()
     workflow.start(WAITING, *asking, cluster="slurm")
     while "it is not submitted again" not in workflow.said():

@@ -11,7 +11,7 @@ def test_resources_of_the_slurm_plugin():
     }  # fmt: skip
     assert sbatch_options(resources, threads=3) == {
         "account": "lab", "partition": "gpu", "time": 120, "mem": "8000M", "constraint": "a|b", "qos": "x",
-        "wckey": None, "cpus_per_task": 3, "srun_args": ["--cpus-per-task=3"],
+        "wckey": None, "cpus_per_task": 3, "srun_args": ["--nodes=1", "--ntasks=1", "--cpus-per-task=3"],
         "additional_parameters": {"requeue": True, "gpus": "a100:2"},
     }  # fmt: skip
 
@@ -44,7 +44,9 @@ def test_nonsense_is_refused(resources):
 
 
 def test_extra_arguments():
-    assert extra_arguments({"slurm_extra": "--mail-type=END --signal=TERM@120 --comment='two words'"}) == [
+    assert extra_arguments(
+        {"slurm_extra": "--signal TERM@30 --mail-type=END --signal=TERM@120 --comment='two words'"}
+    ) == [
         "--mail-type=END",
         "--comment=two words",
     ]

@@ -14,6 +14,15 @@ REPO = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "config", "cluster", "profiles", "envs", "src", "data/demo")
 NANO = Path(__file__).with_name("nano.yaml")
 
+# In a new network namespace the loopback interface is down; processes that train together meet there.
+ONLY_LOOPBACK = """
+import fcntl, os, socket, struct, sys
+SIOCSIFFLAGS, UP, RUNNING = 0x8914, 0x1, 0x40
+with socket.socket() as one:
+    fcntl.ioctl(one, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", UP | RUNNING))
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
 
 class Workspace:
     """A folder with the project's files, as after a clone."""
@@ -127,6 +136,7 @@ def jobs(output: str) -> dict[str, int]:
 
 
 def _no_network() -> list[str]:
-    # A network namespace without interfaces, where the system lets us make one.
-    probe = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
-    return ["unshare", "--net"] if probe.returncode == 0 else []
+    # A network namespace of its own, where the system lets us make one.
+    command = ["unshare", "--net", sys.executable, "-c", ONLY_LOOPBACK]
+    probe = subprocess.run([*command, "true"], capture_output=True, check=False)
+    return command if probe.returncode == 0 else []

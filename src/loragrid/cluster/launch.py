@@ -142,16 +142,19 @@ def _oom_kills() -> int:
 
 
 def _requeue(batch: Batch, stop: Stop) -> None:
-    """Put this Slurm job back into the queue if its runs can go on where they were.
+    """Put this Slurm job back into the queue if its runs can go on where they were, or tell an executor that does it.
 
     Not where the job belongs to somebody else (an interactive one, or that of the head process), not after scancel,
     and not if nothing was gained, which would go on for ever.
     """
-    job = slurm.own_job()
-    if job is None or os.environ.get(OWN_JOB) != "1" or slurm.RESUBMITS in os.environ:
-        return
     last = [attempts[-1] for member in batch.members if (attempts := read_attempts(work_folder(member)))]
     if not any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last):
+        return
+    if file := os.environ.get(slurm.RESUBMITS):
+        Path(file).touch()
+        return
+    job = slurm.own_job()
+    if job is None or os.environ.get(OWN_JOB) != "1":
         return
     here = slurm.this_job()
     if here is None or here.state != "RUNNING":

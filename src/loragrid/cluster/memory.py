@@ -25,8 +25,9 @@ MOMENTS = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_32bit": 8.0}
 HEAD_COLUMNS, HEAD_ROWS = 32_768, 4_096
 """The tile in which TRL's head computes logits (trl/trainer/utils.py, trl/kernels/chunked_logprob.py)."""
 
-HEAD_COPIES = 10
-"""Tiles of logits that TRL's head holds at once without Triton, in its backward pass (`_backward_tile`)."""
+HEAD_COPIES = 9
+"""Tiles of logits that TRL's head holds at once without Triton, in its backward pass (`_backward_tile`): eight, and
+what is smaller than one."""
 
 MMAPPED = 32 * 2**20
 """Blocks from this size on are given back to the system when freed; smaller ones stay in the heap (mallopt(3),

@@ -6,7 +6,8 @@ import subprocess
 from dataclasses import dataclass
 
 RESUBMITS = "LORAGRID_RESUBMITS"
-"""Environment variable of executors that put jobs back into the queue themselves."""
+"""Environment variable of executors that put jobs back into the queue themselves: a file to make when work that has to
+end has come further."""
 
 SECONDS = 60
 """Patience with a busy controller; without an answer work goes on as if there were no Slurm."""

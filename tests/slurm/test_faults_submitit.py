@@ -1,0 +1,85 @@
+"""Runs survive what happens on a cluster with cluster/submitit, too: the real training, on a real Slurm."""
+
+import os
+import signal
+
+import pytest
+from head import is_running, jobs, node_of, take_node, wait_until
+
+one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
+
+
+@pytest.fixture
+def head(prepared, start, tmp_path):
+    """The workflow in a workspace of its own, not started yet."""
+    ready, _, options = prepared
+    return start(ready.copy_to(tmp_path / "workspace"), profile="cluster/submitit", options=options)
+
+
+@pytest.mark.parametrize(
+    ("prepared", "partition"), [(1, "gpu"), (2, "cancelling")], indirect=["prepared"],
+    ids=["one process, requeued by Slurm", "two processes, cancelled by Slurm"],
+)  # fmt: skip
+def test_preemption_and_time_limit(partition, head, equal_to_whole):
+    # Slurm looks at limits every half a minute, and tells in time: 15 to 45 seconds after a job has begun.
+    head.edit_profile(default_resources={"slurm_partition": partition, "runtime": 1}, **{"submitit-signal-seconds": 15})
+    head.start()
+    take_node(node_of(head.train_until(10)["job"]))
+    assert head.finish() == 0, head.all_said()
+    # Told to save, it went on in the same job each time: for Snakemake, no attempt has failed. (On a slow machine, one
+    # may be killed that had not yet begun to listen.)
+    assert len(head.ends()) > 2, head.all_said()
+    assert head.ends()[0] == "terminated", head.all_said()
+    assert head.ends()[-1] == "finished", head.all_said()
+    assert len({attempt["job"] for attempt in head.attempts()}) == 1
+    assert "Trying to restart" not in head.output.read_text()
+    equal_to_whole(head.run)
+
+
+@one_process
+def test_killed_process_and_a_node_that_fails(head, slurm, equal_to_whole):
+    head.checkpoint_every(seconds=2)
+    head.start()
+    first = head.train_until(30)
+    os.kill(first["pid"], signal.SIGKILL)
+    head.ended(1)
+    second = head.train_until(60)
+    node = node_of(second["job"])
+    slurm.kill_node(node)
+    wait_until(lambda: not is_running(second["job"]), what=head.all_said)
+    slurm.start_node(node)
+    assert head.finish() == 0, head.all_said()
+    assert head.ends() == ["killed", "killed", "finished"], head.all_said()
+    equal_to_whole(head.run)
+
+
+@one_process
+def test_ctrl_c_and_a_killed_head(head, equal_to_whole):
+    folder = head.workspace.folder
+    head.start()
+    head.train_until(20)
+    head.process.send_signal(signal.SIGINT)
+    wait_until(lambda: not jobs(folder), seconds=30, what=head.all_said)
+    assert head.finish() != 0
+    assert head.ends() == ["terminated"], head.all_said()
+    # The next start goes on, is killed, and the one after it finds the job that still runs.
+    head.start()
+    second = head.train_until(60)
+    kill_head(head)
+    head.start()
+    wait_until(lambda: "it is not submitted again" in head.output.read_text(), what=head.all_said)
+    assert head.train_until(80) == second
+    # It is killed, too, and the job ends before the next start: that has nothing left to submit.
+    kill_head(head)
+    wait_until(lambda: not jobs(folder), what=head.all_said)
+    head.start()
+    assert head.finish() == 0, head.all_said()
+    assert head.ends() == ["terminated", "finished"], head.all_said()
+    equal_to_whole(head.run)
+
+
+def kill_head(head):
+    """Kill Snakemake, and make its folder usable again as it then tells its user to."""
+    os.killpg(head.process.pid, signal.SIGKILL)
+    head.process.wait()
+    head.workspace.snakemake("--unlock", study=head.study)
