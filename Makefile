@@ -29,11 +29,11 @@ demo: $(VENV)/installed-cpu ## run a whole grid on this machine's CPU: from data
 	@echo "the whole report: results/studies/demo/report.html"
 
 test: $(VENV)/installed-dev ## run the tests
-	python -m pytest -n 2 -ra --ignore=tests/slurm
+	python -m pytest -n 2 -ra --durations=12 --ignore=tests/slurm
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
 	@# Two at a time: each worker has a node for itself (tests/slurm/conftest.py).
-	python -m pytest -n 2 -ra tests/slurm
+	python -m pytest -n 2 -ra --durations=12 tests/slurm
 
 slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with two nodes and fake GPUs (needs root)
 	python tests/slurm/cluster.py up

@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
-from unittest import mock
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
@@ -117,8 +116,11 @@ def _packing_here() -> Iterator[None]:
         packed = convert(self, {name: [values[0].to(device())] for name, values in weights.items()}, **keywords)
         return {name: weight.to(weights[name][0].device) for name, weight in packed.items()}
 
-    with mock.patch.object(Bnb4bitQuantize, "convert", convert_here):
+    setattr(Bnb4bitQuantize, "convert", convert_here)  # noqa: B010 – a method, to mypy
+    try:
         yield
+    finally:
+        setattr(Bnb4bitQuantize, "convert", convert)  # noqa: B010
 
 
 def _keep_gradients(model: PreTrainedModel) -> None:
