@@ -8,7 +8,7 @@ from head import records, run_folder
 from safetensors.numpy import load_file
 from workspace import Workspace
 
-STEPS = 160
+STEPS = 96
 # Dropout and grouping by length draw random numbers; eight micro-batches a step make partial accumulation.
 RECIPE = {
     "rank": 2, "dropout": 0.1, "group_by_length": True, "learning_rate": 2e-3, "batch_size": 16, "max_steps": STEPS,
@@ -23,7 +23,7 @@ if "worker" in sys.orig_argv:
     import loragrid.training.trainer as trainer
     step = trainer.RunTrainer.training_step
     def training_step(self, *inputs):
-        time.sleep(0.03)
+        time.sleep(0.06)
         return step(self, *inputs)
     trainer.RunTrainer.training_step = training_step
 """

@@ -90,7 +90,7 @@ def test_ctrl_c_ends_all_jobs_and_a_new_start_goes_on(head):
 
 def test_a_start_beside_jobs_of_a_killed_head_says_what_to_do_and_later_goes_on(head):
     folder = head.workspace.folder
-    (folder / "src/sitecustomize.py").write_text(PACE.replace("0.03", "4"))  # still there at the next start
+    (folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", "4"))  # still there at the next start
     head.start()
     job = wait_until(lambda: training(folder), what=head.all_said)[0]
     os.killpg(head.process.pid, signal.SIGKILL)
