@@ -21,7 +21,7 @@ def jobs(folder):
 
 def accounted(folder):
     """What sacct has of the jobs that were submitted from a folder, and the rule of each."""
-    fields = ["JobID", "JobName", "Comment", "AllocTRES", "State", "WorkDir"]
+    fields = ["JobID", "JobName", "Comment", "AllocTRES", "Partition", "WorkDir"]
     said = subprocess.run(
         ["sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", ",".join(fields)],
         capture_output=True, text=True, check=True,

@@ -52,6 +52,8 @@ def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
 def test_preemption_and_requeueing_by_hand(head, equal_to_whole):
     head.start()
     first = head.train_until(20)
+    assert sorted(first["gpus"].split(",")) in (["0"], ["1"], ["0", "1"])
+    assert f"train:gpu={len(first['gpus'].split(','))}" in head.options  # as many as were asked for
     take_node(node_of(first["job"]))
     head.ended(1)
     second = head.train_until(head.steps() + 20)

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import yaml
 from head import accounted, jobs, wait_until
 from interrupted import PACE
 
@@ -41,6 +42,20 @@ def test_gpus_are_asked_for_by_gres_where_a_cluster_wants_that(head):
     head.start("--set-resources", "train:gpu=0", "train:gres=gpu:t4:1")
     assert head.finish() == 0, head.all_said()
     with_gpus(head, ("train",))
+
+
+def test_jobs_go_to_the_partition_that_fits_where_partitions_are_described(head, node):
+    # As cluster/slurm/partitions.yaml, for the partitions of this cluster; the one for GPUs is not its default here.
+    place = head.workspace
+    described = place.yaml("cluster/slurm/partitions.yaml")["partitions"]
+    limits = {"max_mem_mb": 12000, "max_threads": 4, "available_constraints": [node]}
+    described = {"gpu": described["compute"] | limits, "cancelling": described["gpu"] | limits}
+    (place.folder / "cluster/slurm/partitions.yaml").write_text(yaml.safe_dump({"partitions": described}))
+    head.edit_profile(**{"slurm-partition-config": "cluster/slurm/partitions.yaml"})
+    head.start()
+    assert head.finish() == 0, head.all_said()
+    partitions = {(job["rule"], job["Partition"]) for job in accounted(place.folder)}
+    assert partitions == {("clean", "gpu"), ("format", "gpu"), ("train", "cancelling")}, head.all_said()
 
 
 def with_gpus(head, rules):
