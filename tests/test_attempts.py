@@ -181,9 +181,9 @@ def test_what_failed_first_is_the_cause(batch, monkeypatch, rank):
 def test_a_folder_that_another_process_works_in_is_left_alone(batch):
     work = batch.folder / "a" / "work"
     work.mkdir(parents=True)
-    holder = subprocess.Popen(["flock", str(work), "sleep", "60"])
+    holder = subprocess.Popen(["flock", str(work / "lock"), "sleep", "60"])
     try:
-        while subprocess.run(["flock", "--nonblock", str(work), "true"], check=False).returncode == 0:
+        while subprocess.run(["flock", "--nonblock", str(work / "lock"), "true"], check=False).returncode == 0:
             time.sleep(0.05)
         assert not batch(lambda *_: pytest.fail("worked all the same"), MEMBERS[:1])
         assert read_attempts(work) == []
@@ -198,3 +198,11 @@ def test_output_goes_to_the_log_of_the_attempt(batch):
 
     batch(work, MEMBERS[:1])
     assert "from a C library" in (batch.folder / "a" / "work" / "attempt-1.log").read_text()
+
+
+def test_a_line_that_a_loss_of_power_has_torn_is_passed_over(batch):
+    work = batch.folder / "a" / "work"
+    work.mkdir(parents=True)
+    (work / "attempts.jsonl").write_text('{"attempt": 1, "started": 1000, "log": "attempt-1.log"}\n{"attempt": 1, "en')
+    assert batch(lambda *_: None)
+    assert batch.ends()["a"] == ["killed", "finished"]

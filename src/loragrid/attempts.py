@@ -24,12 +24,13 @@ from typing import Any
 
 from loragrid.cluster import slurm
 from loragrid.errors import UserError
-from loragrid.files import read_jsonl, write_json
+from loragrid.files import read_torn, write_json
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
 from loragrid.stop import Interrupted, Stop
 
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
+LOCK = "lock"
 
 
 class Blocked(UserError):
@@ -82,7 +83,7 @@ def work_on(
 def read_attempts(place: Path) -> list[dict[str, Any]]:
     """One record an attempt: its beginning, and its end if it had one."""
     file = place / ATTEMPTS
-    return attempts_in(read_jsonl(file)) if file.exists() else []
+    return attempts_in(read_torn(file)) if file.exists() else []
 
 
 def attempts_in(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -193,11 +194,12 @@ def _alone(place: Path) -> Iterator[bool]:
     if job and job != slurm.own_job() and any(other.state == "RUNNING" for other in slurm.jobs(ids=[job]) or ()):
         yield False
         return
-    folder = os.open(place, os.O_RDONLY)
+    # Opened for writing, without which NFS has no locks between machines.
+    file = os.open(place / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        yield _locked(folder)
+        yield _locked(file)
     finally:
-        os.close(folder)
+        os.close(file)
 
 
 def _locked(descriptor: int) -> bool:
@@ -231,14 +233,16 @@ def _end(place: Path, record: dict[str, Any]) -> None:
 
 
 def _append(place: Path, record: dict[str, Any]) -> None:
-    # One short line in append mode: whole even if the process is killed right after.
-    with (place / ATTEMPTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    # One short line in append mode: whole even if the process is killed right after. A loss of power may have torn the
+    # line before it.
+    with (place / ATTEMPTS).open("ab+") as file:
+        torn = file.tell() > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+        file.write((b"\n" if torn else b"") + json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 def _last_sign_of_life(place: Path) -> float:
     """When a killed attempt last wrote something (seconds since 1970): the hours in the queue after it cost nothing."""
-    return max(file.stat().st_mtime for file in place.rglob("*") if file.is_file())
+    return max(file.stat().st_mtime for file in place.rglob("*") if file.is_file() and file.name != LOCK)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

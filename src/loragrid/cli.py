@@ -275,7 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     add("check", check, study=False).add_argument("study", help="name or YAML file")
     planned = add("plan", plan, study=False)
     planned.add_argument("study", help="name or YAML file")
-    planned.add_argument("--device", default="t4", help="t4, v100, a100 or cpu (default: t4)")
+    planned.add_argument("--device", default="t4", help="the type of GPU, e.g. t4 or a100, or cpu (default: t4)")
     shown = add("status", status, study=False)
     shown.add_argument("study", help="name or YAML file")
     shown.add_argument(

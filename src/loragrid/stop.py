@@ -39,7 +39,8 @@ class Stop:
         self.signalled = False
         self.by_clock = False
         self._seconds_left = seconds_left
-        self._deadline = self._ask()
+        left = seconds_left()
+        self._deadline = float("inf") if left is None else time.monotonic() + left
 
     @property
     def requested(self) -> bool:
@@ -59,7 +60,9 @@ class Stop:
     def unless_time_for(self, seconds: float) -> bool:
         """Whether the work has to end, also because less than `seconds` (and those for ending) are left."""
         if not self.requested and time.monotonic() + seconds + ENDING > self._deadline:
-            self._deadline = self._ask()  # the limit may have been raised
+            # The limit may have been raised. Without an answer it counts as before.
+            left = self._seconds_left()
+            self._deadline = self._deadline if left is None else time.monotonic() + left
             self.by_clock = time.monotonic() + seconds + ENDING > self._deadline
         return self.requested
 
@@ -76,10 +79,6 @@ class Stop:
         if self.requested:
             how = "out of time" if self.by_clock and not self.signalled else "told to end"
             raise Interrupted(f"{how} {where}; goes on from there", by_clock=how == "out of time", progress=progress)
-
-    def _ask(self) -> float:
-        left = self._seconds_left()
-        return float("inf") if left is None else time.monotonic() + left
 
     def _request(self, number: int, _: Any) -> None:
         self.signalled = True

@@ -244,7 +244,7 @@ def test_members_that_are_missing_or_lead_outside_are_refused(tmp_path):
     tar = archive(tmp_path / "x.tar.gz", {"../evil": b"a"})
     with pytest.raises(UserError, match=r"no member d/a\.csv; it has \.\./evil"):
         extract(tar, ["d/a.csv"], tmp_path / "out")
-    with pytest.raises(UserError, match="cannot be unpacked"):
+    with pytest.raises(UserError, match="leads out of the folder"):
         extract(tar, ["../evil"], tmp_path / "out")
     assert not (tmp_path / "evil").exists()
     (tmp_path / "bad.tar.gz").write_bytes(b"not a tar")

@@ -36,7 +36,7 @@ class Tree:
         id_ = f"{name}-0123456789"
         if id_ not in self.grid.models:
             self.grid.models[id_] = BaseModel(
-                id_, "m" * 64, name, name, None, None, None, {}, "32bit", None, None, None, None, 8, 1
+                id_, "m" * 64, name, name, None, None, None, {}, "32bit", None, None, None, None, 8, 1, False
             )
         return id_
 

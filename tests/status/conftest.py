@@ -131,7 +131,9 @@ class Place:
         return [sys.executable, "-m", "loragrid", *arguments]
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"PATH": str(self.bin)}
+        # Importing readline, as the workers of pytest-xdist do, sets the terminal's size in the environment.
+        without_size = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}
+        return without_size | {"PATH": str(self.bin)}
 
     def cells(self) -> dict[str, dict[str, str]]:
         """The table of `loragrid status`: cells by column, by the name of the run."""

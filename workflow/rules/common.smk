@@ -5,6 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
+import yaml
+
 # The workflow's own package, also in job processes and in environments made by --sdm conda.
 SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
@@ -21,7 +23,7 @@ from loragrid.attempts import settle_killed
 from loragrid.cluster.devices import DEFAULT, DEVICES
 from loragrid.cluster.plan import summary
 from loragrid.cluster.requests import Estimator
-from loragrid.cluster.start import preemption_warning, refuse_second_start
+from loragrid.cluster.start import refuse_second_start, warnings
 from loragrid.errors import UserError
 from loragrid.registry import REGISTRY
 from loragrid.study.batches import plan, read_batch, work_folder
@@ -49,7 +51,10 @@ def of_profile(name):
 def device():
     """The GPU that the profile asks the scheduler for, by `gpu_model: t4` or `gres: gpu:t4:1`; else a T4."""
     model = str(of_profile("gpu_model") or of_profile("gres") or DEFAULT)
-    return next((device for device in DEVICES.values() if device.is_called(model)), DEVICES[DEFAULT])
+    found = next((device for device in DEVICES.values() if device.is_called(model)), None)
+    if found is None and workflow.is_main_process:
+        print(f"Warning: no estimates for the GPU {model!r}; those of a {DEFAULT.upper()} are taken", file=sys.stderr)
+    return found or DEVICES[DEFAULT]
 
 
 def gpus_in(resources):
@@ -86,21 +91,32 @@ REMAKE_TABLES = f"python -m loragrid tabulate --study {shlex.quote(STUDY_FILE)} 
 
 def record_plan():
     """Write what job processes read. Snakemake calls this when something runs, so a dry run writes nothing."""
-    if workflow.executor_plugin.name == "slurm":
-        check_cluster()
+    check_cluster()
     GRID.record()
     PLAN.record()
 
 
 def check_cluster():
     """Say what would go wrong on this cluster before anything is submitted."""
-    submitted = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
-    if warning := preemption_warning({job.resources.get("slurm_partition") for job in submitted}):
-        print(f"Warning: {warning}", file=sys.stderr)
+    executor = workflow.executor_plugin.name
+    if executor not in ("slurm", "submitit"):
+        return
+    if executor == "slurm":
+        for warning in warnings(partitions_of_jobs(), workflow.executor_settings.status_command):
+            print(f"Warning: {warning}", file=sys.stderr)
     try:
-        refuse_second_start(Path.cwd())
+        refuse_second_start(Path.cwd(), takes_over=executor == "submitit")
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def partitions_of_jobs():
+    """Partitions that jobs may go to; None stands for the cluster's default."""
+    submitted = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if described := workflow.executor_settings.partition_config:
+        return set(yaml.safe_load(Path(described).read_text(encoding="utf-8"))["partitions"])
+    given = {job.resources.get("slurm_partition") for job in submitted}
+    return {part for names in given for part in (str(names).split(",") if names else [None])}
 
 
 def unless_there(target, *inputs):
@@ -161,6 +177,11 @@ def gpus_of_train(wildcards):
     # Job processes ask for this, too, since Snakemake does not tell them what they were given: the Slurm plugin hands
     # on so many GPUs to the job's step.
     return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
+
+
+def cpus_of_train(wildcards, resources):
+    # One core computes for each GPU; reading data, saving and Snakemake itself need another.
+    return 2 * gpus_given(wildcards, resources)
 
 
 def gpus_of_generate(wildcards):

@@ -12,6 +12,9 @@ rule generate:
         "../../envs/gpu.yaml"
     resources:
         gpu=gpus_of_generate,
+        cpus_per_task=2,
+        # All GPUs of a job on one node: its processes are started there.
+        nodes=1,
         mem_mb=memory_of("generate"),
         runtime=minutes_of("generate"),
     # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.

@@ -12,6 +12,9 @@ rule train:
         "../../envs/gpu.yaml"
     resources:
         gpu=gpus_of_train,
+        cpus_per_task=cpus_of_train,
+        # All GPUs of a job on one node: its processes are started there.
+        nodes=1,
         mem_mb=memory_of("train"),
         runtime=minutes_of("train"),
     params:

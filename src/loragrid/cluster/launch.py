@@ -55,9 +55,12 @@ def work(
     with Stop().listening() as stop:
         while not _is_settled(batch) and not stop.requested:
             tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
+            begun = [len(read_attempts(work_folder(member))) for member in batch.members]
             ended, why = _run(command, stop, look)
-            for member in batch.members:
-                settle_killed(work_folder(member), ended, why)
+            for member, before in zip(batch.members, begun, strict=True):
+                # An attempt that had begun before may be another job's, which has made the worker give way.
+                if len(read_attempts(work_folder(member))) > before:
+                    settle_killed(work_folder(member), ended, why)
             # The next round has half the micro-batch. Whatever else went wrong is for the next job.
             if sum(out_of_memory_attempts(work_folder(member)) for member in batch.members) == tried:
                 break
@@ -68,9 +71,10 @@ def work(
 
 
 def die_with_parent() -> None:
-    """Let the kernel kill this process when its parent dies, so that a killed job leaves nothing that still writes."""
-    set_death_signal = 1
-    ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
+    """Let Linux kill this process when its parent dies, so that a killed job leaves nothing that still writes."""
+    if sys.platform == "linux":
+        set_death_signal = 1
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _launcher(batch: Batch, gpus: int) -> list[str]:
@@ -125,7 +129,8 @@ def _terminate(worker: int) -> None:
 
 def _oom_kills() -> int:
     """How many processes of this job the kernel has killed because the job's memory limit was reached."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, path = line.split(":", 2)
         below = path.lstrip("/")
         if controllers == "memory":  # version 1

@@ -3,11 +3,15 @@
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 
 RESUBMITS = "LORAGRID_RESUBMITS"
 """Environment variable of executors that put jobs back into the queue themselves: a file to make when work that has to
 end has come further."""
+
+PAUSES = (1.0, 4.0, 10.0)
+"""Seconds between questions to a controller that does not answer."""
 
 SECONDS = 60
 """Patience with a busy controller; without an answer work goes on as if there were no Slurm."""
@@ -57,10 +61,14 @@ def jobs(*, ids: list[str] | None = None) -> list[Job] | None:
 
 
 def this_job() -> Job | None:
-    """The job that this process runs in, as the queue shows it."""
-    job = own_job()
-    found = jobs(ids=[job]) if job else None
-    return found[0] if found else None
+    """The job that this process runs in, as the queue shows it; a controller that does not answer is asked again."""
+    if (job := own_job()) is None:
+        return None
+    for pause in PAUSES:
+        if (found := jobs(ids=[job])) is not None:
+            return found[0] if found else None
+        time.sleep(pause)
+    return None
 
 
 def seconds_left() -> float | None:
@@ -100,6 +108,11 @@ def final_state(job: str) -> str:
     ended = [line.split()[0] for line in (said or "").splitlines() if line.strip()]
     ended = [state for state in ended if state not in ("RUNNING", "PENDING", "REQUEUED", "COMPLETING")]
     return ended[-1] if ended else ""
+
+
+def has_accounting() -> bool:
+    """Whether sacct answers."""
+    return _ask("sacct", "--noheader", "--allocations", "--starttime", "now") is not None
 
 
 def preempt_modes() -> dict[str, str]:

@@ -227,9 +227,15 @@ def extract(archive: Path, members: list[str], out: Path) -> None:
                 except KeyError:
                     found = ", ".join(tar.getnames()[:10])
                     raise UserError(f"{archive.name}: has no member {name}; it has {found}") from None
-                if not member.isfile():
+                source = tar.extractfile(member) if member.isfile() else None
+                if source is None:
                     raise UserError(f"{archive.name}: {name} is not a plain file")
-                # The filter refuses names that lead out of the folder.
-                tar.extract(member, out, filter="data")
+                target = out / name
+                # Python 3.11 has tarfile's own filter for this from 3.11.4 on only.
+                if not target.resolve().is_relative_to(out.resolve()):
+                    raise UserError(f"{archive.name}: {name} leads out of the folder")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with source, target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UserError(f"{archive.name}: cannot be unpacked ({error})") from None

@@ -52,8 +52,9 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
         model = attach_adapter(model, adapter)
     model.eval()
     prompts = list(read_jsonl(Path(member["prompts_file"])))
+    made = False
     for part, file in sorted(member["parts"].items()):
-        stop.check(f"before {part}", progress=False)
+        stop.check(f"before {part}", progress=made)
         out = work / Path(file).name
         if out.exists():
             continue
@@ -69,7 +70,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
                 stop=stop,
             )
         else:
-            items = reference_likelihoods(model, tokenizer, prompts, micro, stop)
+            items = reference_likelihoods(model, tokenizer, prompts, micro, stop, progress=made)
             write_json(
                 out,
                 {
@@ -80,6 +81,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
                     "versions": describe()["versions"],
                 },
             )
+        made = True
 
 
 def _micro_batch(most: int, work: Path) -> int:

@@ -1,5 +1,6 @@
 """How likely a model finds the reference answers."""
 
+import time
 from typing import Any
 
 import torch
@@ -11,7 +12,13 @@ from loragrid.stop import Stop
 
 
 def reference_likelihoods(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[dict[str, Any]], batch_size: int, stop: Stop
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[dict[str, Any]],
+    batch_size: int,
+    stop: Stop,
+    *,
+    progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Negative log-likelihood of each reference, given its prompt.
 
@@ -23,7 +30,8 @@ def reference_likelihoods(
         tokenizer: its tokenizer.
         prompts: `id`, `dialogue`, `messages` and `reference` each.
         batch_size: rows at a time.
-        stop: tells when to end.
+        stop: tells when to end; what was computed so far is lost then.
+        progress: whether this attempt has made something before.
 
     Returns:
         For each prompt, in their order: `id`, `dialogue`, `nats`, `tokens`, `bytes`.
@@ -35,11 +43,15 @@ def reference_likelihoods(
     rows = [_row(model, tokenizer, prompt) for prompt in prompts]
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
     nats: dict[int, float] = {}
+    longest = 0.0
     for start in range(0, len(order), batch_size):
-        stop.check(f"after {start} of {len(order)} likelihoods", progress=False)
+        stop.unless_time_for(2 * longest)
+        stop.check(f"after {start} of {len(order)} likelihoods", progress=progress)
+        began = time.monotonic()
         batch = order[start : start + batch_size]
         values = _negative_log_likelihoods(model, [rows[index] for index in batch], tokenizer.pad_token_id)
         nats.update(zip(batch, values, strict=True))
+        longest = max(longest, time.monotonic() - began)
     return [
         {
             "id": prompt["id"],

@@ -87,7 +87,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     at = folders.index(target)
     # Those after it were found damaged when this training resumed, or it would have gone on from there.
     for useless in [*folders[: max(0, at + 1 - KEPT)], *folders[at + 1 :]]:
-        shutil.rmtree(useless)
+        # What cannot be removed has lost its digest, and is passed over.
+        shutil.rmtree(useless, ignore_errors=True)
     return target
 
 
@@ -113,19 +114,19 @@ def load(folder: Path) -> Checkpoint:
     content = read_json(folder / "state.json")
     optimizer = content["optimizer"]
     state = {int(index): values for index, values in optimizer["state"].items()}
-    for name, tensor in load_file(folder / "optimizer.safetensors").items():
+    for name, tensor in _load_tensors(folder / "optimizer.safetensors").items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = tensor
     return Checkpoint(
         step=content["step"],
         validated_at=content["validated_at"],
-        adapter=load_file(folder / "adapter.safetensors"),
+        adapter=_load_tensors(folder / "adapter.safetensors"),
         optimizer={"state": state, "param_groups": optimizer["param_groups"]},
         scheduler=content["scheduler"],
         scaler=content["scaler"],
-        random=load_file(folder / "random.safetensors"),
+        random=_load_tensors(folder / "random.safetensors"),
         best=content["best"],
-        best_adapter=load_file(folder / "best.safetensors"),
+        best_adapter=_load_tensors(folder / "best.safetensors"),
         trainer=read_json(folder / TRAINER_STATE_NAME),
     )
 
@@ -141,6 +142,11 @@ def _split(state: dict[int, dict[str, Any]]) -> tuple[dict[str, torch.Tensor], d
 
 def _save_tensors(tensors: dict[str, torch.Tensor], file: Path) -> None:
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+
+
+def _load_tensors(file: Path) -> dict[str, torch.Tensor]:
+    # Copies: what is mapped from a file keeps its folder from being removed on network file systems.
+    return {name: tensor.clone() for name, tensor in load_file(file).items()}
 
 
 def _digest(folder: Path) -> dict[str, str]:
