@@ -63,6 +63,11 @@ def gpus_in(resources):
     return resources.get("gpu") or (int(asked[1] or 1) if asked else None)
 
 
+def gpus_of_profile():
+    """GPUs that the profile gives to each training; None if it leaves that to the study."""
+    return gpus_in({"gpu": of_profile("gpu"), "gres": of_profile("gres")})
+
+
 def load():
     """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
     it recorded, and need no estimate."""
@@ -71,7 +76,7 @@ def load():
             return recorded_study(STUDY), None, None
         grid = open_study(STUDY, REGISTRY)
         batches = plan(grid)
-        estimator = Estimator(grid, REGISTRY, device(), gpus_in({"gpu": of_profile("gpu"), "gres": of_profile("gres")}))
+        estimator = Estimator(grid, REGISTRY, device(), gpus_of_profile())
         print(summary(grid, batches, estimator), file=sys.stderr)
         return grid, batches, estimator
     except UserError as error:
@@ -179,9 +184,9 @@ def gpus_of_train(wildcards):
     return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
 
 
-def cpus_of_train(wildcards, resources):
+def cpus_of_train(wildcards):
     # One core computes for each GPU; reading data, saving and Snakemake itself need another.
-    return 2 * gpus_given(wildcards, resources)
+    return 2 * (gpus_of_profile() or gpus_of_train(wildcards))
 
 
 def gpus_of_generate(wildcards):
