@@ -173,8 +173,9 @@ def _make_attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
         except Interrupted as error:
             ended, why, progress = "stopped" if error.by_clock else "terminated", str(error), error.progress
         except Exception as error:
-            ended = "out of memory" if _is_out_of_memory(error) else "failed"
-            why = f"{type(error).__name__}: {error}"
+            ended, why = _unexpected(error), f"{type(error).__name__}: {error}"
+            if ended == "killed":
+                why = f"another of its processes is gone ({why})"
             traceback.print_exc()
     _end(
         place, {"ended": ended, "why": why, "at": time.time(), "peak_memory_bytes": peak_memory(), "progress": progress}
@@ -224,7 +225,7 @@ def _who(place: Path) -> str:
 
 def _end(place: Path, record: dict[str, Any]) -> None:
     """Put the end on record: of several processes the first speaks for all, unless another one failed before it."""
-    if not is_main_process() and record["ended"] not in ("failed", "out of memory"):
+    if not is_main_process() and record["ended"] not in ("failed", "out of memory", "killed"):
         return
     attempts = read_attempts(place)
     # A process that is left alone by another one's failure fails, too; the cause is what was first.
@@ -243,6 +244,16 @@ def _append(place: Path, record: dict[str, Any]) -> None:
 def _last_sign_of_life(place: Path) -> float:
     """When a killed attempt last wrote something (seconds since 1970): the hours in the queue after it cost nothing."""
     return max(file.stat().st_mtime for file in place.rglob("*") if file.is_file() and file.name != LOCK)
+
+
+def _unexpected(error: Exception) -> str:
+    """How an attempt ended that no error of ours ended."""
+    if _is_out_of_memory(error):
+        return "out of memory"
+    # gloo's and NCCL's words for a process that trained together with this one, and does not answer any more.
+    gone = ("Connection reset by peer", "Connection closed by peer", "Broken pipe", "remote process exited")
+    together = os.environ.get("WORLD_SIZE", "1") != "1"
+    return "killed" if together and any(words in str(error) for words in gone) else "failed"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Runs survive what happens on a cluster: on a real Slurm, through the workflow, with one process and with two."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -84,7 +85,9 @@ def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, 
     slurm.start_node(node)
     assert head.finish() == 0, head.all_said()
     assert head.ends() == ["killed", "killed", "finished"], head.all_said()
-    assert "SIGKILL" in head.attempts()[0]["why"] or "status" in head.attempts()[0]["why"]
+    # Of two processes, the launcher ends the other one as well, if that does not see it first.
+    why = head.attempts()[0]["why"]
+    assert any(word in why for word in ("SIGKILL", "status", "another of its processes")), why
     equal_to_whole(head.run)
 
 
@@ -123,9 +126,9 @@ def test_injected_out_of_memory_halves_the_micro_batch_in_the_same_job(head):
     equal_weights(head.run, run_folder(by_hand))
     assert records(head.run) == records(run_folder(by_hand))
     place.snakemake("tables", study="slow")
-    cost = (place.folder / "results/studies/slow/cost.csv").read_text().splitlines()
-    columns = dict(zip(cost[0].split(","), cost[1].split(","), strict=True))
-    assert (columns["micro_batch"], columns["out_of_memory"]) == ("1", "1")
+    with (place.folder / "results/studies/slow/cost.csv").open(newline="") as file:
+        (cost,) = csv.DictReader(file)
+    assert (cost["micro_batch"], cost["out_of_memory"]) == ("1", "1")
 
 
 def saved(run):
