@@ -181,9 +181,9 @@ def test_what_failed_first_is_the_cause(batch, monkeypatch, rank):
 def test_a_folder_that_another_process_works_in_is_left_alone(batch):
     work = batch.folder / "a" / "work"
     work.mkdir(parents=True)
-    holder = subprocess.Popen(["flock", str(work / "lock"), "sleep", "60"])
+    holder = subprocess.Popen(["flock", str(work / "work.lock"), "sleep", "60"])
     try:
-        while subprocess.run(["flock", "--nonblock", str(work / "lock"), "true"], check=False).returncode == 0:
+        while subprocess.run(["flock", "--nonblock", str(work / "work.lock"), "true"], check=False).returncode == 0:
             time.sleep(0.05)
         assert not batch(lambda *_: pytest.fail("worked all the same"), MEMBERS[:1])
         assert read_attempts(work) == []

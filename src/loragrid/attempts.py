@@ -30,7 +30,7 @@ from loragrid.stop import Interrupted, Stop
 
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
-LOCK = "lock"
+LOCK = "work.lock"
 
 
 class Blocked(UserError):

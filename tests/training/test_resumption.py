@@ -162,7 +162,7 @@ def test_a_checkpoint_holds_no_pickle_and_only_two_are_kept(attempt, monkeypatch
     folders = sorted((attempt.work / "checkpoints").iterdir())
     assert [folder.name for folder in folders] == ["step-00000009", "step-00000010"]
     for file in (file for file in attempt.work.rglob("*") if file.is_file()):
-        assert file.suffix in {".json", ".jsonl", ".safetensors", ".log"}, file
+        assert file.suffix in {".json", ".jsonl", ".safetensors", ".log", ".lock"}, file
 
 
 def run_process(batch):
