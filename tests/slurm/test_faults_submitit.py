@@ -16,24 +16,35 @@ def head(prepared, start, tmp_path):
     return start(ready.copy_to(tmp_path / "workspace"), profile="cluster/submitit", options=options)
 
 
-@pytest.mark.parametrize(
-    ("prepared", "partition"), [(1, "gpu"), (2, "cancelling")], indirect=["prepared"],
-    ids=["one process, requeued by Slurm", "two processes, cancelled by Slurm"],
-)  # fmt: skip
-def test_preemption_and_time_limit(partition, head, equal_to_whole):
+@one_process
+def test_preemption_and_time_limit(head, equal_to_whole):
     # Slurm looks at limits every half a minute, and tells in time: 15 to 45 seconds after a job has begun.
-    head.edit_profile(default_resources={"slurm_partition": partition, "runtime": 1}, **{"submitit-signal-seconds": 15})
+    head.edit_profile(default_resources={"runtime": 1}, **{"submitit-signal-seconds": 15})
     head.start()
     take_node(node_of(head.train_until(10)["job"]))
-    assert head.finish() == 0, head.all_said()
-    # Told to save, it went on in the same job each time: for Snakemake, no attempt has failed. (On a slow machine, one
-    # may be killed that had not yet begun to listen.)
+    finishes_in_the_same_job(head)
     assert len(head.ends()) > 2, head.all_said()
+    equal_to_whole(head.run)
+
+
+@pytest.mark.parametrize("prepared", [2], indirect=True, ids=["two processes"])
+def test_preemption_in_a_partition_that_cancels(head, equal_to_whole):
+    head.edit_profile(default_resources={"slurm_partition": "cancelling"})
+    head.start()
+    take_node(node_of(head.train_until(10)["job"]))
+    finishes_in_the_same_job(head)
+    equal_to_whole(head.run)
+
+
+def finishes_in_the_same_job(head):
+    """Wait for the end; for Snakemake, no attempt has failed."""
+    assert head.finish() == 0, head.all_said()
+    # Told to save, it went on in the same job each time. (On a slow machine, one may be killed that had not yet begun to
+    # listen.)
     assert head.ends()[0] == "terminated", head.all_said()
     assert head.ends()[-1] == "finished", head.all_said()
     assert len({attempt["job"] for attempt in head.attempts()}) == 1
     assert "Trying to restart" not in head.output.read_text()
-    equal_to_whole(head.run)
 
 
 @one_process
