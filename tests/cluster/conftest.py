@@ -1,4 +1,23 @@
+import os
+
+import pytest
 from nano import nano_root
 from studies import place
 
 __all__ = ["nano_root", "place"]
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Put a fake command of Slurm on the PATH that prints a text."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def fake(name, answer, status=0):
+        (tmp_path / f"{name}.txt").write_text(answer)
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/{name}.txt\nexit {status}'
+        )
+        (tmp_path / name).chmod(0o755)
+        return lambda: (tmp_path / "asked").read_text()
+
+    return fake

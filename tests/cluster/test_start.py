@@ -1,24 +1,9 @@
 """What is looked at before jobs are submitted; fakes on the PATH stand in for Slurm's commands."""
 
-import os
-
 import pytest
 
 from loragrid.cluster.start import refuse_second_start, warnings
 from loragrid.errors import UserError
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    """Put a fake command of Slurm on the PATH that prints a text."""
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-    def fake(name, answer, status=0):
-        (tmp_path / f"{name}.txt").write_text(answer)
-        (tmp_path / name).write_text(f"#!/bin/sh\ncat {tmp_path}/{name}.txt\nexit {status}")
-        (tmp_path / name).chmod(0o755)
-
-    return fake
 
 
 @pytest.mark.parametrize(("comment", "takes_over", "refused"), [

@@ -47,6 +47,14 @@ def node_of(job):
     return said.stdout.strip()
 
 
+def lose_node(cluster, job):
+    """Let the node of a job lose power, and come back once Slurm has noticed: tests keep their jobs on one node."""
+    node = node_of(job)
+    cluster.kill_node(node)
+    wait_until(lambda: not is_running(job), what=lambda: f"job {job} runs on")
+    cluster.start_node(node)
+
+
 def take_node(node):
     """Submit a job of more priority than others', which needs a whole node for some seconds."""
     command = ["sbatch", "-p", "urgent", "--exclusive", "-w", node, "-o", "/dev/null", "--wrap", "sleep 5"]

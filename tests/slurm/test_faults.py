@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from head import is_running, node_of, records, run_folder, take_node, wait_until
+from head import lose_node, node_of, records, run_folder, take_node, wait_until
+from injected import out_of_memory
 from interrupted import equal_weights
 
 # Slurm's signal before the end, a precaution for jobs of hours, would come at once.
@@ -78,32 +79,13 @@ def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, 
     log = Path(head.workspace.folder, second["log"]).read_text()
     assert f"checkpoint not usable: {newest.relative_to(head.workspace.folder)}" in log
     assert f"training from step {int(before.name.removeprefix('step-'))} " in log
-    node = node_of(second["job"])
-    slurm.kill_node(node)
-    # The test keeps its jobs on this node (see conftest.py), so it has to come back.
-    wait_until(lambda: not is_running(second["job"]), what=head.all_said)
-    slurm.start_node(node)
+    lose_node(slurm, second["job"])
     assert head.finish() == 0, head.all_said()
     assert head.ends() == ["killed", "killed", "finished"], head.all_said()
     # Of two processes, the launcher ends the other one as well, if that does not see it first.
     why = head.attempts()[0]["why"]
     assert any(word in why for word in ("SIGKILL", "status", "another of its processes")), why
     equal_to_whole(head.run)
-
-
-# A stand-in for what only a GPU does: the allocator fails at more than one row.
-OUT_OF_MEMORY = """
-import sys
-if "worker" in sys.orig_argv:
-    import torch
-    import loragrid.training.trainer as trainer
-    step = trainer.RunTrainer.training_step
-    def training_step(self, model, inputs, *rest):
-        if len(inputs["input_ids"]) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory (injected by a test)")
-        return step(self, model, inputs, *rest)
-    trainer.RunTrainer.training_step = training_step
-"""
 
 
 def test_injected_out_of_memory_halves_the_micro_batch_in_the_same_job(head):
@@ -116,7 +98,7 @@ def test_injected_out_of_memory_halves_the_micro_batch_in_the_same_job(head):
     by_hand.snakemake("--until", "publish_run", *head.options, study="slow")
     study["models"]["nano"]["micro_batch"] = 2
     place.study("slow", **study)
-    (place.folder / "src/sitecustomize.py").write_text(OUT_OF_MEMORY)
+    (place.folder / "src/sitecustomize.py").write_text(out_of_memory(rows=1))
     head.start()
     assert head.finish() == 0, head.all_said()
     assert head.ends() == ["out of memory", "finished"], head.all_said()

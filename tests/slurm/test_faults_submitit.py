@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from head import is_running, jobs, node_of, take_node, wait_until
+from head import jobs, lose_node, node_of, take_node, wait_until
 
 one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
 
@@ -53,11 +53,7 @@ def test_killed_process_and_a_node_that_fails(head, slurm, equal_to_whole):
     first = head.train_until(30)
     os.kill(first["pid"], signal.SIGKILL)
     head.ended(1)
-    second = head.train_until(60)
-    node = node_of(second["job"])
-    slurm.kill_node(node)
-    wait_until(lambda: not is_running(second["job"]), what=head.all_said)
-    slurm.start_node(node)
+    lose_node(slurm, head.train_until(60)["job"])
     assert head.finish() == 0, head.all_said()
     assert head.ends() == ["killed", "killed", "finished"], head.all_said()
     equal_to_whole(head.run)

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from injected import out_of_memory
 from nano import adapter, records, train, train_member, write_batch
 from safetensors.torch import load_file
 
@@ -48,23 +49,8 @@ def test_two_processes_train_the_same_as_one_also_beside_another_such_job(nano, 
         assert (run["gpus"], run["micro_batch"]) == (2, 4)
 
 
-# A stand-in for what only a GPU does: the allocator fails at more than two rows.
-OUT_OF_MEMORY = """
-import sys
-if "worker" in sys.orig_argv:
-    import torch
-    import loragrid.training.trainer as trainer
-    step = trainer.RunTrainer.training_step
-    def training_step(self, model, inputs, *rest):
-        if len(inputs["input_ids"]) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory (injected by a test)")
-        return step(self, model, inputs, *rest)
-    trainer.RunTrainer.training_step = training_step
-"""
-
-
 def test_injected_out_of_memory_halves_the_micro_batch_and_not_the_result(nano, tmp_path):
-    work = launch(tmp_path / "full", 1, OUT_OF_MEMORY)
+    work = launch(tmp_path / "full", 1, out_of_memory(rows=2))
     assert [attempt["ended"] for attempt in read_attempts(work)] == ["out of memory", "out of memory", "finished"]
     run = json.loads((work / "run.json").read_text())
     assert (run["micro_batch"], run["out_of_memory"]) == (2, 2)
