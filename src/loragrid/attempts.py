@@ -18,13 +18,13 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from loragrid.cluster import slurm
 from loragrid.errors import UserError
-from loragrid.files import read_torn, write_json
+from loragrid.files import read_growing, write_json
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
 from loragrid.stop import Interrupted, Stop
 
@@ -83,13 +83,8 @@ def work_on(
 def read_attempts(place: Path) -> list[dict[str, Any]]:
     """One record an attempt: its beginning, and its end if it had one."""
     file = place / ATTEMPTS
-    return attempts_in(read_torn(file)) if file.exists() else []
-
-
-def attempts_in(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same of the lines of attempts.jsonl."""
     attempts: dict[int, dict[str, Any]] = {}
-    for line in lines:
+    for line in read_growing(file) if file.exists() else ():
         attempts.setdefault(line["attempt"], {}).update(line)
     return list(attempts.values())
 
@@ -234,11 +229,12 @@ def _end(place: Path, record: dict[str, Any]) -> None:
 
 
 def _append(place: Path, record: dict[str, Any]) -> None:
-    # One short line in append mode: whole even if the process is killed right after. A loss of power may have torn the
-    # line before it.
+    # One short line in append mode: whole even if the process is killed right after. What a loss of power left of the
+    # line before it goes.
     with (place / ATTEMPTS).open("ab+") as file:
-        torn = file.tell() > 0 and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
-        file.write((b"\n" if torn else b"") + json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 def _last_sign_of_life(place: Path) -> float:

@@ -3,7 +3,6 @@
 Every stage publishes through these functions, so a killed job never leaves an output that looks finished.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -104,7 +103,7 @@ def read_jsonl(path: Path) -> Iterator[Any]:
 
 
 def read_growing(path: Path) -> Iterator[Any]:
-    """Read JSON Lines that somebody may be writing at this moment: a last line without its end is left out.
+    """Read JSON Lines that somebody writes at this moment, or did in a crash: a last line without its end is left out.
 
     Raises:
         UserError: the file cannot be read, or a whole line is not JSON; the message names file and line.
@@ -118,13 +117,6 @@ def read_growing(path: Path) -> Iterator[Any]:
             yield json.loads(line)
         except ValueError as error:
             raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
-
-
-def read_torn(path: Path) -> Iterator[Any]:
-    """Read JSON Lines that are written across crashes: a line that a loss of power has torn is left out."""
-    for line in path.read_bytes().split(b"\n"):
-        with contextlib.suppress(ValueError):
-            yield json.loads(line)
 
 
 def sha256_of(path: Path) -> str:

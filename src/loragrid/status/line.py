@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from loragrid.attempts import ATTEMPTS, attempts_in
+from loragrid.attempts import read_attempts
 from loragrid.errors import UserError
-from loragrid.files import read_growing
 from loragrid.status.activity import Work
 from loragrid.status.progress import answering, training
 from loragrid.study.batches import Batch, work_folder
@@ -45,9 +44,9 @@ def _text(batch: Batch) -> str:
     for member in batch.members:
         place = work_folder(member)
         try:
-            attempts = attempts_in(read_growing(place / ATTEMPTS))
+            attempts = read_attempts(place)
         except (UserError, KeyError, TypeError):
-            continue  # not begun
+            continue  # damaged, which the worker says
         if not attempts or "ended" in attempts[-1]:
             continue
         if batch.stage == "train":

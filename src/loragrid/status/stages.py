@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from loragrid.attempts import ATTEMPTS, FAILED, attempts_in
+from loragrid.attempts import ATTEMPTS, FAILED, read_attempts
 from loragrid.errors import UserError
-from loragrid.files import read_growing, read_json
+from loragrid.files import read_json
 from loragrid.status.activity import Activity, Work
 from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed, together
 from loragrid.status.log import error_in
@@ -112,9 +112,7 @@ class Stages:
             made = [place / Path(product).name for product in products]
             if all(file.exists() for file in made):
                 return _unpublished(stage, made, publishing)
-            file = place / ATTEMPTS
-            attempts = attempts_in(read_growing(file)) if file.exists() else []
-            return self._last_attempt(stage, folder, attempts, progress)
+            return self._last_attempt(stage, folder, read_attempts(place), progress)
         except UserError as error:
             return _damaged(stage, str(error))
         except (AttributeError, KeyError, TypeError, ValueError, OSError):
@@ -171,7 +169,7 @@ def _for_good(place: Path, stage: str) -> Failure:
     blocked_by = Path(record["blocked_by"]) if record.get("blocked_by") else None
     attempts: list[dict[str, Any]] = []
     with suppress(UserError, KeyError, TypeError):
-        attempts = attempts_in(read_growing(place / ATTEMPTS))
+        attempts = read_attempts(place)
     number = attempts[-1]["attempt"] if attempts else None
     return Failure(record.get("stage") or stage, str(record.get("reason")), log, number, file, blocked_by)
 
