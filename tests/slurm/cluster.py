@@ -21,6 +21,8 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 CONFIGURATION = Path("/etc/slurm")
 STATE = Path("/var/lib/loragrid-slurm")
 MARK = "# Written by loragrid's tests/slurm/cluster.py for a cluster of tests on one machine."
@@ -118,7 +120,7 @@ def up() -> None:
     if _states():
         # It is up, and others may be using it.
         for node in NODES:
-            if not any(node in _command_line(pid) for pid in _pids("slurmd")):
+            if node not in map(_node_of, _pids("slurmd")):
                 start_node(node)
         _wait("the nodes", _nodes_there)
         return
@@ -157,10 +159,18 @@ def start_node(node: str) -> None:
 
 def kill_node(node: str) -> None:
     """Let a node lose power: its daemon and everything that runs on it are gone at once."""
+    lost = []
     for pid in _pids("slurmd", "slurmstepd"):
-        arguments = _command_line(pid)
-        if node in arguments or (arguments[0].startswith("slurmstepd") and _node_of(pid) == node):
-            _kill_tree(pid)
+        if _node_of(pid) == node:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                daemon = psutil.Process(pid)
+                lost += [daemon, *daemon.children(recursive=True)]
+    # Frozen first, connections open: an srun that outlived the daemon of its step by a moment would have Slurm end the
+    # step, which that tries again a minute later, when the job may be running once more.
+    for end in (psutil.Process.suspend, psutil.Process.kill):
+        for process in lost:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end(process)
 
 
 def _configure() -> None:
@@ -297,7 +307,7 @@ def _command_line(pid: int) -> list[str]:
 
 
 def _node_of(pid: int) -> str:
-    """The node that a step's daemon belongs to, by its log file."""
+    """The node that a daemon, or the daemon of a step, belongs to, by its log file."""
     with contextlib.suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
@@ -305,14 +315,6 @@ def _node_of(pid: int) -> str:
                 if target.startswith("slurmd-") and target.endswith(".log"):
                     return target.removeprefix("slurmd-").removesuffix(".log")
     return ""
-
-
-def _kill_tree(pid: int) -> None:
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    for child in children.stdout.split():
-        _kill_tree(int(child))
 
 
 def _program(name: str) -> str:

@@ -113,7 +113,8 @@ class Workspace:
 
     def last_logs(self) -> str:
         """Ends of the logs, for a failing test's message."""
-        logs = [*self.folder.glob("results/logs/**/*.log"), *self.folder.glob("results/**/work/attempt-*.log")]
+        places = ("results/logs/**/*.log", "results/**/work/attempt-*.log", ".snakemake/submitit/**/*_log.out")
+        logs = sorted((log for place in places for log in self.folder.glob(place)), key=lambda log: log.stat().st_mtime)
         return "".join(f"\n--- {log}\n{log.read_text()[-1500:]}" for log in logs[-8:])
 
 
