@@ -229,11 +229,12 @@ def _end(place: Path, record: dict[str, Any]) -> None:
 
 
 def _append(place: Path, record: dict[str, Any]) -> None:
-    # One short line in append mode: whole even if the process is killed right after. What a loss of power left of the
-    # line before it goes.
+    # One short line in append mode: whole even if the process is killed right after, or another one writes, too.
     with (place / ATTEMPTS).open("ab+") as file:
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+        content = file.read()
+        if not content.endswith(b"\n"):  # what a loss of power left of the line before it goes
+            file.truncate(content.rfind(b"\n") + 1)
         file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
