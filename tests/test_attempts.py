@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -6,7 +7,7 @@ import time
 
 import pytest
 
-from loragrid.attempts import Blocked, cost_of, read_attempts, work_on
+from loragrid.attempts import Blocked, cost_of, out_of_memory_attempts, read_attempts, work_on
 from loragrid.errors import UserError
 from loragrid.stop import Interrupted, Stop
 
@@ -35,6 +36,19 @@ def batch(tmp_path):
         member["name"]: [record.get("ended") for record in read_attempts(folder(member))] for member in MEMBERS
     }
     return run
+
+
+@contextlib.contextmanager
+def locked(work):
+    """Another process holds the lock of a work folder."""
+    lock = work / "work.lock"
+    holder = subprocess.Popen(["flock", str(lock), "sleep", "60"], start_new_session=True)
+    try:
+        while subprocess.run(["flock", "--nonblock", str(lock), "true"], check=False).returncode == 0:
+            time.sleep(0.05)
+        yield
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
 
 
 def fail(with_what, name="a"):
@@ -181,14 +195,35 @@ def test_what_failed_first_is_the_cause(batch, monkeypatch, rank):
 def test_a_folder_that_another_process_works_in_is_left_alone(batch):
     work = batch.folder / "a" / "work"
     work.mkdir(parents=True)
-    holder = subprocess.Popen(["flock", str(work / "work.lock"), "sleep", "60"])
-    try:
-        while subprocess.run(["flock", "--nonblock", str(work / "work.lock"), "true"], check=False).returncode == 0:
-            time.sleep(0.05)
+    with locked(work):
         assert not batch(lambda *_: pytest.fail("worked all the same"), MEMBERS[:1])
         assert read_attempts(work) == []
-    finally:
-        holder.kill()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_lock_that_a_lost_node_has_left_does_not_stop_its_requeued_job(batch, monkeypatch, own):
+    """As NFS may keep it: the holder here is another process."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    if own:
+        monkeypatch.setenv("LORAGRID_OWN_JOB", "1")
+    work = batch.folder / "a" / "work"
+    work.mkdir(parents=True)
+    (work / "attempts.jsonl").write_text('{"attempt": 1, "started": 1000, "log": "attempt-1.log", "job": "7"}\n')
+    with locked(work):
+        assert batch(lambda *_: None, MEMBERS[:1]) is own
+    assert batch.ends()["a"] == (["killed", "finished"] if own else [None])
+
+
+def test_a_new_try_after_a_failure_begins_with_the_whole_micro_batch(batch):
+    batch(fail(MemoryError("8 GiB")))
+    batch(fail(MemoryError("8 GiB")))
+    work = batch.folder / "a" / "work"
+    assert out_of_memory_attempts(work) == 2
+    batch(fail(UserError("a single row does not fit")))
+    (work / "failed.json").unlink()
+    assert out_of_memory_attempts(work) == 0
+    batch(fail(MemoryError("8 GiB")))
+    assert out_of_memory_attempts(work) == 1
 
 
 def test_output_goes_to_the_log_of_the_attempt(batch):

@@ -123,8 +123,14 @@ def settle_killed(place: Path, ended: str = "killed", why: str = "") -> None:
 
 
 def out_of_memory_attempts(place: Path) -> int:
-    """How many attempts the GPU's memory was too small for; each halves the micro-batch of those after it."""
-    return sum(attempt.get("ended") == "out of memory" for attempt in read_attempts(place))
+    """How many attempts the GPU's memory was too small for; each halves the micro-batch of those after it.
+
+    Those before a failure do not count: once its failed.json is deleted, everything is tried anew, perhaps on a GPU
+    with more memory.
+    """
+    ends = [attempt.get("ended") for attempt in read_attempts(place)]
+    since = len(ends) - ends[::-1].index("failed") if "failed" in ends else 0
+    return ends[since:].count("out of memory")
 
 
 def _attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
@@ -183,7 +189,7 @@ def _alone(place: Path) -> Iterator[bool]:
     """Whether no other process works in this folder; none will as long as the block lasts.
 
     A start of the workflow may not know of the job of an earlier one. On the same machine, and on file systems that
-    share locks, a lock tells; elsewhere the queue does.
+    share locks, a lock tells; elsewhere the queue does. On some of these a node that lost power keeps its locks.
     """
     attempts = read_attempts(place)
     job = attempts[-1].get("job") if attempts and "ended" not in attempts[-1] else None
@@ -193,9 +199,16 @@ def _alone(place: Path) -> Iterator[bool]:
     # Opened for writing, without which NFS has no locks between machines.
     file = os.open(place / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        yield _locked(file)
+        yield _locked(file) or _is_over(job)
     finally:
         os.close(file)
+
+
+def _is_over(job: str | None) -> bool:
+    """Whether the Slurm job of an attempt without an end is over: it was another one, or this one's earlier life."""
+    if job is None:
+        return False
+    return slurm.has_job_to_itself() if job == slurm.own_job() else bool(slurm.final_state(job))
 
 
 def _locked(descriptor: int) -> bool:

@@ -37,7 +37,7 @@ def ask(model, tokenizer, prompts, tmp_path):
     def ask(out="generations.jsonl", prompts=prompts, **changes):
         settings = {"decoding": GREEDY, "seed": 0, "batch_size": 4, "stop": never()} | changes
         answer_prompts(model, tokenizer, prompts, tmp_path / out, **settings)
-        return [json.loads(line) for line in (tmp_path / out).read_text().splitlines()]
+        return [json.loads(line) for line in (tmp_path / out).read_bytes().splitlines()]
 
     ask.folder = tmp_path
     return ask
@@ -102,6 +102,18 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_bytes(ask, monkeypatc
     assert len(calls) == 4  # three batches in all, two of them before
     assert (ask.folder / "cut.jsonl").read_bytes() == (ask.folder / "whole.jsonl").read_bytes()
     assert not part.exists()
+
+
+def test_answers_before_an_interruption_are_kept_whatever_is_in_them(ask, monkeypatch):
+    ask("whole.jsonl")
+    records = [json.loads(line) | {"seconds": 1} for line in (ask.folder / "whole.jsonl").read_bytes().splitlines()]
+    for record in records:
+        record["answer"] = "one\u2028two\u2029three\x85four"
+    records.sort(key=lambda record: (record["prompt_tokens"], record["id"]))
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    (ask.folder / "cut.part.jsonl").write_text("".join(lines))
+    monkeypatch.setattr(answering, "_generate", None)
+    assert {record["answer"] for record in ask("cut.jsonl")} == {"one\u2028two\u2029three\x85four"}
 
 
 def test_told_to_end(ask):

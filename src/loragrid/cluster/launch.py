@@ -28,9 +28,6 @@ REPEAT = 2.0
 
 CONTINUED = ("stopped", "terminated")
 
-OWN_JOB = "LORAGRID_OWN_JOB"
-"""Environment variable that the workflow sets to 1 where a batch has a job of the cluster to itself."""
-
 AFTER_REQUEUE = 120
 """Seconds within which Slurm ends a job that was put back into the queue."""
 
@@ -62,7 +59,7 @@ def work(
                 if len(read_attempts(work_folder(member))) > before:
                     settle_killed(work_folder(member), ended, why)
             # The next round has half the micro-batch. Whatever else went wrong is for the next job.
-            if sum(out_of_memory_attempts(work_folder(member)) for member in batch.members) == tried:
+            if sum(out_of_memory_attempts(work_folder(member)) for member in batch.members) <= tried:
                 break
         if not _is_settled(batch):
             # Slurm may repeat its SIGTERM, which must not end this process before the job is back in the queue.
@@ -159,7 +156,7 @@ def _requeue(batch: Batch, stop: Stop) -> None:
         Path(file).touch()
         return
     job = slurm.own_job()
-    if job is None or os.environ.get(OWN_JOB) != "1":
+    if job is None or not slurm.has_job_to_itself():
         return
     here = slurm.this_job()
     if here is None or here.state != "RUNNING":

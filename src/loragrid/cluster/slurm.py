@@ -10,6 +10,9 @@ RESUBMITS = "LORAGRID_RESUBMITS"
 """Environment variable of executors that put jobs back into the queue themselves: a file to make when work that has to
 end has come further."""
 
+OWN_JOB = "LORAGRID_OWN_JOB"
+"""Environment variable that the workflow sets to 1 where a batch has a job of the cluster to itself."""
+
 PAUSES = (1.0, 4.0, 10.0)
 """Seconds between questions to a controller that does not answer."""
 
@@ -41,6 +44,11 @@ class Job:
 def own_job() -> str | None:
     """The Slurm job that this process runs in."""
     return os.environ.get("SLURM_JOB_ID")
+
+
+def has_job_to_itself() -> bool:
+    """Whether the job that this process runs in is its batch's alone: not an interactive one, nor the head's."""
+    return os.environ.get(OWN_JOB) == "1"
 
 
 def jobs(*, ids: list[str] | None = None) -> list[Job] | None:

@@ -125,10 +125,11 @@ def _finished_batches(growing: Path, batches: list[list[str]]) -> list[list[dict
 def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
     if not file.exists():
         return
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+    # Not splitlines(), which also divides at characters that an answer may have inside, e.g. U+2028.
+    for line in file.read_bytes().split(b"\n"):
         try:
             yield json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:
             return  # cut short by a kill
 
 

@@ -94,7 +94,7 @@ def _micro_batch(most: int, work: Path) -> int:
     if most >> halvings == 0:
         raise UserError(
             "a single prompt does not fit the GPU's memory: use `precision: nf4`, a smaller max_new_tokens or a GPU "
-            f"with more memory. It was tried {halvings} times; to start anew, delete {work}"
+            f"with more memory. It was tried {halvings} times"
         )
     return most >> halvings
 

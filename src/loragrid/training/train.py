@@ -178,7 +178,7 @@ def _micro_batch(batch_size: int, most: int, work: Path) -> int:
         if micro == 1:
             raise UserError(
                 "a single row does not fit the GPU's memory: use `method: qlora`, a shorter max_length, a GPU with "
-                f"more memory or more `gpus`. It was tried {halvings} times; to start anew, delete {work}"
+                f"more memory or more `gpus`. It was tried {halvings} times"
             )
         micro = _largest_divisor(share, micro // 2)
     return micro
