@@ -49,11 +49,15 @@ class JobCommand:
     saving_seconds: float
     _pid: int | None = field(default=None, init=False)
     _terminated: bool = field(default=False, init=False)
+    _ended_by_slurm: bool = field(default=False, init=False)
     _fruitless: int = field(default=0, init=False)
     _progress: Path | None = field(default=None, init=False)
 
     def __call__(self) -> None:
         """Run the command, write its exit status for the executor, and end this process.
+
+        A command that Slurm ended has no status: whether the job was cancelled, or preempted and put back into the
+        queue, is for Slurm to say.
 
         Raises:
             SystemExit: always, with 0 only where the command ended so. After a return, submitit would write a pickle
@@ -70,7 +74,8 @@ class JobCommand:
         _adopt_orphans()
         signal.signal(signal.SIGTERM, self._note_termination)
         status = self._run()
-        write_json(folder / RESULT, {"status": status})
+        if not self._ended_by_slurm:
+            write_json(folder / RESULT, {"status": status})
         sys.exit(1 if status else 0)
 
     def checkpoint(self) -> DelayedSubmission:
@@ -121,12 +126,14 @@ class JobCommand:
 
     def _answer_termination(self) -> None:
         """Find out why SIGTERM came, and act on it."""
-        if _slurm_runs_this_job():
+        state = _state_of_this_job()
+        if state == "RUNNING":
             # Not cancelled and not at its limit, so preempted, on a cluster that does not send SIGUSR2 then.
             with _listening():
                 signal.raise_signal(signal.SIGUSR2)
         else:
-            _say("SIGTERM: the job is cancelled; its trainings save")
+            self._ended_by_slurm = state is not None
+            _say("SIGTERM: the job is cancelled or preempted; its trainings save")
             self._stop_trainings()
 
     def _stop_trainings(self) -> None:
@@ -176,10 +183,11 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _slurm_runs_this_job() -> bool:
+def _state_of_this_job() -> str | None:
+    """What Slurm says about it, empty if it does not answer; None for a job on this machine."""
     job = os.environ.get("SLURM_JOB_ID")
     if not job or os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
-        return False
+        return None
     try:
         asked = subprocess.run(
             ["squeue", "--noheader", f"--jobs={job}", "--format=%T"],
@@ -189,8 +197,8 @@ def _slurm_runs_this_job() -> bool:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return asked.stdout.strip() == "RUNNING"
+        return ""
+    return asked.stdout.strip()
 
 
 def _has_ended(pid: int | None) -> bool:
@@ -238,5 +246,8 @@ def _say(message: str) -> None:
 def write_json(file: Path, content: Any) -> None:
     """Write a file that is either whole or not there."""
     temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
     temporary.replace(file)

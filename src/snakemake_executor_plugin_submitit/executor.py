@@ -22,7 +22,7 @@ from snakemake_executor_plugin_submitit.local import Local
 from snakemake_executor_plugin_submitit.options import job_name
 from snakemake_executor_plugin_submitit.records import Record, Records, key_of, wildcards_of
 from snakemake_executor_plugin_submitit.slurm import Slurm
-from snakemake_executor_plugin_submitit.status import FINAL, SUCCESS, Judge, States
+from snakemake_executor_plugin_submitit.status import FINAL, PREEMPTED, SUCCESS, Judge, States
 
 # How often to see whether a job has written its result, which costs next to nothing.
 GLANCE_SECONDS = 0.5
@@ -96,6 +96,9 @@ class Executor(RemoteExecutor):
             status = self._records.status(id_)
             problem = self._judge.problem(id_, status, states) if look or status is not None else None
             if problem is None:
+                yield info
+            elif problem == PREEMPTED:
+                self._wait_again(info)
                 yield info
             else:
                 self._report(info, problem)
@@ -177,6 +180,16 @@ class Executor(RemoteExecutor):
             return info.external_jobid
         earlier = self._records.find(info.key)
         return earlier.id if earlier else None
+
+    def _wait_again(self, info: Submission) -> None:
+        """Let a job that was preempted for good be submitted once more: it has not failed."""
+        record = self._records.find(info.key)
+        if record:
+            self.logger.info(f"{record.name} was preempted as {record.id}; it is submitted again.")
+            self._records.forget(record, succeeded=False)
+        self._live.pop(str(info.external_jobid), None)
+        info.external_jobid = None
+        self._look_soon()
 
     def _report(self, info: Submission, problem: str) -> None:
         id_ = str(info.external_jobid)

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
@@ -87,3 +88,8 @@ def job_name(rule: str, wildcards: Mapping[str, str]) -> str:
     """A name by which a person finds the job in squeue."""
     parts = ["loragrid", rule, *wildcards.values()]
     return re.sub(r"[^\w.=+-]+", "_", "-".join(parts))[:100]
+
+
+def comment(name: str, folder: Path) -> str:
+    """What tells people where a job belongs."""
+    return f"{name} of Snakemake in {folder}"

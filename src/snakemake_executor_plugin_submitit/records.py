@@ -64,7 +64,13 @@ class Records:
         self.folder = folder
         self._by_key: dict[str, Record] = {}
         for file in folder.glob(f"*/{RECORD}"):
-            record = Record(**json.loads(file.read_text(encoding="utf-8")))
+            try:
+                record = Record(**json.loads(file.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise WorkflowError(
+                    f"{file} cannot be read ({error}): make sure that the job {file.parent.name} has ended, delete the "
+                    "file, and start again"
+                ) from None
             if record.where == where:
                 self._by_key[record.key] = record
 
@@ -119,8 +125,8 @@ class Records:
         """The exit status of a job's command; None if it has not ended, or was killed together with its job."""
         try:
             return json.loads((self.folder / id_ / RESULT).read_text(encoding="utf-8"))["status"]
-        except FileNotFoundError:
-            return None
+        except (OSError, ValueError):
+            return None  # on network file systems also for a moment after it was written
 
     def logs(self, id_: str) -> list[str]:
         """What the job printed."""

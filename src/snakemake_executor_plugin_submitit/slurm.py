@@ -13,7 +13,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import _make_sbatch_string
 
 from snakemake_executor_plugin_submitit.command import JobCommand
-from snakemake_executor_plugin_submitit.options import extra_arguments, job_name, sbatch_options
+from snakemake_executor_plugin_submitit.options import comment, extra_arguments, job_name, sbatch_options
 from snakemake_executor_plugin_submitit.records import wildcards_of
 from snakemake_executor_plugin_submitit.status import State, States
 
@@ -79,7 +79,7 @@ class Slurm:
         try:
             executor.update_parameters(
                 job_name=name,
-                comment=f"{name} of Snakemake in {Path.cwd()}",
+                comment=comment(name, Path.cwd()),
                 signal_delay_s=self.signal_seconds,
                 stderr_to_stdout=True,
                 **options,

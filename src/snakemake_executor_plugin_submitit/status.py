@@ -16,6 +16,7 @@ MAY_RETURN = frozenset({"NODE_FAIL", "PREEMPTED"})
 LOOKS_IF_FINAL, LOOKS_IF_NOT = 2, 4
 
 SUCCESS = ""
+PREEMPTED = "The job was preempted, and Slurm did not put it back into the queue."
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Judge:
             states: what Slurm says.
 
         Returns:
-            SUCCESS, or what went wrong; None if it has not ended, as far as one knows.
+            SUCCESS, PREEMPTED or what else went wrong; None if it has not ended, as far as one knows.
         """
         state = states.get(id_) if states is not None else None
         if status is not None:
@@ -75,4 +76,6 @@ class Judge:
         del self._looked_ended[id_]
         if state and state.name == "COMPLETED":
             return SUCCESS
+        if state and state.name == "PREEMPTED":
+            return PREEMPTED
         return f"The job ended without a result: {state or 'Slurm does not know it any more'}."

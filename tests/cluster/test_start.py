@@ -1,5 +1,7 @@
 """What is looked at before jobs are submitted; fakes on the PATH stand in for Slurm's commands."""
 
+import contextlib
+
 import pytest
 
 from loragrid.cluster.start import refuse_second_start, warnings
@@ -9,17 +11,19 @@ from loragrid.errors import UserError
 @pytest.mark.parametrize(("comment", "takes_over", "refused"), [
     ("rule_train_wildcards_0a", False, True),
     ("rule_train_wildcards_0a", True, True),
-    ("loragrid-train-0a of Snakemake in /grid", False, True),
-    ("loragrid-train-0a of Snakemake in /grid", True, False),
+    ("rule_train_wildcards_0b", False, False),  # of another study, whose Snakemake may be running
+    ("rule_format_wildcards_tiny_a_b", False, True),
+    ("loragrid-train-0a of Snakemake in {folder}", False, True),
+    ("loragrid-train-0a of Snakemake in {folder}", True, False),
+    ("loragrid-train-0b of Snakemake in {folder}", False, False),
     ("mine", False, False),
 ])  # fmt: skip
-def test_a_fake_queue_with_jobs_of_an_earlier_start(comment, takes_over, refused, fake, tmp_path):
-    fake("squeue", f"7|RUNNING|None|1:00|{tmp_path}|{comment}\n8|RUNNING|None|1:00|/elsewhere|rule_train\n")
-    if not refused:
-        refuse_second_start(tmp_path, takes_over=takes_over)
-        return
-    with pytest.raises(UserError, match="scancel 7`"):
-        refuse_second_start(tmp_path, takes_over=takes_over)
+def test_a_fake_queue_with_jobs_of_another_start(comment, takes_over, refused, fake, tmp_path):
+    comment = comment.format(folder=tmp_path)
+    fake("squeue", f"7|RUNNING|None|1:00|{tmp_path}|{comment}\n8|RUNNING|None|1:00|/elsewhere|{comment}\n")
+    submitted = [("train", {"batch": "0a"}), ("format", {"model": "tiny", "dataset": "a/b"})]
+    with pytest.raises(UserError, match="scancel 7`") if refused else contextlib.nullcontext():
+        refuse_second_start(tmp_path, submitted, takes_over=takes_over)
 
 
 def test_a_fake_slurm_without_accounting(fake):

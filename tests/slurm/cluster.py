@@ -77,6 +77,9 @@ NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 Feature=n1
 # What people use; jobs of `urgent` send those of the others away, which are queued again or, in `cancelling`, lost.
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=120 PriorityTier=1 PreemptMode=REQUEUE GraceTime=40
 PartitionName=cancelling Nodes=ALL MaxTime=120 PriorityTier=1 PreemptMode=CANCEL GraceTime=40
+# Without a grace, which is Slurm's default, they have KillWait.
+PartitionName=abrupt Nodes=ALL MaxTime=120 PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=abrupt-cancelling Nodes=ALL MaxTime=120 PriorityTier=1 PreemptMode=CANCEL
 PartitionName=urgent Nodes=ALL MaxTime=120 PriorityTier=10 PreemptMode=OFF
 """
 

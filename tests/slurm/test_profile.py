@@ -115,7 +115,7 @@ def test_a_start_beside_jobs_of_a_killed_head_says_what_to_do_and_later_goes_on(
     head.start()
     assert head.finish() == 1, head.all_said()
     said = head.output.read_text()[before:]
-    assert "jobs of an earlier start are still in the queue" in said
+    assert "is in the queue already, from another start" in said
     assert job["id"] in said
     assert "scancel" in said
     # What its jobs finish in the meantime is not done again.

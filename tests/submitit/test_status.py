@@ -1,6 +1,6 @@
 import pytest
 
-from snakemake_executor_plugin_submitit.status import SUCCESS, Judge, State
+from snakemake_executor_plugin_submitit.status import PREEMPTED, SUCCESS, Judge, State
 
 
 def looks(*seen, status=None):
@@ -23,7 +23,7 @@ def test_killed_without_a_result(state):
 
 def test_preempted_job_may_come_back():
     assert looks("PREEMPTED", "PREEMPTED", "PENDING", "PREEMPTED", "RUNNING") == [None] * 5
-    assert looks(*["PREEMPTED"] * 4)[-1] == "The job ended without a result: PREEMPTED."
+    assert looks(*["PREEMPTED"] * 4)[-1] == PREEMPTED
     assert looks(*["NODE_FAIL"] * 4)[-1] == "The job ended without a result: NODE_FAIL."
 
 

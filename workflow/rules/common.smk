@@ -110,17 +110,21 @@ def check_cluster():
         for warning in warnings(partitions_of_jobs(), workflow.executor_settings.status_command):
             print(f"Warning: {warning}", file=sys.stderr)
     try:
-        refuse_second_start(Path.cwd(), takes_over=executor == "submitit")
+        jobs = [(job.name, dict(job.wildcards.items())) for job in submitted_jobs()]
+        refuse_second_start(Path.cwd(), jobs, takes_over=executor == "submitit")
     except UserError as error:
         raise WorkflowError(str(error)) from None
 
 
+def submitted_jobs():
+    return [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+
+
 def partitions_of_jobs():
     """Partitions that jobs may go to; None stands for the cluster's default."""
-    submitted = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
     if described := workflow.executor_settings.partition_config:
         return set(yaml.safe_load(Path(described).read_text(encoding="utf-8"))["partitions"])
-    given = {job.resources.get("slurm_partition") for job in submitted}
+    given = {job.resources.get("slurm_partition") for job in submitted_jobs()}
     return {part for names in given for part in (str(names).split(",") if names else [None])}
 
 

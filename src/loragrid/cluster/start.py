@@ -1,38 +1,52 @@
 """What has to be looked at before jobs are submitted to Slurm by its official executor plugin."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from loragrid.cluster import slurm
 from loragrid.errors import UserError
 
-OF_PLUGIN, OF_SUBMITIT = "rule_", "loragrid-"
-"""How the comment of a job begins that the Slurm plugin, or the executor `submitit`, has submitted."""
 
-
-def refuse_second_start(folder: Path, *, takes_over: bool) -> None:
-    """Do not submit anew what jobs of an earlier start, whose head process is gone, still work on.
+def refuse_second_start(folder: Path, submitted: Iterable[tuple[str, Mapping[str, str]]], *, takes_over: bool) -> None:
+    """Do not submit anew what jobs of another start still work on.
 
     Args:
-        folder: where the workflow runs; one start at a time holds Snakemake's lock on it.
+        folder: where the workflow runs.
+        submitted: the jobs that this start would submit: rule, and wildcards by name.
         takes_over: whether the executor is `submitit`, which takes over the jobs that it has submitted.
 
     Raises:
         UserError: there are such jobs; the message lists them and says what to do.
     """
-    foreign = (OF_PLUGIN,) if takes_over else (OF_PLUGIN, OF_SUBMITIT)
-    left = [job for job in slurm.jobs() or () if job.comment.startswith(foreign) and Path(job.folder) == folder]
+    comments: set[str] = set()
+    for rule, wildcards in submitted:
+        comments.add(_comment_of_plugin(rule, wildcards))
+        if not takes_over:
+            comments.add(_comment_of_submitit(rule, wildcards, folder))
+    left = [job for job in slurm.jobs() or () if job.comment in comments and Path(job.folder) == folder]
     if not left:
         return
     ids = " ".join(job.id for job in left)
     lines = [f"  {job.id}  {job.state.lower():10}  {job.comment.removeprefix('rule_')}" for job in left]
     raise UserError(
-        "jobs of an earlier start are still in the queue, and this executor cannot take them over:\n"
+        "what this start would submit is in the queue already, from another start that it cannot take over:\n"
         + "\n".join(lines)
-        + "\nEither wait until they have ended (`squeue --me`) and start again: what they finish is used. Or end them "
-        f"with `scancel {ids}` and start again: trainings go on from their checkpoints. "
+        + "\nIf another Snakemake still runs in this folder, leave them to it. If its process is gone, either wait "
+        "until they have ended (`squeue --me`) and start again: what they finish is used. Or end them with "
+        f"`scancel {ids}` and start again: trainings go on from their checkpoints. "
         "(`--profile cluster/submitit` takes over by itself what it has submitted.)"
     )
+
+
+def _comment_of_plugin(rule: str, wildcards: Mapping[str, str]) -> str:
+    values = "_".join(wildcards.values()).replace("/", "_")
+    return f"rule_{rule}_wildcards_{values}" if values else f"rule_{rule}"
+
+
+def _comment_of_submitit(rule: str, wildcards: Mapping[str, str], folder: Path) -> str:
+    from snakemake_executor_plugin_submitit.options import comment, job_name
+
+    return comment(job_name(rule, wildcards), folder)
 
 
 def warnings(partitions: Collection[str | None], status_command: str) -> list[str]:
