@@ -22,6 +22,9 @@ from snakemake_executor_plugin_submitit.status import State, States
 # submitit wants a limit; there is none here.
 TEN_YEARS_IN_MINUTES = 10 * 366 * 24 * 60
 
+# Where there is no GPU, the CPU takes its place: jobs that want one compute one after the other.
+CPU = "cpu"
+
 # How long cancelled jobs may take to save before they are killed.
 PATIENCE_SECONDS = 15
 
@@ -41,7 +44,7 @@ class Local:
 
     def __init__(self, folder: Path, records: list[Record]):
         self.folder = folder
-        self.gpus = visible_gpus()
+        self.gpus = visible_gpus() or [CPU]
         self._pids = {record.id: record.pid for record in records}
         # Their processes are our children: asking submitit's object about one that ended lets it go.
         self._jobs: dict[str, Job[None]] = {}
@@ -51,12 +54,14 @@ class Local:
         """GPUs for a job that no other one has.
 
         Returns:
-            The GPUs, none of them if it asks for none or the machine has none; None if it must wait for others to end.
+            The GPUs (or the CPU in their place), none if it asks for none; None if it must wait for others to end.
 
         Raises:
             WorkflowError: it asks for more than there are.
         """
-        wanted = gpus_of(job.resources) if self.gpus else 0
+        wanted = gpus_of(job.resources)
+        if self.gpus == [CPU]:
+            wanted = min(wanted, 1)
         if wanted > len(self.gpus):
             raise WorkflowError(
                 f"asks for {wanted} GPUs, and this machine has {len(self.gpus)}: {', '.join(self.gpus)}"
@@ -80,7 +85,7 @@ class Local:
         Returns:
             Its id.
         """
-        command.environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        command.environment["CUDA_VISIBLE_DEVICES"] = ",".join(gpu for gpu in gpus if gpu != CPU)
         # Not the process id, which another job may have later, and before which the job's folder could not be there.
         id_ = uuid.uuid4().hex[:10]
         executor = _Started(self.folder / id_, lambda pid: record(id_, pid))

@@ -3,7 +3,7 @@ import torch
 from nano import MODEL, train_member
 
 from loragrid.errors import UserError
-from loragrid.modeling.load import attach_new_adapter, load_base, trainable_parameters
+from loragrid.modeling.load import attach_new_adapter, device, load_base, trainable_parameters
 
 IDS = torch.arange(10, 30).view(2, 10)
 
@@ -30,6 +30,24 @@ def test_a_forward_pass_in_evaluation_mode_leaves_training_as_it_was(nano, tmp_p
     after = gradients(model)
     for name, gradient in before.items():
         assert torch.equal(after[name], gradient), name
+
+
+@pytest.mark.parametrize(("given", "own_job", "allowed", "refused"), [
+    ("0,1", "1", "", True),
+    ("0,1", "1", "1", False),
+    ("0,1", "", "", False),  # a workstation
+    ("", "1", "", False),  # a job that asked for none
+    ("NoDevFiles", "1", "", False),
+])  # fmt: skip
+def test_a_job_whose_gpus_torch_cannot_use_does_not_go_on_with_the_cpu(given, own_job, allowed, refused, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name, value in {"CUDA_VISIBLE_DEVICES": given, "OWN_JOB": own_job, "ALLOW_CPU": allowed}.items():
+        monkeypatch.setenv(name if name.startswith("CUDA") else f"LORAGRID_{name}", value)
+    if refused:
+        with pytest.raises(RuntimeError, match=r"was given GPU 0,1 on .*cannot use it"):
+            device()
+    else:
+        assert device().type == "cpu"
 
 
 def test_nf4_is_four_bits_and_close(nano):

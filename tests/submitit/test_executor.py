@@ -95,6 +95,13 @@ def test_no_gpu_is_given_twice(workflow):
     assert (workflow.folder / "none.out").read_text() == "<>\n"
 
 
+def test_without_gpus_jobs_that_want_one_take_turns(workflow):
+    workflow.environment |= {"CUDA_VISIBLE_DEVICES": ""}
+    workflow.start(ON_GPUS, cluster="local")
+    workflow.ends()
+    assert (workflow.folder / "gpus").read_text().split() == ["begins", "ends"] * 3
+
+
 def test_interrupt_ends_local_jobs(workflow):
     workflow.start(WAITING, cluster="local")
     workflow.wait_for("starts")

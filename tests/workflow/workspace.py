@@ -119,9 +119,13 @@ class Workspace:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a user without any address to reach, if the system cannot cut the network off."""
+    """The environment of a user without any address to reach, if the system cannot cut the network off.
+
+    GPUs that a test gives to jobs are none: it is computed on the CPU.
+    """
     unreachable = "http://127.0.0.1:9"
     return os.environ | {
+        "LORAGRID_ALLOW_CPU": "1",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HTTP_PROXY": unreachable, "HTTPS_PROXY": unreachable, "ALL_PROXY": unreachable,
         "http_proxy": unreachable, "https_proxy": unreachable, "no_proxy": "", "NO_PROXY": "",

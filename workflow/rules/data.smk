@@ -26,8 +26,8 @@ rule clean:
         "data/clean/{dataset}/cleaning.json",
     log:
         "results/logs/clean/{dataset}.log",
-    # The same input fails the same way.
-    retries: 0
+    # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
+    retries: 1
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -46,8 +46,8 @@ rule format:
         "data/formatted/{model}/{dataset}/format.json",
     log:
         "results/logs/format/{model}/{dataset}.log",
-    # The same input fails the same way.
-    retries: 0
+    # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
+    retries: 1
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -66,8 +66,8 @@ rule prompts:
         "data/prompts/{prompts}.jsonl",
     log:
         "results/logs/prompts/{prompts}.log",
-    # The same input fails the same way.
-    retries: 0
+    # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
+    retries: 1
     conda:
         "../../envs/cpu.yaml"
     resources:

@@ -10,8 +10,8 @@ rule score:
         "results/logs/score/{subject}/{evaluation}/{family}-{key}.log",
     wildcard_constraints:
         family=any_of(name for name, family in REGISTRY.families.items() if not family.needs_model),
-    # The same input fails the same way.
-    retries: 0
+    # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
+    retries: 1
     conda:
         "../../envs/cpu.yaml"
     resources:

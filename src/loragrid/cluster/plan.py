@@ -93,7 +93,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         "",
         f"{total:.3g} {_unit(device)} to go, on {_called(device)}: {_basis(estimator)}.",
         f"Jobs ask for {MEMORY_MARGIN - 1:.0%} more of the host's memory, {TIME_MARGIN - 1:.0%} more time and some "
-        "minutes.",
+        f"minutes. Another GPU: --device {' | '.join(DEVICES)}",
     ]
     if guessed := sorted(grid.models[id_].label for id_, size in estimator.sizes.items() if size and size.guessed):
         lines.append(f"Dimensions are guessed from `parameters` until the download: {', '.join(guessed)}.")

@@ -1,6 +1,8 @@
 """Load a base model at a precision the device has, its tokenizer, and adapters on it."""
 
 import contextlib
+import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from transformers import (
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 from transformers.pytorch_utils import Conv1D
 
+from loragrid.cluster.slurm import has_job_to_itself
 from loragrid.errors import UserError
 from loragrid.modeling.environment import stream
 
@@ -24,9 +27,34 @@ Place = Literal["here", "host", "divided"]
 """Where a base is loaded to."""
 
 
+ALLOW_CPU = "LORAGRID_ALLOW_CPU"
+"""Environment variable that, set to 1, lets a cluster's job that was given GPUs compute on the CPU."""
+
+
 def device() -> torch.device:
-    """The GPU of this process, or the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    """The GPU of this process, or the CPU.
+
+    Raises:
+        RuntimeError: a job of the cluster was given GPUs, and torch cannot use them: on the CPU it would take weeks.
+            Another node may be better.
+    """
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if has_job_to_itself() and given not in ("", "-1", "NoDevFiles") and os.environ.get(ALLOW_CPU) != "1":
+        raise RuntimeError(
+            f"this job was given GPU {given} on {platform.node()}, and torch {torch.__version__} cannot use it "
+            f"({_why_no_gpu()}): see nvidia-smi there, and `GPUs` in cluster/README.md"
+        )
+    return torch.device("cpu")
+
+
+def _why_no_gpu() -> str:
+    try:
+        torch.cuda.init()
+    except (AssertionError, RuntimeError) as error:  # what torch raises without CUDA, and without a usable driver
+        return str(error).splitlines()[0]
+    return "no reason was told"
 
 
 def compute_dtype() -> torch.dtype:

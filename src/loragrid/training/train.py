@@ -56,7 +56,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     run, recipe = member["run"], member["run"]["recipe"]
     formatted = Path(member["formatted_folder"])
     train_rows, validation_rows = (_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
-    if recipe["optimizer"] != "adamw" and device().type == "cpu":
+    if device().type == "cpu" and recipe["optimizer"] != "adamw":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
     micro = _micro_batch(recipe["batch_size"], member["model"]["micro_batch"], work)
     tokenizer = load_tokenizer(member["model_folder"], member["model"]["template"])
