@@ -9,7 +9,8 @@ from loragrid.errors import UserError
 from loragrid.generation import answer as answering
 from loragrid.generation.answer import answer_prompts
 from loragrid.modeling.chat import render
-from loragrid.modeling.load import load_base, load_tokenizer
+from loragrid.modeling.load import load_base
+from loragrid.modeling.tokenizer import load_tokenizer
 from loragrid.stop import Interrupted
 
 GREEDY = {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}

@@ -7,7 +7,8 @@ from nano import MODEL, dialogue, never
 from loragrid.errors import UserError
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.modeling.chat import render
-from loragrid.modeling.load import load_base, load_tokenizer
+from loragrid.modeling.load import load_base
+from loragrid.modeling.tokenizer import load_tokenizer
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from nano import MODEL
 
 from loragrid.errors import UserError
 from loragrid.modeling.chat import encode, end_of_turn, render
-from loragrid.modeling.load import load_tokenizer
+from loragrid.modeling.tokenizer import load_tokenizer
 
 NO_SYSTEM = (
     "{% if messages and messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json
 from loragrid.modeling.chat import encode
-from loragrid.modeling.load import load_tokenizer
 from loragrid.modeling.messages import Message, with_system
+from loragrid.modeling.tokenizer import load_tokenizer
 from loragrid.progress import each
 
 IGNORED = -100

@@ -13,7 +13,8 @@ from loragrid.files import read_json, read_jsonl, write_json
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.modeling.environment import describe
-from loragrid.modeling.load import attach_adapter, load_base, load_tokenizer
+from loragrid.modeling.load import attach_adapter, load_base
+from loragrid.modeling.tokenizer import load_tokenizer
 from loragrid.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 

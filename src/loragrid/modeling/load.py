@@ -1,4 +1,4 @@
-"""Load a base model at a precision the device has, its tokenizer, and adapters on it."""
+"""Load a base model at a precision the device has, and adapters on it."""
 
 import contextlib
 import os
@@ -11,10 +11,8 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 from transformers.pytorch_utils import Conv1D
@@ -63,28 +61,6 @@ def compute_dtype() -> torch.dtype:
         return torch.float32
     # is_bf16_supported() is also true where bf16 is only emulated, as on a T4; compute capability 8 has it for real.
     return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-
-
-def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a downloaded or built model.
-
-    Args:
-        folder: the model's folder.
-        template: file with a Jinja chat template, in place of the tokenizer's own.
-
-    Raises:
-        UserError: there is no chat template, or no token to end or pad with.
-    """
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if template is not None:
-        tokenizer.chat_template = Path(template).read_text(encoding="utf-8")
-    if tokenizer.chat_template is None:
-        raise UserError(f"{folder}: the tokenizer has no chat template; give the model a `template` in the study")
-    if tokenizer.eos_token_id is None:
-        raise UserError(f"{folder}: the tokenizer has no end-of-sequence token")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
-    return tokenizer
 
 
 def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedModel:

@@ -20,8 +20,8 @@ from loragrid.modeling.load import (
     compute_dtype,
     device,
     load_base,
-    load_tokenizer,
 )
+from loragrid.modeling.tokenizer import load_tokenizer
 from loragrid.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
