@@ -67,7 +67,6 @@ SlurmctldTimeout=10
 ReturnToService=2
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,sched_min_interval=500000
-SlurmctldParameters=preempt_send_user_signal
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=DEFAULT CPUs={cpus} RealMemory={memory} Gres=gpu:t4:{gpus}

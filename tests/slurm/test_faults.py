@@ -1,4 +1,8 @@
-"""Runs survive what happens on a cluster: on a real Slurm, through the workflow, with one process and with two."""
+"""Runs survive what happens on a cluster: on a real Slurm, through the workflow, with one process and with two.
+
+What is tested here with both profiles does not depend on how a job goes on; what does, for cluster/submitit, is in
+test_faults_submitit.py.
+"""
 
 import csv
 import os
@@ -9,7 +13,7 @@ from pathlib import Path
 import pytest
 from head import lose_node, node_of, records, run_folder, take_node, wait_until
 from injected import out_of_memory
-from interrupted import equal_weights
+from interrupted import PACE, equal_weights
 
 # Slurm's signal before the end, a precaution for jobs of hours, would come at once.
 ONE_MINUTE = {"runtime": 1, "slurm_extra": ""}
@@ -17,11 +21,20 @@ ONE_MINUTE = {"runtime": 1, "slurm_extra": ""}
 one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
 
 
+both_profiles = pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
+
+
 @pytest.fixture
-def head(prepared, start, tmp_path):
+def profile():
+    """With which the workflow is started, unless a test says otherwise."""
+    return "cluster/slurm"
+
+
+@pytest.fixture
+def head(prepared, start, tmp_path, profile):
     """The workflow in a workspace of its own, not started yet."""
     ready, _, options = prepared
-    return start(ready.copy_to(tmp_path / "workspace"), options=options)
+    return start(ready.copy_to(tmp_path / "workspace"), profile=profile, options=options)
 
 
 def test_time_limit(head, equal_to_whole):
@@ -35,6 +48,19 @@ def test_time_limit(head, equal_to_whole):
     # The same job all the time: Snakemake has seen one attempt of its own.
     assert len({attempt["job"] for attempt in head.attempts()}) == 1
     assert "Trying to restart" not in head.output.read_text()
+    equal_to_whole(head.run)
+
+
+@one_process
+def test_time_limit_that_slurm_tells_of_before_the_clock_does(head, equal_to_whole):
+    # As in the profile; Slurm may send it up to a minute early.
+    head.edit_profile(default_resources={"runtime": 3})
+    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", "0.25"))
+    head.start()
+    assert head.finish() == 0, head.all_said()
+    assert head.ends()[0] == "terminated", head.all_said()
+    assert head.ends()[-1] == "finished", head.all_said()
+    assert len({attempt["job"] for attempt in head.attempts()}) == 1
     equal_to_whole(head.run)
 
 
@@ -66,6 +92,7 @@ def test_preemption_and_requeueing_by_hand(head, equal_to_whole):
     equal_to_whole(head.run)
 
 
+@both_profiles
 def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, equal_to_whole):
     head.checkpoint_every(seconds=2)
     head.start()
@@ -88,6 +115,7 @@ def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, 
     equal_to_whole(head.run)
 
 
+@both_profiles
 def test_injected_out_of_memory_halves_the_micro_batch_in_the_same_job(head):
     place = head.workspace
     study = place.yaml("config/studies/slow.yaml")

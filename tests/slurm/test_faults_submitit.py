@@ -1,10 +1,10 @@
-"""Runs survive what happens on a cluster with cluster/submitit, too: the real training, on a real Slurm."""
+"""How jobs that have to end go on with cluster/submitit, and what a new start finds: real trainings on a real Slurm."""
 
 import os
 import signal
 
 import pytest
-from head import jobs, lose_node, node_of, take_node, wait_until
+from head import jobs, node_of, take_node, wait_until
 
 one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
 
@@ -44,19 +44,6 @@ def finishes_in_the_same_job(head):
     assert head.ends()[-1] == "finished", head.all_said()
     assert len({attempt["job"] for attempt in head.attempts()}) == 1
     assert "Trying to restart" not in head.output.read_text()
-
-
-@one_process
-def test_killed_process_and_a_node_that_fails(head, slurm, equal_to_whole):
-    head.checkpoint_every(seconds=2)
-    head.start()
-    first = head.train_until(30)
-    os.kill(first["pid"], signal.SIGKILL)
-    head.ended(1)
-    lose_node(slurm, head.train_until(60)["job"])
-    assert head.finish() == 0, head.all_said()
-    assert head.ends() == ["killed", "killed", "finished"], head.all_said()
-    equal_to_whole(head.run)
 
 
 @one_process

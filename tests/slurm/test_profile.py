@@ -67,11 +67,12 @@ def with_gpus(head, rules):
         assert environment["HF_HUB_OFFLINE"] == "1"
 
 
-def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_model):
+@pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
+def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_model, profile):
     # A learning rate at which the loss is not a number after the first steps.
     recipe = {"rank": 2, "batch_size": 4, "max_steps": 4}
     with_model.study("diverging", grid={"learning_rate": [1e30, 2e-3]}, recipe=recipe, untrained=[])
-    head = start(with_model, study="diverging", options=("--jobs", "4"))
+    head = start(with_model, study="diverging", profile=profile, options=("--jobs", "4"))
     head.start()
     assert head.finish() == 1, head.all_said()
     rows = {row["learning_rate"]: row for row in with_model.table("diverging")}

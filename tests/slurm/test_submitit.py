@@ -188,10 +188,10 @@ def test_preemption(workflow, partition):
     assert "Error in rule" not in said
 
 
-def test_preemption_where_slurm_sends_sigterm_only(workflow):
-    """As without `preempt_send_user_signal`: the job still counts as running, so it was not cancelled."""
+def test_preemption_where_slurm_sends_sigusr2_as_well(workflow):
+    """As with `preempt_send_user_signal`, which is not Slurm's default."""
     workflow.start(steps=40)
-    subprocess.run(["scancel", "--signal=TERM", workflow.begins()["job"]], check=True)
+    subprocess.run(["scancel", "--signal=USR2", workflow.begins()["job"]], check=True)
     workflow.ends()
     assert_continued(workflow)
 
