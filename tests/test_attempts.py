@@ -39,8 +39,9 @@ def batch(tmp_path):
 
 
 @contextlib.contextmanager
-def locked(work):
+def locked(work, monkeypatch):
     """Another process holds the lock of a work folder."""
+    monkeypatch.setattr("loragrid.attempts.LOCK_SECONDS", 1)
     lock = work / "work.lock"
     holder = subprocess.Popen(["flock", str(lock), "sleep", "60"], start_new_session=True)
     try:
@@ -192,10 +193,10 @@ def test_what_failed_first_is_the_cause(batch, monkeypatch, rank):
     assert (attempt["ended"], attempt["why"]) == ("out of memory", "on the other GPU")
 
 
-def test_a_folder_that_another_process_works_in_is_left_alone(batch):
+def test_a_folder_that_another_process_works_in_is_left_alone(batch, monkeypatch):
     work = batch.folder / "a" / "work"
     work.mkdir(parents=True)
-    with locked(work):
+    with locked(work, monkeypatch):
         assert not batch(lambda *_: pytest.fail("worked all the same"), MEMBERS[:1])
         assert read_attempts(work) == []
 
@@ -209,7 +210,7 @@ def test_a_lock_that_a_lost_node_has_left_does_not_stop_its_requeued_job(batch, 
     work = batch.folder / "a" / "work"
     work.mkdir(parents=True)
     (work / "attempts.jsonl").write_text('{"attempt": 1, "started": 1000, "log": "attempt-1.log", "job": "7"}\n')
-    with locked(work):
+    with locked(work, monkeypatch):
         assert batch(lambda *_: None, MEMBERS[:1]) is own
     assert batch.ends()["a"] == (["killed", "finished"] if own else [None])
 

@@ -32,6 +32,9 @@ ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
 LOCK = "work.lock"
 
+LOCK_SECONDS = 10.0
+"""Patience with the lock of an attempt that was killed just now: its worker may need a moment to be gone."""
+
 
 class Blocked(UserError):
     """Work is impossible as long as something before it has failed.
@@ -212,17 +215,18 @@ def _is_over(job: str | None) -> bool:
 
 
 def _locked(descriptor: int) -> bool:
-    # Of an attempt that was killed just now, the worker may need a moment to be gone.
-    for _ in range(50):
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(0.2)
         except OSError:
             return True  # a file system without locks
         else:
             return True
-    return False
 
 
 def _who(place: Path) -> str:

@@ -30,6 +30,7 @@ def test_seconds_left_with_a_fake_squeue(fake, monkeypatch):
 def test_a_controller_that_does_not_answer_is_no_limit_with_a_fake_squeue(fake, monkeypatch):
     fake("squeue", "slurm_load_jobs error: Unable to contact slurm controller", status=1)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(slurm, "PAUSES", (0.1, 0.1))
     assert slurm.seconds_left() is None
     assert slurm.jobs() is None
 
