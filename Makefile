@@ -28,6 +28,8 @@ demo: $(VENV)/installed-cpu ## run a whole grid on this machine's CPU: from data
 	@echo "the table:        results/studies/demo/comparison.html (also .csv, .md and .tex)"
 	@echo "the whole report: results/studies/demo/report.html"
 
+# Two workers share the cores, on which threads that wait for others should not spin.
+test test-slurm: export OMP_WAIT_POLICY = passive
 test: $(VENV)/installed-dev ## run the tests
 	python -m pytest -n 2 -ra --durations=12 --ignore=tests/slurm
 

@@ -20,6 +20,8 @@ def with_nano_model(workspace, study, **dataset):
     (shipped,) = content["models"].values()
     if "context" in shipped["build"]:
         nano["build"]["context"] = shipped["build"]["context"]
+    for evaluation in content["evaluations"].values():
+        evaluation["decoding"]["max_new_tokens"] = 8
     workspace.study(study, yaml.safe_dump(content), models={"tiny": nano})
 
 
