@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from head import node_of
 
 pytestmark = pytest.mark.usefixtures("slurm")
 
@@ -149,11 +150,6 @@ def urgent_job(node: str):
         yield
     finally:
         subprocess.run(["scancel", done.stdout.strip()], check=True)
-
-
-def node_of(job: str) -> str:
-    done = subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
 
 
 def assert_continued(workflow: Workflow, jobs: int = 1) -> None:
