@@ -211,7 +211,7 @@ def _is_over(job: str | None) -> bool:
     """Whether the Slurm job of an attempt without an end is over: it was another one, or this one's earlier life."""
     if job is None:
         return False
-    return slurm.has_job_to_itself() if job == slurm.own_job() else bool(slurm.final_state(job))
+    return slurm.has_job_to_itself() if job == slurm.own_job() else slurm.is_over(job)
 
 
 def _locked(descriptor: int) -> bool:

@@ -65,3 +65,16 @@ def test_partitions_that_cancel_with_a_fake_scontrol(fake):
 def test_nobody_is_preempted_with_a_fake_scontrol(fake):
     fake("scontrol", "PreemptType             = preempt/none\nPartitionName=a PreemptMode=CANCEL\n")
     assert slurm.preempt_modes() == {}
+
+
+@pytest.mark.parametrize(("queue", "accounting", "over"), [
+    ("", "NODE_FAIL\n", True),
+    ("7|COMPLETING|None|1:00|/grid|rule_train\n", "CANCELLED by 1000\n", False),  # it may be saving
+    ("8|RUNNING|None|1:00|/grid|rule_train\n", "PREEMPTED\n", True),
+    ("", "", False),
+    (None, "NODE_FAIL\n", False),
+])  # fmt: skip
+def test_a_job_is_over_once_it_has_left_a_fake_queue(queue, accounting, over, fake):
+    fake("squeue", queue or "", status=1 if queue is None else 0)
+    fake("sacct", accounting)
+    assert slurm.is_over("7") is over

@@ -118,6 +118,12 @@ def final_state(job: str) -> str:
     return ended[-1] if ended else ""
 
 
+def is_over(job: str) -> bool:
+    """Whether a job of this user has ended and nothing of it runs any more, not even to save; False if unknown."""
+    queue = jobs()
+    return queue is not None and job not in {other.id for other in queue} and final_state(job) != ""
+
+
 def has_accounting() -> bool:
     """Whether sacct answers."""
     return _ask("sacct", "--noheader", "--allocations", "--starttime", "now") is not None
