@@ -31,11 +31,11 @@ demo: $(VENV)/installed-cpu ## run a whole grid on this machine's CPU: from data
 # Two workers share the cores, on which threads that wait for others should not spin.
 test test-slurm: export OMP_WAIT_POLICY = passive
 test: $(VENV)/installed-dev ## run the tests
-	python -m pytest -n 2 -ra --durations=12 --ignore=tests/slurm
+	python -m pytest -n 2 --dist worksteal -ra --durations=12 --ignore=tests/slurm
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
 	@# Two at a time: each worker has a node for itself (tests/slurm/conftest.py).
-	python -m pytest -n 2 -ra --durations=12 tests/slurm
+	python -m pytest -n 2 --dist worksteal -ra --durations=12 tests/slurm
 
 slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with two nodes and fake GPUs (needs root)
 	python tests/slurm/cluster.py up

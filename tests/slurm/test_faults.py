@@ -6,6 +6,7 @@ test_faults_submitit.py.
 
 import csv
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -113,6 +114,48 @@ def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, 
     why = head.attempts()[0]["why"]
     assert any(word in why for word in ("SIGKILL", "status", "another of its processes")), why
     equal_to_whole(head.run)
+
+
+ANSWERS = "results/runs/*/*/*/eval/*"
+
+# Answers that a test interrupts take their time.
+SLOW_ANSWERS = """
+import sys
+if "worker" in sys.orig_argv and "generate" in sys.orig_argv:
+    import time
+    import loragrid.generation.answer as answer
+    generate = answer._generate
+    def slow(*arguments):
+        time.sleep(4)
+        return generate(*arguments)
+    answer._generate = slow
+"""
+
+
+def test_answers_go_on_after_preemption_where_they_were(start, with_model, node):
+    place = with_model
+    models = place.yaml("config/studies/nano.yaml")["models"]
+    models["nano"]["micro_batch"] = 2
+    place.study("answers", models=models, grid={}, recipe={"rank": 2, "max_steps": 2}, untrained=[])
+    whole = place.copy_to(place.folder.with_name("whole"))
+    whole.snakemake("--until", "publish_generations", study="answers")
+    (place.folder / "src/sitecustomize.py").write_text(SLOW_ANSWERS)
+    head = start(place, study="answers", options=("--jobs", "4"))
+    head.start(until="publish_generations")
+    (part,) = wait_until(
+        lambda: [file for file in place.folder.glob(f"{ANSWERS}/work/generations.part.jsonl") if file.stat().st_size],
+        seconds=300,
+        what=head.all_said,
+    )
+    kept = len(part.read_bytes().splitlines())
+    take_node(node)
+    assert head.finish() == 0, head.all_said()
+    attempts = place.json_lines(part.with_name("attempts.jsonl"))
+    assert [line["ended"] for line in attempts if "ended" in line] == ["terminated", "finished"], head.all_said()
+    ours, theirs = (next(at.folder.glob(f"{ANSWERS}/generations.jsonl")) for at in (place, whole))
+    assert ours.read_bytes() == theirs.read_bytes()
+    first = re.search(r"^answered (\d+)", part.with_name("attempt-2.log").read_text(), re.M)
+    assert int(first[1]) > kept, "answered again what had been answered"
 
 
 @both_profiles

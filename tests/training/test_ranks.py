@@ -54,7 +54,7 @@ def test_injected_out_of_memory_halves_the_micro_batch_and_not_the_result(nano, 
     assert [attempt["ended"] for attempt in read_attempts(work)] == ["out of memory", "finished"]
     run = json.loads((work / "run.json").read_text())
     assert (run["micro_batch"], run["out_of_memory"]) == (4, 1)
-    whole = launch(tmp_path / "whole", 1, micro_batch=4)
+    whole = train(tmp_path / "whole", micro_batch=4)
     assert adapter(work) == adapter(whole)
     assert records(work) == records(whole)
 

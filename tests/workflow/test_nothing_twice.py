@@ -50,7 +50,7 @@ def test_raising_the_likelihoods_version_generates_nothing(finished):
     assert len(new) == 3
     # A second time, the batches have the same members again, and must still be worked on.
     raise_version(finished, "likelihood", 3)
-    done = finished.snakemake()
+    done = finished.snakemake("-n")
     assert jobs(done.stdout + done.stderr) == {"all": 1, "generate": 3, "publish_score": 3, "tabulate": 1}
 
 
