@@ -1,6 +1,6 @@
 """Runs survive what happens on a cluster: on a real Slurm, through the workflow, with one process and with two.
 
-What is tested here with both profiles does not depend on how a job goes on; what does, for cluster/submitit, is in
+What does not depend on how a job goes on is tested with both profiles; for what does, with cluster/submitit, see
 test_faults_submitit.py.
 """
 

@@ -1,12 +1,14 @@
-"""How jobs that have to end go on with cluster/submitit, and what a new start finds: real trainings on a real Slurm."""
+"""How jobs that have to end go on with cluster/submitit, and what a new start finds: real trainings on a real Slurm.
+
+What does not depend on that is tested with both profiles in test_faults.py.
+"""
 
 import os
 import signal
 
 import pytest
 from head import jobs, node_of, take_node, wait_until
-
-one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
+from interrupted import PACE
 
 
 @pytest.fixture
@@ -16,10 +18,23 @@ def head(prepared, start, tmp_path):
     return start(ready.copy_to(tmp_path / "workspace"), profile="cluster/submitit", options=options)
 
 
-@one_process
-def test_preemption_and_time_limit(head, equal_to_whole):
-    # Slurm looks at limits every half a minute, and tells in time: 15 to 45 seconds after a job has begun.
-    head.edit_profile(default_resources={"runtime": 1}, **{"submitit-signal-seconds": 15})
+@pytest.fixture
+def two(prepared):
+    """Whether two processes train."""
+    return "train:gpu=2" in prepared[2]
+
+
+def slow_down(head, seconds):
+    """Let each micro-batch take so long."""
+    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", str(seconds)))
+
+
+def test_preemption_and_time_limit(head, two, equal_to_whole):
+    # Slurm looks at limits every half a minute, and tells in time: 15 to 45 seconds after a job of one minute has
+    # begun. That is too soon for two processes on few cores: they get two minutes, and take longer.
+    if two:
+        slow_down(head, 0.3)
+    head.edit_profile(default_resources={"runtime": 2 if two else 1}, **{"submitit-signal-seconds": 15})
     head.start()
     take_node(node_of(head.train_until(10)["job"]))
     finishes_in_the_same_job(head)
@@ -44,11 +59,13 @@ def finishes_in_the_same_job(head):
     assert head.ends()[-1] == "finished", head.all_said()
     assert len({attempt["job"] for attempt in head.attempts()}) == 1
     assert "Trying to restart" not in head.output.read_text()
+    assert not list(head.workspace.folder.glob(".snakemake/submitit/*/*.pkl"))
 
 
-@one_process
-def test_ctrl_c_and_a_killed_head(head, equal_to_whole):
+def test_ctrl_c_and_a_killed_head(head, two, equal_to_whole):
     folder = head.workspace.folder
+    if two:
+        slow_down(head, 0.12)  # each has half of the micro-batches
     head.start()
     head.train_until(20)
     head.process.send_signal(signal.SIGINT)
