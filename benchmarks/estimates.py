@@ -177,7 +177,7 @@ def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tupl
     }  # fmt: skip
     model = {
         "label": "m", "key": "m" * 64, "hub": None, "revision": None, "template": None,
-        "micro_batch": setting.micro_batch,
+        "micro_batch": setting.micro_batch, "gpus": 1, "sharded": False,
     }  # fmt: skip
     decoding = Decoding(max_new_tokens=setting.answer)
     answers = {
