@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slurm slurm-up slurm-down lint schema
+.PHONY: help install demo test test-slow test-slurm slurm-up slurm-down lint schema
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -29,9 +29,12 @@ demo: $(VENV)/installed-cpu ## run a whole grid on this machine's CPU: from data
 	@echo "the whole report: results/studies/demo/report.html"
 
 # Two workers share the cores, on which threads that wait for others should not spin.
-test test-slurm: export OMP_WAIT_POLICY = passive
+test test-slow test-slurm: export OMP_WAIT_POLICY = passive
 test: $(VENV)/installed-dev ## run the tests
-	python -m pytest -n 2 --dist worksteal -ra --durations=12 --ignore=tests/slurm
+	python -m pytest -n 2 --dist worksteal -ra --durations=12 -m "not slow" --ignore=tests/slurm
+
+test-slow: $(VENV)/installed-dev ## run the tests that take a minute each: several processes that train together
+	python -m pytest -n 2 --dist worksteal -ra --durations=12 -m slow --ignore=tests/slurm
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
 	@# Two at a time: each worker has a node for itself (tests/slurm/conftest.py).

@@ -15,6 +15,7 @@ def two_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_gpus")
 def test_the_same_adapters_as_without_it(finished):
     before = adapters(finished)

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from loragrid.attempts import read_attempts
 
+pytestmark = pytest.mark.slow
+
 
 def launch(folder, gpus, customize="", ends=0, **recipe):
     """`loragrid train --gpus N` of one run, which ends with a status; its work folder."""
