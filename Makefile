@@ -33,7 +33,7 @@ test test-slow test-slurm: export OMP_WAIT_POLICY = passive
 test: $(VENV)/installed-dev ## run the tests
 	python -m pytest -n 2 --dist worksteal -ra --durations=12 -m "not slow" --ignore=tests/slurm
 
-test-slow: $(VENV)/installed-dev ## run the tests that take a minute each: several processes that train together
+test-slow: $(VENV)/installed-dev ## run the tests that take a minute each: processes that train together, real data, whole studies again
 	python -m pytest -n 2 --dist worksteal -ra --durations=12 -m slow --ignore=tests/slurm
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)

@@ -1,4 +1,4 @@
-"""cluster/submitit's executor on a real Slurm: faults that need no real training, with one that stands in for it."""
+"""cluster/submitit's executor on a real Slurm: what becomes of a training in each fault, with a stand-in for it."""
 
 import contextlib
 import json
@@ -72,13 +72,15 @@ class Workflow:
         self.names = f"t{os.getpid()}x{time.monotonic_ns() % 10**6}"
         self.head: subprocess.Popen | None = None
 
-    def start(self, *arguments: str, steps: int = 60, partition: str = "gpu", names: str = "") -> None:
+    def start(
+        self, *arguments: str, steps: int = 60, partition: str = "gpu", names: str = "", runtime: int = 30
+    ) -> None:
         """Start Snakemake and leave it running."""
         self.names = names or self.names
         command = [
             sys.executable, "-m", "snakemake", "--executor", "submitit", "--submitit-cluster", "slurm", "--jobs", "4",
             "--rerun-incomplete", "--latency-wait", "5", "--submitit-signal-seconds", "30",
-            "--default-resources", "runtime=30", "mem_mb=300", f"slurm_partition={partition}", "gpu_model=t4",
+            "--default-resources", f"runtime={runtime}", "mem_mb=300", f"slurm_partition={partition}", "gpu_model=t4",
             f"constraint={self.node}",
             *arguments, "--config", f"names={self.names}", f"steps={steps}",
         ]  # fmt: skip
@@ -162,8 +164,15 @@ def assert_continued(workflow: Workflow, jobs: int = 1) -> None:
     assert all(event["gpus"] in ("0", "1") for event in events)
 
 
-@pytest.mark.parametrize("partition", ["abrupt", "abrupt-cancelling"])
-def test_preemption_without_a_grace(workflow, partition):
+def test_time_limit(workflow):
+    workflow.start(steps=90, runtime=1)
+    workflow.ends()
+    assert_continued(workflow)
+    assert not list(workflow.folder.glob(".snakemake/submitit/*/*.pkl"))
+
+
+@pytest.mark.parametrize("partition", ["gpu", "cancelling", "abrupt", "abrupt-cancelling"])
+def test_preemption(workflow, partition):
     workflow.start(steps=40, partition=partition)
     began = workflow.begins()
     with urgent_job(node_of(began["job"])):
@@ -175,10 +184,11 @@ def test_preemption_without_a_grace(workflow, partition):
     assert "Error in rule" not in said
 
 
-def test_preemption_where_slurm_sends_sigusr2_as_well(workflow):
-    """As with `preempt_send_user_signal`, which is not Slurm's default."""
+@pytest.mark.parametrize("sent", ["TERM", "USR2"])
+def test_preemption_by_signal(workflow, sent):
+    """USR2 as with `preempt_send_user_signal`; TERM as without: the job still runs, so it was not cancelled."""
     workflow.start(steps=40)
-    subprocess.run(["scancel", "--signal=USR2", workflow.begins()["job"]], check=True)
+    subprocess.run(["scancel", f"--signal={sent}", workflow.begins()["job"]], check=True)
     workflow.ends()
     assert_continued(workflow)
 

@@ -52,11 +52,11 @@ def test_two_processes_train_the_same_as_one_also_beside_another_such_job(nano, 
 
 
 def test_injected_out_of_memory_halves_the_micro_batch_and_not_the_result(nano, tmp_path):
-    work = launch(tmp_path / "full", 1, out_of_memory(rows=4))
-    assert [attempt["ended"] for attempt in read_attempts(work)] == ["out of memory", "finished"]
+    work = launch(tmp_path / "full", 1, out_of_memory(rows=2))
+    assert [attempt["ended"] for attempt in read_attempts(work)] == ["out of memory", "out of memory", "finished"]
     run = json.loads((work / "run.json").read_text())
-    assert (run["micro_batch"], run["out_of_memory"]) == (4, 1)
-    whole = train(tmp_path / "whole", micro_batch=4)
+    assert (run["micro_batch"], run["out_of_memory"]) == (2, 2)
+    whole = launch(tmp_path / "whole", 1, micro_batch=2)
     assert adapter(work) == adapter(whole)
     assert records(work) == records(whole)
 

@@ -38,7 +38,9 @@ def test_killed_training_leaves_nothing_that_looks_finished_and_is_done_again(sl
     slow.snakemake("tables", study="slow")
     (row,) = slow.table("slow")
     assert row["status"] == "missing"
-    slow.snakemake("--rerun-incomplete", "--until", "publish_run", study="slow")
+    slow.snakemake("--rerun-incomplete", study="slow")
+    (row,) = slow.table("slow")
+    assert row["status"] == "done"
     assert slow.json(run / "run.json")["cost"]["attempts"] == 2
     records = [json.loads(line) for line in (run / "training.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if "loss" in record] == list(range(1, 49))
@@ -47,10 +49,10 @@ def test_killed_training_leaves_nothing_that_looks_finished_and_is_done_again(sl
 def test_a_run_that_fails_for_good_is_told_once_and_the_rest_goes_on(with_model):
     # A learning rate at which the loss is not a number after the first steps.
     recipe = {"rank": 2, "batch_size": 4, "max_steps": 4}
-    with_model.study("diverging", grid={"learning_rate": [2e-3, 1e30]}, recipe=recipe, untrained=[])
-    done = with_model.snakemake("--until", "publish_run", study="diverging", fails=True)
+    with_model.study("diverging", grid={"learning_rate": [2e-3, 1e30]}, recipe=recipe)
+    done = with_model.snakemake(study="diverging", fails=True)
     rows = {row["learning_rate"]: row for row in with_model.table("diverging")}
-    assert rows["0.002"]["reason"] == "trained, not asked yet"
+    assert rows["0.002"]["status"] == "done"
     failed = rows["1e+30"]
     assert failed["status"] == "failed"
     assert "loss is" in failed["reason"]
@@ -58,11 +60,11 @@ def test_a_run_that_fails_for_good_is_told_once_and_the_rest_goes_on(with_model)
     bad = next(path.parent.parent for path in with_model.folder.glob("results/runs/*/*/*/work/failed.json"))
     assert "failed.json" in done.stdout + done.stderr
     # A new start tells the reason at once and does not train again.
-    with_model.snakemake("--until", "publish_run", study="diverging", fails=True)
+    with_model.snakemake(study="diverging", fails=True)
     assert sorted(file.name for file in (bad / "work").glob("attempt-*.log")) == ["attempt-1.log"]
     # Whoever deletes the record gets another attempt.
     (bad / "work/failed.json").unlink()
-    with_model.snakemake("--until", "publish_run", study="diverging", fails=True)
+    with_model.snakemake(study="diverging", fails=True)
     assert (bad / "work/attempt-2.log").exists()
 
 

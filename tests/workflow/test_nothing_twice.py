@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import pytest
 from workspace import Workspace, jobs
 
 
@@ -37,6 +38,7 @@ def test_raising_a_text_metrics_version_rescores_its_family_only(finished):
     assert len(after.keys() - before.keys()) == 3
 
 
+@pytest.mark.slow
 def test_raising_the_likelihoods_version_generates_nothing(finished):
     before = finished.made()
     raise_version(finished, "likelihood")
@@ -50,7 +52,7 @@ def test_raising_the_likelihoods_version_generates_nothing(finished):
     assert len(new) == 3
     # A second time, the batches have the same members again, and must still be worked on.
     raise_version(finished, "likelihood", 3)
-    done = finished.snakemake("-n")
+    done = finished.snakemake()
     assert jobs(done.stdout + done.stderr) == {"all": 1, "generate": 3, "publish_score": 3, "tabulate": 1}
 
 

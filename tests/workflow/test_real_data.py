@@ -8,7 +8,10 @@ from workspace import NANO, REPO
 
 SAMPLES = REPO.parent / "shared" / "data"
 
-pytestmark = pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no samples of the real datasets in {SAMPLES}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no samples of the real datasets in {SAMPLES}"),
+]
 
 
 def with_nano_model(workspace, study, **dataset):
@@ -20,8 +23,6 @@ def with_nano_model(workspace, study, **dataset):
     (shipped,) = content["models"].values()
     if "context" in shipped["build"]:
         nano["build"]["context"] = shipped["build"]["context"]
-    for evaluation in content["evaluations"].values():
-        evaluation["decoding"]["max_new_tokens"] = 8
     workspace.study(study, yaml.safe_dump(content), models={"tiny": nano})
 
 
