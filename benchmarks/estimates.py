@@ -7,7 +7,7 @@ processes of their own with one thread, as the workflow does. Peak memory is wha
 is that of the processor, imports included, which of one thread is the elapsed time where nothing else runs. The
 estimates are made before, from dimensions, rows and tokens alone, with this machine's speed in one matrix product.
 
-The constants in loragrid/cluster that are marked as measured were fitted to the settings of `CALIBRATION`; what counts
+The constants in loragrid/estimates marked as measured were fitted to the settings of `CALIBRATION`; what counts
 are those of `HELD_OUT`; what of them was seen before a correction is said there. They are run unless `--calibration` is
 given.
 """
@@ -29,16 +29,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[0] = str(ROOT / "src")
 
-from loragrid.cluster.devices import DEVICES, Device, for_this_machine  # noqa: E402
-from loragrid.cluster.memory import generation_memory, training_memory  # noqa: E402
-from loragrid.cluster.sizes import Dimensions  # noqa: E402
-from loragrid.cluster.time import (  # noqa: E402
+from loragrid.estimates.devices import DEVICES, Device, for_this_machine  # noqa: E402
+from loragrid.estimates.memory import generation_memory, training_memory  # noqa: E402
+from loragrid.estimates.sizes import Dimensions  # noqa: E402
+from loragrid.estimates.time import (  # noqa: E402
     generation_seconds,
     likelihood_seconds,
     loading_seconds,
     training_seconds,
 )
-from loragrid.cluster.work import Asked, Trained  # noqa: E402
+from loragrid.estimates.workload import GenerationWork, TrainingWork  # noqa: E402
 from loragrid.files import read_json, write_json, write_jsonl  # noqa: E402
 from loragrid.study.schema import Decoding, Recipe  # noqa: E402
 
@@ -154,7 +154,7 @@ class Taken:
     seconds: float
 
 
-def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tuple[Trained, Asked]:
+def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tuple[TrainingWork, GenerationWork]:
     """Make model, rows, prompts and batches in a folder; how much work they are."""
     recipe, size = setting.recipe, setting.size
     draw = random.Random(setting.name)
@@ -198,10 +198,10 @@ def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tupl
     prompts = [json.loads(line) for line in (folder / "prompts.jsonl").read_text().splitlines()]
     lengths = [prompt.pop("tokens") for prompt in prompts]
     write_jsonl(folder / "prompts.jsonl", prompts)
-    trained = Trained(
+    trained = TrainingWork(
         sum(train), setting.steps, sum(train) / len(train), setting.length, len(validation), sum(validation)
     )
-    return trained, Asked(len(prompts), sum(lengths) / len(lengths), max(lengths), setting.answer)
+    return trained, GenerationWork(len(prompts), sum(lengths) / len(lengths), max(lengths), setting.answer)
 
 
 def start(stage: str, folder: Path, environment: dict[str, str]) -> Taken:
@@ -221,7 +221,7 @@ def start(stage: str, folder: Path, environment: dict[str, str]) -> Taken:
     return Taken(usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime)
 
 
-def estimate(setting: Setting, trained: Trained, asked: Asked, cpu: Device) -> tuple[Taken, Taken]:
+def estimate(setting: Setting, trained: TrainingWork, asked: GenerationWork, cpu: Device) -> tuple[Taken, Taken]:
     """What training and asking should take."""
     size, precision = setting.size, setting.precision
     recipe = setting.recipe.model_dump()

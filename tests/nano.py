@@ -13,10 +13,10 @@ import torch
 
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
+from loragrid.jobs.stop import Stop
 from loragrid.modeling.build import build_model
-from loragrid.stop import Stop
 from loragrid.study.batches import Batch
-from loragrid.study.grid import BaseModel, Run
+from loragrid.study.grid import ModelEntry, Run
 from loragrid.study.schema import Build, Recipe
 from loragrid.training.train import train_batch
 
@@ -78,7 +78,7 @@ def base_model(**changes):
         "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
         "micro_batch": 8, "gpus": 1, "sharded": False,
     }  # fmt: skip
-    return vars(BaseModel(**(fields | changes)))
+    return vars(ModelEntry(**(fields | changes)))
 
 
 def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4", label=None, sharded=False, **recipe):
@@ -126,7 +126,7 @@ def never():
     return Stop()
 
 
-def told():
+def interrupted():
     stop = Stop()
     stop.signalled = True
     return stop

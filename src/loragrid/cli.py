@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loragrid.errors import UserError
-from loragrid.registry import REGISTRY
+from loragrid.plugins import REGISTRY
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study
 
@@ -17,9 +17,9 @@ from loragrid.study.open import open_study
 
 def check(arguments: argparse.Namespace) -> None:
     """Check a study as a whole and say what it would run."""
-    from loragrid.cluster.devices import DEFAULT, find_device
-    from loragrid.cluster.plan import summary
-    from loragrid.cluster.requests import Estimator
+    from loragrid.estimates.devices import DEFAULT, find_device
+    from loragrid.estimates.plan import summary
+    from loragrid.estimates.requests import Estimator
     from loragrid.study.batches import plan as batches_of
 
     grid = open_study(arguments.study, REGISTRY)
@@ -28,9 +28,9 @@ def check(arguments: argparse.Namespace) -> None:
 
 def plan(arguments: argparse.Namespace) -> None:
     """Show what each run of a study would take: GPUs, memory and time."""
-    from loragrid.cluster.devices import find_device, for_this_machine
-    from loragrid.cluster.plan import detailed
-    from loragrid.cluster.requests import Estimator
+    from loragrid.estimates.devices import find_device, for_this_machine
+    from loragrid.estimates.plan import detailed
+    from loragrid.estimates.requests import Estimator
     from loragrid.study.batches import plan as batches_of
 
     grid = open_study(arguments.study, REGISTRY)
@@ -56,11 +56,11 @@ def status(arguments: argparse.Namespace) -> None:
 
 def failures(arguments: argparse.Namespace) -> None:
     """Show what has failed in a study, with the end of each log; the exit status is 0 either way."""
-    from loragrid.status.failures import told
+    from loragrid.status.failures import describe_failures
     from loragrid.status.overview import overview
 
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    print(told(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
+    print(describe_failures(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
 
 
 def schema(arguments: argparse.Namespace) -> None:
@@ -155,27 +155,27 @@ def prompts(arguments: argparse.Namespace) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train the runs of a batch."""
-    from loragrid.cluster.launch import work
+    from loragrid.jobs.launch import run_batch
     from loragrid.status.line import line_of
     from loragrid.study.batches import open_batch
 
     options, batch = ["--checkpoint-minutes", str(arguments.checkpoint_minutes)], open_batch(arguments.batch)
-    return 0 if work("train", batch, arguments.batch, options, arguments.gpus, line_of(batch)) else 1
+    return 0 if run_batch("train", batch, arguments.batch, options, arguments.gpus, line_of(batch)) else 1
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """Ask the subjects of a batch."""
-    from loragrid.cluster.launch import work
+    from loragrid.jobs.launch import run_batch
     from loragrid.status.line import line_of
     from loragrid.study.batches import open_batch
 
     batch = open_batch(arguments.batch)
-    return 0 if work("generate", batch, arguments.batch, [], gpus=1, look=line_of(batch)) else 1
+    return 0 if run_batch("generate", batch, arguments.batch, [], gpus=1, on_poll=line_of(batch)) else 1
 
 
 def worker(arguments: argparse.Namespace) -> int:
     """Do the work of `train` or `generate`, as a process that these start."""
-    from loragrid.cluster.launch import die_with_parent
+    from loragrid.jobs.launch import die_with_parent
     from loragrid.study.batches import open_batch
 
     die_with_parent()
@@ -193,7 +193,7 @@ def worker(arguments: argparse.Namespace) -> int:
 
 def publish(arguments: argparse.Namespace) -> None:
     """Publish what a member of a batch has finished."""
-    from loragrid.publish import publish as publish_files
+    from loragrid.jobs.publish import publish as publish_files
 
     publish_files(arguments.folder, arguments.outputs)
 

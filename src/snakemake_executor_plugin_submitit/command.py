@@ -23,7 +23,7 @@ from submitit.helpers import DelayedSubmission
 
 RESULT = "result.json"
 
-# A training makes this file when it has come further than it was when its job began (see loragrid/cluster/launch.py).
+# A training makes this file when it has come further than it was when its job began (see loragrid/jobs/launch.py).
 PROGRESS = "progress"
 
 # How often in a row a job is put back into the queue that has not come further: it would go on for ever.

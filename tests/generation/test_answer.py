@@ -2,16 +2,16 @@ import json
 
 import pytest
 import torch
-from nano import MODEL, dialogue, never, told
+from nano import MODEL, dialogue, interrupted, never
 from transformers import GenerationConfig
 
 from loragrid.errors import UserError
 from loragrid.generation import answer as answering
 from loragrid.generation.answer import answer_prompts
+from loragrid.jobs.stop import Interrupted
 from loragrid.modeling.chat import render
 from loragrid.modeling.load import load_base
 from loragrid.modeling.tokenizer import load_tokenizer
-from loragrid.stop import Interrupted
 
 GREEDY = {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
 SAMPLING = GREEDY | {"temperature": 1.5, "top_k": 20}
@@ -119,7 +119,7 @@ def test_answers_before_an_interruption_are_kept_whatever_is_in_them(ask, monkey
 
 def test_told_to_end(ask):
     with pytest.raises(Interrupted, match="after 0 of 11 answers"):
-        ask(stop=told())
+        ask(stop=interrupted())
     assert not (ask.folder / "generations.jsonl").exists()
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from nano import MODEL, base_model, batch_of, dialogue, train, train_member
 
-from loragrid.attempts import read_attempts
 from loragrid.files import read_jsonl, write_jsonl
 from loragrid.generation import answer as answering
 from loragrid.generation.generate import generate_batch
+from loragrid.jobs.attempts import read_attempts
 from loragrid.study.grid import Answers
 
 SUMMARISE = {"likelihood": lambda items: {"nats": sum(item["nats"] for item in items)}}
@@ -85,13 +85,13 @@ def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
     assert ask(whole)
     generate, calls = answering._generate, []
 
-    def told(*arguments):
+    def interrupt(*arguments):
         calls.append(arguments)
         if len(calls) == 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return generate(*arguments)
 
-    monkeypatch.setattr(answering, "_generate", told)
+    monkeypatch.setattr(answering, "_generate", interrupt)
     assert not ask(cut)
     (attempt,) = read_attempts(work(cut))
     assert attempt["ended"] == "terminated"

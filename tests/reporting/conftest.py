@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loragrid.metrics import METRICS
-from loragrid.study.grid import Answers, BaseModel, Clean, Grid, Prompts, Run, Untrained
+from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.schema import Recipe
 
 FAMILIES = {"text": "t" * 64, "likelihood": "e" * 64}
@@ -35,7 +35,7 @@ class Tree:
     def model(self, name: str = "tiny") -> str:
         id_ = f"{name}-0123456789"
         if id_ not in self.grid.models:
-            self.grid.models[id_] = BaseModel(
+            self.grid.models[id_] = ModelEntry(
                 id_, "m" * 64, name, name, None, None, None, {}, "32bit", None, None, None, None, 8, 1, False
             )
         return id_

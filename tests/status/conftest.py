@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from loragrid.registry import REGISTRY
+from loragrid.plugins import REGISTRY
 from loragrid.study.batches import plan
 from loragrid.study.open import open_study
 

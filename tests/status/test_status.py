@@ -235,7 +235,7 @@ def test_a_score_that_failed(place):
 def test_several_evaluations_share_a_cell(place):
     study = Path("config/studies/small.yaml")
     study.write_text(study.read_text() + "  again: {seed: 1, scores: [likelihood, text]}\n")
-    from loragrid.registry import REGISTRY
+    from loragrid.plugins import REGISTRY
     from loragrid.study.open import open_study
 
     place.grid = open_study("small", REGISTRY)

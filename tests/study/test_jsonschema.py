@@ -4,7 +4,7 @@ import jsonschema
 import pytest
 import yaml
 
-from loragrid.registry import REGISTRY
+from loragrid.plugins import REGISTRY
 from loragrid.study.jsonschema import schema_text
 from loragrid.study.load import load_study, read_yaml
 

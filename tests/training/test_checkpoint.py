@@ -74,10 +74,10 @@ def test_a_damaged_one_is_recognised_and_the_one_before_is_used(tmp_path, damage
     before = save(tmp_path, checkpoint(1))
     damaged = save(tmp_path, checkpoint(2))
     damage(damaged)
-    found, told = newest(tmp_path)
+    found, warnings = newest(tmp_path)
     assert found == before
-    assert len(told) == 1
-    assert str(damaged) in told[0]
+    assert len(warnings) == 1
+    assert str(damaged) in warnings[0]
 
 
 def test_a_half_written_one_is_not_seen(tmp_path):

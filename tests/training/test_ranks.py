@@ -11,7 +11,7 @@ from injected import out_of_memory
 from nano import adapter, records, train, train_member, write_batch
 from safetensors.torch import load_file
 
-from loragrid.attempts import read_attempts
+from loragrid.jobs.attempts import read_attempts
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from nano import adapter, batch_of, records, train, train_member, write_batch
 
-from loragrid.attempts import read_attempts
+from loragrid.jobs.attempts import read_attempts
 from loragrid.training import checkpoint as checkpoints
 from loragrid.training.train import train_batch
 from loragrid.training.trainer import RunTrainer
@@ -97,12 +97,12 @@ def test_told_to_end_at_a_step(attempt, uninterrupted, monkeypatch, step):
 def test_told_to_end_within_a_validation(attempt, uninterrupted, monkeypatch):
     validate = RunTrainer._validation_loss
 
-    def told(self):
+    def stop_and_validate(self):
         if self.state.global_step == 8 and len(read_attempts(attempt.work)) == 1:
             self.stop.signalled = True
         return validate(self)
 
-    monkeypatch.setattr(RunTrainer, "_validation_loss", told)
+    monkeypatch.setattr(RunTrainer, "_validation_loss", stop_and_validate)
     assert not attempt()
     assert [line["step"] for line in records(attempt.work) if "validation_loss" in line] == [4]
     # Killed after the validation that was caught up on: the third attempt goes on from the same checkpoint.
@@ -189,12 +189,12 @@ def test_real_signals_to_real_processes(nano, tmp_path):
     first.send_signal(signal.SIGTERM)
     assert first.wait() == 1
     assert "terminated: told to end at step" in first.stdout.read()
-    told = checkpoints.load(checkpoints.newest(work / "checkpoints")[0]).step
+    saved = checkpoints.load(checkpoints.newest(work / "checkpoints")[0]).step
     second = run_process(batch)
-    wait_for_records(work, told + 12, second)
+    wait_for_records(work, saved + 12, second)
     second.kill()
     assert second.wait() == -signal.SIGKILL
-    assert told < len([line for line in records(work) if "loss" in line]) < 60
+    assert saved < len([line for line in records(work) if "loss" in line]) < 60
     # The third attempt is this process: the bytes do not depend on which one it was.
     assert train_batch(batch_of(member), 60.0)
     assert ends(work) == ["terminated", "killed", "finished"]

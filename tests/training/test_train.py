@@ -10,7 +10,7 @@ from nano import FORMATTED, MODEL, adapter, batch_of, records, train, train_memb
 from safetensors.torch import load_file
 from trl import SFTTrainer
 
-from loragrid.attempts import read_attempts
+from loragrid.jobs.attempts import read_attempts
 from loragrid.modeling.environment import stream
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
 from loragrid.training.order import epoch_order

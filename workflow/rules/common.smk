@@ -12,20 +12,20 @@ SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
 # It takes the place of Snakemake's own prefix, so it makes the shell strict, too; braces are for Snakemake to fill in.
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
-# A job of the cluster belongs to one batch, which may put it back into the queue (see loragrid/cluster/launch.py), and
+# A job of the cluster belongs to one batch, which may put it back into the queue (see loragrid/jobs/launch.py), and
 # runs where there often is no internet: what it needs was downloaded before.
 IN_JOB = "export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1; " if workflow.remote_exec else ""
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
-from loragrid.attempts import settle_killed
-from loragrid.cluster.devices import DEFAULT, DEVICES
-from loragrid.cluster.plan import summary
-from loragrid.cluster.requests import Estimator
-from loragrid.cluster.start import refuse_second_start, warnings
+from loragrid.jobs.attempts import settle_killed
+from loragrid.estimates.devices import DEFAULT, DEVICES
+from loragrid.estimates.plan import summary
+from loragrid.estimates.requests import Estimator
+from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.errors import UserError
-from loragrid.registry import REGISTRY
+from loragrid.plugins import REGISTRY
 from loragrid.study.batches import plan, read_batch, work_folder
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study

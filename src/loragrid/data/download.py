@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from loragrid.data import sources
 from loragrid.data.digest import files_below
-from loragrid.data.fetch import extract, fetch, shown
+from loragrid.data.fetch import extract, fetch, redacted
 from loragrid.data.sources.base import HubDataset, Remote
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
@@ -65,7 +65,7 @@ def download_dataset(
             _take(snapshot, out)
             _unzip(out)
         else:
-            urls = [file.model_dump(exclude_defaults=True) | {"url": shown(file.url)} for file in place.files]
+            urls = [file.model_dump(exclude_defaults=True) | {"url": redacted(file.url)} for file in place.files]
             origin = {"urls": urls, "revision": None}
             _begin(out, {"source": source, **origin})
             _fetch_all(place, out)

@@ -62,14 +62,15 @@ def fetch(url: str, target: Path, sha256: str, *, bytes: int | None = None) -> N
     size = part.stat().st_size
     if bytes is not None and size < bytes:
         raise UserError(
-            f"{shown(url)}: truncated: {size:,} of {bytes:,} bytes have arrived. They are kept; run it again to go on."
+            f"{redacted(url)}: truncated: {size:,} of {bytes:,} bytes have arrived. They are kept; "
+            "run it again to go on."
         )
     got = sha256_of(part)
     if got != sha256:
         part.unlink()
         origin.unlink(missing_ok=True)
         raise UserError(
-            f"{shown(url)}: this is not the expected file\n  expected sha256 {sha256}\n  got             {got}\n"
+            f"{redacted(url)}: this is not the expected file\n  expected sha256 {sha256}\n  got             {got}\n"
             "  Either it was changed at its source, or something on the way answers in its place, as login pages do."
         )
     part.replace(target)
@@ -89,14 +90,14 @@ def _download(url: str, part: Path, origin: Path) -> None:
                 return
             except (_Interrupted, requests.RequestException) as error:
                 if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.SSLError):
-                    raise UserError(f"{shown(url)}: {_cause(error)}") from None
+                    raise UserError(f"{redacted(url)}: {_cause(error)}") from None
                 size = part.stat().st_size if part.exists() else 0
                 failures = 1 if size > most else failures + 1
                 most = max(most, size)
                 if failures >= ATTEMPTS:
                     raise UserError(
-                        f"{shown(url)}: {_cause(error)}; gave up after {failures} attempts that brought nothing new. "
-                        f"{size:,} bytes have arrived and are kept; run it again to go on."
+                        f"{redacted(url)}: {_cause(error)}; gave up after {failures} attempts that brought nothing "
+                        f"new. {size:,} bytes have arrived and are kept; run it again to go on."
                     ) from None
                 time.sleep(BACKOFF * 2 ** (failures - 1))
 
@@ -127,8 +128,8 @@ def _attempt(session: "requests.Session", url: str, part: Path, origin: Path) ->
             raise _Interrupted(f"the server answers {response.status_code} {response.reason}")
         if not response.ok:
             raise UserError(
-                f"{shown(url)}: the server answers {response.status_code} {response.reason}; check the address, and "
-                "whether it asks for a login"
+                f"{redacted(url)}: the server answers {response.status_code} {response.reason}; check the address, "
+                "and whether it asks for a login"
             )
         resumed = response.status_code == 206
         if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -139,7 +140,7 @@ def _attempt(session: "requests.Session", url: str, part: Path, origin: Path) ->
             etag = response.headers.get("ETag")
             # A weak tag promises the same meaning, not the same bytes.
             strong = etag if etag and not etag.startswith("W/") else None
-            write_json(origin, {"url": shown(url), "validator": strong or response.headers.get("Last-Modified")})
+            write_json(origin, {"url": redacted(url), "validator": strong or response.headers.get("Last-Modified")})
         expected = response.headers.get("Content-Length")
         written = 0
         before = have if resumed else 0
@@ -160,7 +161,7 @@ def _validator(url: str, origin: Path) -> str | None:
         stored = read_json(origin)
     except UserError:
         return None
-    return stored.get("validator") if stored.get("url") == shown(url) else None
+    return stored.get("validator") if stored.get("url") == redacted(url) else None
 
 
 def _check_scheme(url: str) -> None:
@@ -168,17 +169,17 @@ def _check_scheme(url: str) -> None:
     if parts.scheme in ("https", "file"):
         return
     if parts.scheme != "http":
-        raise UserError(f"{shown(url)}: an address begins with https:// or file://")
+        raise UserError(f"{redacted(url)}: an address begins with https:// or file://")
     host = parts.hostname or ""
     try:
         local = ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = host == "localhost"
     if not local:
-        raise UserError(f"{shown(url)}: http:// can be read and changed on the way; use https://")
+        raise UserError(f"{redacted(url)}: http:// can be read and changed on the way; use https://")
 
 
-def shown(url: str) -> str:
+def redacted(url: str) -> str:
     """An address for messages and manifests, without what may be secret in it: user, password, query.
 
     Args:

@@ -11,9 +11,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
 from loragrid.files import write_json, write_jsonl
+from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import end_of_turn, render
 from loragrid.modeling.environment import describe, peak_memory, stream
-from loragrid.stop import Stop
 
 
 def answer_prompts(

@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from loragrid.attempts import Blocked, out_of_memory_attempts, work_on
-from loragrid.cluster import slurm
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, write_json
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.likelihood import reference_likelihoods
+from loragrid.jobs import slurm
+from loragrid.jobs.attempts import Blocked, attempt_members, out_of_memory_attempts
+from loragrid.jobs.stop import Stop
 from loragrid.modeling.environment import describe
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.tokenizer import load_tokenizer
-from loragrid.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 
 Summarise = Callable[[list[dict[str, Any]]], dict[str, float]]
@@ -31,7 +31,7 @@ def generate_batch(batch: Batch, summarise: Mapping[str, Summarise]) -> bool:
     Returns:
         Whether every member finished or failed for good.
     """
-    return work_on(
+    return attempt_members(
         batch.members,
         "generate",
         is_settled,

@@ -7,8 +7,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
+from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import encode
-from loragrid.stop import Stop
 
 
 def reference_likelihoods(

@@ -17,8 +17,8 @@ from transformers import (
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 from transformers.pytorch_utils import Conv1D
 
-from loragrid.cluster.slurm import has_job_to_itself
 from loragrid.errors import UserError
+from loragrid.jobs.slurm import has_job_to_itself
 from loragrid.modeling.environment import stream
 
 Place = Literal["here", "host", "divided"]

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from loragrid.attempts import read_attempts
 from loragrid.errors import UserError
 from loragrid.files import read_json
+from loragrid.jobs.attempts import read_attempts
 from loragrid.metrics import METRICS
 from loragrid.study.batches import has_failed
 from loragrid.study.grid import Answers, Grid, Run, Untrained

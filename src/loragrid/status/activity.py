@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from loragrid.cluster import slurm
 from loragrid.errors import UserError
+from loragrid.jobs import slurm
 from loragrid.study.batches import Stage, read_batch, work_folder
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
@@ -27,7 +27,7 @@ _BATCH_FILE = re.compile(r"(?P<stage>train|generate)-(?P<id>[0-9a-f]+)\.json")
 
 
 @dataclass(frozen=True)
-class Work:
+class ActiveJob:
     """Something that is at work, or waits in the queue.
 
     Args:
@@ -53,30 +53,30 @@ class Activity:
         self.queue = queue
         self._commands = commands
         here = Path.cwd()
-        self._by_id: dict[str, Work] = {}
-        self._by_name: dict[str, Work] = {}
-        self._by_member: dict[tuple[str, str], Work] = {}
+        self._by_id: dict[str, ActiveJob] = {}
+        self._by_name: dict[str, ActiveJob] = {}
+        self._by_member: dict[tuple[str, str], ActiveJob] = {}
         # Those that run come last and count: an older job may wait for the same.
         for job in sorted(queue or (), key=lambda job: job.state not in QUEUED):
             if Path(job.folder).resolve() != here:
                 continue
-            work = Work(job.state in QUEUED, job.reason, job.seconds_left)
+            active = ActiveJob(job.state in QUEUED, job.reason, job.seconds_left)
             name = job.comment.partition(" of Snakemake in ")[0]
-            self._by_id[job.id] = self._by_name[name] = work
+            self._by_id[job.id] = self._by_name[name] = active
             if batch := _BATCH.fullmatch(name):
-                self._add_members(batch["rule"] or batch["name"], batch["id"], work)
+                self._add_members(batch["rule"] or batch["name"], batch["id"], active)
         for command in commands:
             # `worker train FILE` too: whoever started it may be gone.
             for argument in command[1:3] if command[0] in ("train", "generate", "worker") else ():
                 if batch := _BATCH_FILE.fullmatch(Path(argument).name):
-                    self._add_members(batch["stage"], batch["id"], Work())
+                    self._add_members(batch["stage"], batch["id"], ActiveJob())
 
     @classmethod
-    def look(cls) -> "Activity":
+    def observe(cls) -> "Activity":
         """Ask the queue, once, and look at the processes of this machine."""
         return cls(slurm.jobs() if has_queue() else None, list(_commands_here()))
 
-    def of_rule(self, rule: str, wildcards: tuple[str, ...], command: tuple[str, ...]) -> Work | None:
+    def of_rule(self, rule: str, wildcards: tuple[str, ...], command: tuple[str, ...]) -> ActiveJob | None:
         """What works on one job of a rule.
 
         Args:
@@ -89,14 +89,14 @@ class Activity:
         own = re.sub(r"[^\w.=+-]+", "_", "-".join(["loragrid", rule, *wildcards]))[:100]
         stage, *telling = command
         if any(line[0] == stage and set(telling) <= set(line) for line in self._commands):
-            return Work()
+            return ActiveJob()
         return self._by_name.get(official) or self._by_name.get(own)
 
-    def of_member(self, stage: Stage, folder: str) -> Work | None:
+    def of_member(self, stage: Stage, folder: str) -> ActiveJob | None:
         """The job or process whose batch has this member."""
         return self._by_member.get((stage, folder))
 
-    def of_attempt(self, attempt: dict[str, Any], last_sign: float) -> Work | None:
+    def of_attempt(self, attempt: dict[str, Any], last_sign: float) -> ActiveJob | None:
         """What still works on an attempt that has begun and not ended.
 
         Args:
@@ -110,16 +110,16 @@ class Activity:
         # A process tells more than its job, which may be an interactive one that outlives it.
         if attempt.get("host") == platform.node():
             if _lives(attempt.get("pid"), attempt["started"]):
-                return Work(seconds_left=job.seconds_left if job else None)
+                return ActiveJob(seconds_left=job.seconds_left if job else None)
             return job if job and job.queued else None
         if attempt.get("job") and self.queue is not None:
             return job
-        return Work() if time.time() - last_sign < SILENCE else None
+        return ActiveJob() if time.time() - last_sign < SILENCE else None
 
-    def _add_members(self, stage: str, id_: str, work: Work) -> None:
+    def _add_members(self, stage: str, id_: str, active: ActiveJob) -> None:
         with suppress(UserError, KeyError, TypeError):
             for member in read_batch("train" if stage == "train" else "generate", id_).members:
-                self._by_member[stage, str(work_folder(member).parent)] = work
+                self._by_member[stage, str(work_folder(member).parent)] = active
 
 
 def has_queue() -> bool:

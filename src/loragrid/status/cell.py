@@ -69,8 +69,8 @@ def together(cells: dict[str, Cell]) -> Cell:
     state = most_urgent(cell.state for cell in cells.values())
     if state == "done":
         return DONE
-    name, told = next((name, cell) for name, cell in cells.items() if cell.state == state)
+    name, urgent = next((name, cell) for name, cell in cells.items() if cell.state == state)
     done = sum(cell.state == "done" for cell in cells.values())
     failures = tuple(failure for cell in cells.values() for failure in cell.failures)
-    text = told.text if all(cell.text == told.text for cell in cells.values()) else f"{name}: {told.text}"
+    text = urgent.text if all(cell.text == urgent.text for cell in cells.values()) else f"{name}: {urgent.text}"
     return Cell(state, f"{done}/{len(cells)} done, {text}" if done else text, failures)

@@ -7,7 +7,7 @@ from pathlib import Path
 from loragrid.status.activity import Activity
 from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed
 from loragrid.status.log import error_in
-from loragrid.status.stages import LOGS, at_work
+from loragrid.status.stages import LOGS, active_cell
 from loragrid.study.batches import is_trained, missing_parts
 from loragrid.study.grid import Grid
 
@@ -89,9 +89,10 @@ def _prompts(id_: str, grid: Grid) -> Item:
 def _cell(item: Item, activity: Activity) -> Cell:
     if item.there:
         return DONE
-    if work := activity.of_rule(item.rule, tuple(item.id.split("/")), item.command):
-        cell = at_work(work)
-        return cell if work.queued or item.stage != "download" else Cell("running", f"running, {_arrived(item)} so far")
+    if active := activity.of_rule(item.rule, tuple(item.id.split("/")), item.command):
+        if item.stage == "download" and not active.queued:
+            return Cell("running", f"running, {_arrived(item)} so far")
+        return active_cell(active)
     log = LOGS / item.rule / f"{item.id}.log"
     if reason := error_in(log):
         return failed(Failure(f"{item.stage} {item.id}", reason, log))

@@ -9,7 +9,7 @@ from loragrid.status.tail import last_lines
 from loragrid.terminal import printable
 
 
-def told(overview: Overview, lines: int) -> str:
+def describe_failures(overview: Overview, lines: int) -> str:
     """Every failure; what only follows from another one is named with that.
 
     Args:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from loragrid.attempts import read_attempts
 from loragrid.errors import UserError
-from loragrid.status.activity import Work
+from loragrid.jobs.attempts import read_attempts
+from loragrid.status.activity import ActiveJob
 from loragrid.status.progress import answering, training
 from loragrid.study.batches import Batch, work_folder
 from loragrid.terminal import printable
@@ -50,6 +50,6 @@ def _text(batch: Batch) -> str:
         if not attempts or "ended" in attempts[-1]:
             continue
         if batch.stage == "train":
-            return f"{place.parent.name}: {training(place, attempts[-1], Work())}"
-        return f"{place.parent.name}: {answering(place, Path(member['prompts_file']), Work())}"
+            return f"{place.parent.name}: {training(place, attempts[-1], ActiveJob())}"
+        return f"{place.parent.name}: {answering(place, Path(member['prompts_file']), ActiveJob())}"
     return ""

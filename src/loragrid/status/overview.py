@@ -12,7 +12,7 @@ from loragrid.study.grid import Answers, Grid, Run, Untrained
 
 
 @dataclass(frozen=True)
-class Row:
+class StatusRow:
     """One run or untrained model.
 
     Args:
@@ -55,7 +55,7 @@ class Overview:
     """
 
     grid: Grid
-    rows: list[Row]
+    rows: list[StatusRow]
     data: list[tuple[Item, Cell]]
     queue_known: bool
     started: bool
@@ -74,7 +74,7 @@ class Overview:
 
 def overview(grid: Grid) -> Overview:
     """Look at everything, once. Nothing is written, and nobody is waited for but the queue."""
-    activity = Activity.look()
+    activity = Activity.observe()
     stages = Stages(grid, activity)
     asked: dict[str, dict[str, Answers]] = {}
     for answers in grid.answers.values():
@@ -91,13 +91,13 @@ def _subjects(grid: Grid) -> dict[str, Run | Untrained]:
     return {**grid.untrained, **grid.runs}
 
 
-def _row(grid: Grid, stages: Stages, subject: Run | Untrained, asked: dict[str, Answers]) -> Row:
+def _row(grid: Grid, stages: Stages, subject: Run | Untrained, asked: dict[str, Answers]) -> StatusRow:
     model, generate, score = grid.models[subject.model].label, stages.generate(asked), stages.score(asked)
     if isinstance(subject, Untrained):
-        return Row(model, "", f"untrained, {subject.precision}", None, generate, score)
+        return StatusRow(model, "", f"untrained, {subject.precision}", None, generate, score)
     name = f"{subject.label} ({subject.name})" if subject.label else subject.name
-    return Row(model, subject.dataset, name, stages.train(subject), generate, score)
+    return StatusRow(model, subject.dataset, name, stages.train(subject), generate, score)
 
 
-def _who(row: Row) -> str:
+def _who(row: StatusRow) -> str:
     return ", ".join(part for part in (row.model, row.dataset, row.run) if part)

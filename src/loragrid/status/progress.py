@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from loragrid.status.activity import Work
+from loragrid.status.activity import ActiveJob
 from loragrid.status.tail import last_record
 
 _BEGINNING = re.compile(r"^training from step (\d+) to (\d+)$", re.M)
@@ -15,13 +15,13 @@ HEAD = 1 << 16
 """Bytes of a log in which the training says where it begins; libraries may warn of this and that before."""
 
 
-def training(place: Path, attempt: dict[str, Any], work: Work) -> str:
+def training(place: Path, attempt: dict[str, Any], active: ActiveJob) -> str:
     """Step, newest loss and time left of an attempt at training.
 
     Args:
         place: the run's work folder.
         attempt: its record.
-        work: what runs it.
+        active: what runs it.
     """
     file = place / "training.jsonl"
     record = last_record(file, "step", "loss")
@@ -30,23 +30,23 @@ def training(place: Path, attempt: dict[str, Any], work: Work) -> str:
         return "running, loading"
     first, total = map(int, span.groups())
     step = max(first, record.get("step", 0))
-    told = f"running {step}/{total}"
+    text = f"running {step}/{total}"
     if record:
-        told += f", loss {record['loss']:.3f}"
+        text += f", loss {record['loss']:.3f}"
     if step > first:
         # The model's loading is in it, so that the first minutes promise too little.
         pace = (file.stat().st_mtime - attempt["started"]) / (step - first)
-        told += _time_left(pace * (total - step), work)
-    return told
+        text += _time_left(pace * (total - step), active)
+    return text
 
 
-def answering(place: Path, prompts: Path, work: Work) -> str:
+def answering(place: Path, prompts: Path, active: ActiveJob) -> str:
     """Answers and time left of an attempt at generating.
 
     Args:
         place: the work folder of the answers.
         prompts: the file of what is asked.
-        work: what runs it.
+        active: what runs it.
     """
     if (place / "generations.jsonl").exists():
         return "running, likelihoods"
@@ -56,7 +56,7 @@ def answering(place: Path, prompts: Path, work: Work) -> str:
     total = len(_lines(prompts))
     seconds = [answer.get("seconds") for answer in answers]
     known = [value for value in seconds if isinstance(value, int | float)]
-    left = _time_left(sum(known) / len(known) * (total - len(answers)), work) if known else ""
+    left = _time_left(sum(known) / len(known) * (total - len(answers)), active) if known else ""
     return f"running {len(answers)}/{total} answers{left}"
 
 
@@ -80,11 +80,11 @@ def last_sign_of_life(place: Path, attempt: dict[str, Any]) -> float:
         return time.time()
 
 
-def _time_left(seconds: float, work: Work) -> str:
-    told = f", {duration(seconds)} left"
-    if work.seconds_left is not None and work.seconds_left < seconds:
-        told += f", its job ends in {duration(work.seconds_left)}"
-    return told
+def _time_left(seconds: float, active: ActiveJob) -> str:
+    text = f", {duration(seconds)} left"
+    if active.seconds_left is not None and active.seconds_left < seconds:
+        text += f", its job ends in {duration(active.seconds_left)}"
+    return text
 
 
 def _head(log: Path) -> str:

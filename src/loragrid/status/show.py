@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from loragrid.status.cell import Cell, State
-from loragrid.status.overview import Overview, Row
+from loragrid.status.overview import Overview, StatusRow
 from loragrid.terminal import printable
 
 STYLES: dict[State, str] = {
@@ -84,14 +84,14 @@ def _text(cell: Cell | None) -> Text:
     return Text(text, STYLES[cell.state] if cell else "", no_wrap=True, overflow="ellipsis")
 
 
-def _that_fit(rows: list[Row], lines: int) -> list[Row]:
+def _that_fit(rows: list[StatusRow], lines: int) -> list[StatusRow]:
     for state in HIDDEN_FIRST:
         if len(rows) > lines:
             rows = [row for row in rows if row.state != state]
     return rows[: max(lines, 1)]
 
 
-def _states(all_rows: list[Row], shown: list[Row]) -> str:
+def _states(all_rows: list[StatusRow], shown: list[StatusRow]) -> str:
     numbers = Counter(row.state for row in all_rows)
     numbers.subtract(Counter(row.state for row in shown))
     return ", ".join(f"{number} {state}" for state, number in numbers.items() if number)

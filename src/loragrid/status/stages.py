@@ -5,10 +5,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from loragrid.attempts import ATTEMPTS, FAILED, read_attempts
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.status.activity import Activity, Work
+from loragrid.jobs.attempts import ATTEMPTS, FAILED, read_attempts
+from loragrid.status.activity import ActiveJob, Activity
 from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed, together
 from loragrid.status.log import error_in
 from loragrid.status.progress import answering, last_sign_of_life, training
@@ -28,7 +28,7 @@ ENDED = {
 }
 """What to say of an attempt that ended without a result, by the word on record."""
 
-Progress = Callable[[Path, dict[str, Any], Work], str]
+Progress = Callable[[Path, dict[str, Any], ActiveJob], str]
 
 
 class Stages:
@@ -95,9 +95,9 @@ class Stages:
             return WAITING
         subject, evaluation = answers.folder.removeprefix("results/").split("/eval/")
         wildcards = (subject, evaluation, family, out.stem.removeprefix(f"{family}-"))
-        work = self.activity.of_rule("score", wildcards, ("score", family, answers.folder))
-        if work:
-            return at_work(work)
+        active = self.activity.of_rule("score", wildcards, ("score", family, answers.folder))
+        if active:
+            return active_cell(active)
         log = LOGS / "score" / subject / evaluation / f"{out.stem}.log"
         if reason := error_in(log, since=generations.stat().st_mtime):
             return failed(Failure("score", reason, log))
@@ -122,12 +122,12 @@ class Stages:
         place = Path(folder, "work")
         last = attempts[-1] if attempts else {}
         unended = bool(attempts) and "ended" not in last
-        work = self.activity.of_attempt(last, last_sign_of_life(place, last)) if unended else None
-        if work and not work.queued:
-            return Cell("running", progress(place, last, work))
+        active = self.activity.of_attempt(last, last_sign_of_life(place, last)) if unended else None
+        if active and not active.queued:
+            return Cell("running", progress(place, last, active))
         at = f" at step {step}" if (step := last_record(place / "training.jsonl", "step").get("step")) else ""
-        if work := work or self.activity.of_member(stage, folder):
-            return at_work(work, f", goes on{at.replace('at', 'from')}" if work.queued and at else "")
+        if active := active or self.activity.of_member(stage, folder):
+            return active_cell(active, f", goes on{at.replace('at', 'from')}" if active.queued and at else "")
         if unended:
             return Cell("interrupted", "killed?")
         if attempts and last["ended"] in ENDED:
@@ -140,10 +140,10 @@ class Stages:
         return failed(early) if early else WAITING
 
 
-def at_work(work: Work, more: str = "") -> Cell:
+def active_cell(active: ActiveJob, more: str = "") -> Cell:
     """The cell of a job of which nothing is known but that it waits or runs."""
-    if work.queued:
-        return Cell("queued", f"queued ({work.reason}){more}")
+    if active.queued:
+        return Cell("queued", f"queued ({active.reason}){more}")
     return Cell("running", "running")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.grid import Answers, BaseModel, Grid, Run
+from loragrid.study.grid import Answers, Grid, ModelEntry, Run
 from loragrid.study.keys import key_of, short
 
 BATCHES = Path("results/batches")
@@ -195,6 +195,6 @@ def _generate_member(grid: Grid, answers: Answers, parts: dict[str, str]) -> dic
     }
 
 
-def _fields(part: Run | Answers | BaseModel) -> dict[str, Any]:
+def _fields(part: Run | Answers | ModelEntry) -> dict[str, Any]:
     # dataclasses.asdict copies all values too, which takes half the time of a plan for thousands of runs.
     return dict(vars(part))

@@ -46,7 +46,7 @@ class Clean:
 
 
 @dataclass(frozen=True)
-class BaseModel:
+class ModelEntry:
     """A base model: `data/models/<id>/`."""
 
     id: str
@@ -179,7 +179,7 @@ class Grid:
     description: str
     raw: dict[str, Raw] = field(default_factory=dict)
     clean: dict[str, Clean] = field(default_factory=dict)
-    models: dict[str, BaseModel] = field(default_factory=dict)
+    models: dict[str, ModelEntry] = field(default_factory=dict)
     formatted: dict[str, Formatted] = field(default_factory=dict)
     prompts: dict[str, Prompts] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
@@ -211,7 +211,7 @@ class Grid:
     def from_json(cls, content: dict[str, Any]) -> "Grid":
         """The grid that `to_json` made."""
         kinds: dict[str, Any] = {
-            "raw": Raw, "clean": Clean, "models": BaseModel, "formatted": Formatted, "prompts": Prompts,
+            "raw": Raw, "clean": Clean, "models": ModelEntry, "formatted": Formatted, "prompts": Prompts,
             "runs": Run, "untrained": Untrained, "answers": Answers,
         }  # fmt: skip
         parts: dict[str, Any] = {

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
-from loragrid.study.grid import Answers, BaseModel, Clean, Formatted, Grid, Prompts, Raw, Run, Untrained
+from loragrid.study.grid import Answers, Clean, Formatted, Grid, ModelEntry, Prompts, Raw, Run, Untrained
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, plain, short
 from loragrid.study.problems import describe
 from loragrid.study.references import expand
 from loragrid.study.registry import Registry
-from loragrid.study.schema import BaseModelSpec, DatasetSpec, EvaluationSpec, Point, Recipe, Study
+from loragrid.study.schema import DatasetSpec, EvaluationSpec, ModelSpec, Point, Recipe, Study
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -56,7 +56,7 @@ class _Resolver:
 
     # -- models and data
 
-    def _model(self, name: str, spec: BaseModelSpec) -> BaseModel:
+    def _model(self, name: str, spec: ModelSpec) -> ModelEntry:
         template_key = self._digest(f"models.{name}.template", spec.template)
         if spec.build is not None:
             corpus_key = self._digest(f"models.{name}.build.corpus", spec.build.corpus)
@@ -72,7 +72,7 @@ class _Resolver:
             origin = {"id": spec.id, "revision": spec.revision}
             slug = _slug(str(spec.id).rsplit("/", 1)[-1])
         key = key_of("model", origin)
-        model = BaseModel(
+        model = ModelEntry(
             id=f"{slug}-{short(key)}",
             key=key,
             label=name,
@@ -136,7 +136,7 @@ class _Resolver:
         self.out.raw[raw.id] = raw
         return self.out.clean.setdefault(clean.id, clean)
 
-    def _formatted(self, clean: Clean, model: BaseModel, recipe: Recipe) -> Formatted:
+    def _formatted(self, clean: Clean, model: ModelEntry, recipe: Recipe) -> Formatted:
         settings = {
             "clean": clean.key,
             "tokenizer": model.key,
@@ -153,7 +153,7 @@ class _Resolver:
 
     # -- subjects
 
-    def _untrained(self, models: Mapping[str, BaseModel]) -> None:
+    def _untrained(self, models: Mapping[str, ModelEntry]) -> None:
         for name in self.study.untrained:
             model = models[name]
             # At the precision of each run that it is compared with, or a gain would be one of precision, too.
@@ -177,7 +177,7 @@ class _Resolver:
             except ValidationError as error:  # fields that are good each by itself
                 self.problems += describe(error, Recipe, fields, where)
 
-    def _runs(self, models: Mapping[str, BaseModel], raws: Mapping[str, Raw], cleans: Mapping[str, Clean]) -> None:
+    def _runs(self, models: Mapping[str, ModelEntry], raws: Mapping[str, Raw], cleans: Mapping[str, Clean]) -> None:
         # Parents first, so that a child finds its parent's key, even if that was trained on another dataset.
         generations = defaultdict(list)
         by_name = {point.name: point for point in self.study.points}
@@ -244,7 +244,7 @@ class _Resolver:
     def _run(
         self,
         point: Point | None,
-        model: BaseModel,
+        model: ModelEntry,
         dataset: str,
         clean: Clean,
         formatted: Formatted,

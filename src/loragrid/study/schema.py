@@ -59,7 +59,7 @@ class Build(Model):
         return 2 * self.vocabulary * self.hidden + self.layers * layer
 
 
-class BaseModelSpec(Model):
+class ModelSpec(Model):
     """A base model: from the hub (`id`, `revision`), from a local folder (`path`) or made here (`build`)."""
 
     id: str | None = Field(None, description="Repository on the Hugging Face hub, e.g. `mistralai/Mistral-7B-v0.1`.")
@@ -89,7 +89,7 @@ class BaseModelSpec(Model):
     )
 
     @model_validator(mode="after")
-    def _one_origin(self) -> "BaseModelSpec":
+    def _one_origin(self) -> "ModelSpec":
         if (self.id is None) == (self.build is None):
             raise ValueError("give either `id` (a hub model, with `path` for a local copy) or `build`")
         if self.path is not None and self.id is None:
@@ -97,7 +97,7 @@ class BaseModelSpec(Model):
         return self
 
     @model_validator(mode="after")
-    def _shards_need_gpus(self) -> "BaseModelSpec":
+    def _shards_need_gpus(self) -> "ModelSpec":
         if self.sharded and self.gpus == 1:
             raise ValueError("`sharded` spreads the weights over several GPUs: give their number as `gpus`")
         return self
@@ -243,7 +243,7 @@ class Study(Model):
 
     title: str = Field(description="One line, shown above the tables.")
     description: str = Field("", description="What the study asks; shown in the report.")
-    models: dict[Name, BaseModelSpec] = Field(min_length=1, description="Base models by name.")
+    models: dict[Name, ModelSpec] = Field(min_length=1, description="Base models by name.")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="Datasets by name.")
     recipe: dict[str, Any] = Field(default_factory=dict, description="Recipe fields common to all runs.")
     grid: dict[str, list[Any]] = Field(

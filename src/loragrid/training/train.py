@@ -9,10 +9,11 @@ from datasets import Dataset
 from peft import PeftModel
 from trl import SFTConfig
 
-from loragrid.attempts import Blocked, cost_of, out_of_memory_attempts, work_on
-from loragrid.cluster import slurm
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, sha256_of, write_json
+from loragrid.jobs import slurm
+from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts
+from loragrid.jobs.stop import Stop
 from loragrid.modeling.environment import describe, is_main_process, stream
 from loragrid.modeling.load import (
     attach_adapter,
@@ -22,7 +23,6 @@ from loragrid.modeling.load import (
     load_base,
 )
 from loragrid.modeling.tokenizer import load_tokenizer
-from loragrid.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
 from loragrid.training.ranks import world_size
@@ -42,7 +42,7 @@ def train_batch(batch: Batch, checkpoint_minutes: float) -> bool:
     Returns:
         Whether every run finished or failed for good; if not, repeating the batch goes on.
     """
-    return work_on(
+    return attempt_members(
         batch.members,
         "train",
         is_settled,

@@ -22,9 +22,9 @@ from trl import SFTConfig, SFTTrainer
 
 from loragrid.errors import UserError
 from loragrid.files import write_jsonl
+from loragrid.jobs.stop import Stop
 from loragrid.modeling.environment import stream
 from loragrid.modeling.load import trainable_parameters
-from loragrid.stop import Stop
 from loragrid.training import checkpoint as checkpoints
 from loragrid.training.order import WholeTraining
 from loragrid.training.ranks import Ranks

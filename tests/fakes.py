@@ -1,10 +1,8 @@
+"""Fake commands of Slurm, for what a test asks of them."""
+
 import os
 
 import pytest
-from nano import nano_root
-from studies import place
-
-__all__ = ["nano_root", "place"]
 
 
 @pytest.fixture

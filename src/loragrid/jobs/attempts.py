@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from loragrid.cluster import slurm
 from loragrid.errors import UserError
 from loragrid.files import read_growing, write_json
+from loragrid.jobs import slurm
+from loragrid.jobs.stop import Interrupted, Stop
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
-from loragrid.stop import Interrupted, Stop
 
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
@@ -49,7 +49,7 @@ class Blocked(UserError):
         super().__init__(message)
 
 
-def work_on(
+def attempt_members(
     members: list[dict[str, Any]],
     stage: str,
     settled: Callable[[dict[str, Any]], bool],

@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from loragrid.cluster.devices import DEVICES, GIB, Device
-from loragrid.cluster.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
+from loragrid.estimates.devices import DEVICES, GIB, Device
+from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
 from loragrid.study.batches import Plan, is_trained
 from loragrid.study.grid import Answers, Grid, Run, Untrained
 

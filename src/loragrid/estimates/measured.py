@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loragrid.cluster.devices import Device
 from loragrid.errors import UserError
+from loragrid.estimates.devices import Device
 from loragrid.files import read_json
 
 Which = tuple[str, str]

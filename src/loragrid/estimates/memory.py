@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from loragrid.cluster.devices import Device
-from loragrid.cluster.sizes import Dimensions
+from loragrid.estimates.devices import Device
+from loragrid.estimates.sizes import Dimensions
 
 NF4_SCALES = 1 / 64 + 4 / (64 * 256)
 """Bytes a weight: an 8-bit scale for each block of 64, a 32-bit one for 256 of these (double quantisation, Dettmers et

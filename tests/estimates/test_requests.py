@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from nano import MODEL, train_member, write_batch
 
-from loragrid.cluster.devices import DEVICES, GIB
-from loragrid.cluster.memory import generation_memory, training_memory
-from loragrid.cluster.requests import EXTRA_MINUTES, MEMORY_MARGIN, Estimator, per_gpu
-from loragrid.cluster.sizes import Dimensions, dimensions, guess
+from loragrid.estimates.devices import DEVICES, GIB
+from loragrid.estimates.memory import generation_memory, training_memory
+from loragrid.estimates.requests import EXTRA_MINUTES, MEMORY_MARGIN, Estimator, per_gpu
+from loragrid.estimates.sizes import Dimensions, dimensions, guess
 from loragrid.files import read_json
 from loragrid.study.batches import plan, work_folder
-from loragrid.study.grid import BaseModel
+from loragrid.study.grid import ModelEntry
 from loragrid.study.schema import Recipe
 
 LLAMA_2_7B = Dimensions(4096, 11008, 32, 32, 32, 128, 32_000)
@@ -81,8 +81,8 @@ def test_rows_at_a_time_divide_a_gpus_share_of_the_batch(micro_batch, batch_size
 
 def test_a_downloaded_model_tells_its_dimensions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fields = dict.fromkeys(BaseModel.__dataclass_fields__)
-    model = BaseModel(**(fields | {"id": "m", "parameters": 7e9}))
+    fields = dict.fromkeys(ModelEntry.__dataclass_fields__)
+    model = ModelEntry(**(fields | {"id": "m", "parameters": 7e9}))
     assert dimensions(model).guessed
     config = {
         "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,

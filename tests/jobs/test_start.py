@@ -4,8 +4,8 @@ import contextlib
 
 import pytest
 
-from loragrid.cluster.start import refuse_second_start, warnings
 from loragrid.errors import UserError
+from loragrid.jobs.start import refuse_second_start, warnings
 
 
 @pytest.mark.parametrize(("comment", "takes_over", "refused"), [

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from loragrid.errors import UserError
-from loragrid.publish import publish
+from loragrid.jobs.publish import publish
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def test_answers_and_scores_lie_directly_in_the_work_folder(tmp_path):
 
 def test_a_failure_is_told_with_its_reason_and_log(run):
     fail(run)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as raised:
         publish(run, outputs(run))
     for part in (str(run), "train failed: the rate is too high", "attempt-1.log", "delete", "failed.json"):
-        assert part in str(told.value)
+        assert part in str(raised.value)
     assert not (run / "run.json").exists()
 
 
@@ -73,7 +73,7 @@ def test_a_failure_whose_cause_is_gone_counts_no_more(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "expected"),
     [
         ([], "never tried"),
         ([{"attempt": 1, "started": 1, "log": "a.log"}], "its last attempt: killed, or still running, log a.log"),
@@ -83,12 +83,12 @@ def test_a_failure_whose_cause_is_gone_counts_no_more(run, tmp_path):
         ),
     ],
 )
-def test_nothing_is_published_of_what_is_not_finished(run, lines, told):
+def test_nothing_is_published_of_what_is_not_finished(run, lines, expected):
     (run / "work" / "attempts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (run / "work" / "run.json").unlink()
     with pytest.raises(UserError) as error:
         publish(run, outputs(run))
-    assert told in str(error.value)
+    assert expected in str(error.value)
     assert str(run / "run.json") in str(error.value)
     assert [file.name for file in run.iterdir()] == ["work"]
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from loragrid.attempts import Blocked, cost_of, out_of_memory_attempts, read_attempts, work_on
 from loragrid.errors import UserError
-from loragrid.stop import Interrupted, Stop
+from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts, read_attempts
+from loragrid.jobs.stop import Interrupted, Stop
 
 MEMBERS = [{"name": "a"}, {"name": "b"}, {"name": "c"}]
 
@@ -29,7 +29,7 @@ def batch(tmp_path):
             work(member["name"], stop)
             (place / "done").touch()
 
-        return work_on(members, "train", settled, folder, finish)
+        return attempt_members(members, "train", settled, folder, finish)
 
     run.folder = tmp_path
     run.ends = lambda: {
@@ -41,7 +41,7 @@ def batch(tmp_path):
 @contextlib.contextmanager
 def locked(work, monkeypatch):
     """Another process holds the lock of a work folder."""
-    monkeypatch.setattr("loragrid.attempts.LOCK_SECONDS", 1)
+    monkeypatch.setattr("loragrid.jobs.attempts.LOCK_SECONDS", 1)
     lock = work / "work.lock"
     holder = subprocess.Popen(["flock", str(lock), "sleep", "60"], start_new_session=True)
     try:

@@ -12,7 +12,7 @@ from loragrid.study.registry import Registry
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowCount:
     """Formatted rows of a split.
 
     Args:
@@ -27,7 +27,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingWork:
     """The work of one training.
 
     Args:
@@ -48,7 +48,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Asked:
+class GenerationWork:
     """The work of one set of answers.
 
     Args:
@@ -84,7 +84,7 @@ class Workload:
         missing = [item for item in self.grid.formatted.values() if not Path(item.folder, "format.json").exists()]
         return sorted({self.grid.clean[formatted.clean].label for formatted in missing})
 
-    def of_run(self, run: Run) -> Trained:
+    def of_run(self, run: Run) -> TrainingWork:
         """The work of a training."""
         recipe = run.recipe
         rows, validation = self._rows(run.formatted, "train"), self._rows(run.formatted, "validation")
@@ -93,7 +93,7 @@ class Workload:
         steps = recipe["max_steps"] or max(1, round(recipe["epochs"] * steps_per_epoch))
         cut = recipe["max_length"]
         length = min(rows.tokens, cut)
-        return Trained(
+        return TrainingWork(
             tokens=steps * recipe["batch_size"] * length,
             steps=steps,
             length=length,
@@ -102,23 +102,23 @@ class Workload:
             validation_tokens=validation.number * min(validation.tokens, cut),
         )
 
-    def of_answers(self, answers: Answers) -> Asked:
+    def of_answers(self, answers: Answers) -> GenerationWork:
         """The work of a set of answers."""
         prompts, typical, longest = self._prompts(answers.prompts, answers.model)
-        return Asked(prompts, typical, longest, answers.decoding["max_new_tokens"])
+        return GenerationWork(prompts, typical, longest, answers.decoding["max_new_tokens"])
 
-    def _count_rows(self, formatted_id: str, split: str) -> Rows:
+    def _count_rows(self, formatted_id: str, split: str) -> RowCount:
         formatted = self.grid.formatted[formatted_id]
         counted = Path(formatted.folder, "format.json")
         if counted.exists():
             found: dict[str, Any] = read_json(counted)["splits"].get(split) or {"rows": 0, "tokens": 0}
             typical = found["tokens"] / max(found["rows"], 1)
-            return Rows(found["rows"], typical, found.get("longest", typical))
+            return RowCount(found["rows"], typical, found.get("longest", typical))
         clean = self.grid.clean[formatted.clean]
         size = self.registry.sources[clean.source].SIZE
         number = size.rows.get(split, 0)
         # How long the longest row is shows only when it is formatted: until then, as long as it may be.
-        return Rows(min(number, clean.rows.get(split, number)), size.tokens, math.inf)
+        return RowCount(min(number, clean.rows.get(split, number)), size.tokens, math.inf)
 
     def _count_prompts(self, prompts_id: str, model: str) -> tuple[int, float, int]:
         prompts: Prompts = self.grid.prompts[prompts_id]

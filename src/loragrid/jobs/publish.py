@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from loragrid.attempts import read_attempts
 from loragrid.errors import UserError
 from loragrid.files import read_json
+from loragrid.jobs.attempts import read_attempts
 from loragrid.study.batches import has_failed
 
 

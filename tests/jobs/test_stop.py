@@ -1,6 +1,6 @@
 import pytest
 
-from loragrid.stop import ENDING, Interrupted, Stop
+from loragrid.jobs.stop import ENDING, Interrupted, Stop
 
 
 def clock(*seconds_left):
@@ -19,9 +19,9 @@ def test_the_clock_stops_ahead_of_the_limit():
     stop = Stop(clock(100, 100))
     assert not stop.unless_time_for(100 - ENDING - 5)
     assert stop.unless_time_for(100 - ENDING + 5)
-    with pytest.raises(Interrupted, match="out of time at step 3") as told:
+    with pytest.raises(Interrupted, match="out of time at step 3") as raised:
         stop.check("at step 3", progress=False)
-    assert (told.value.by_clock, told.value.progress) == (True, False)
+    assert (raised.value.by_clock, raised.value.progress) == (True, False)
 
 
 def test_a_limit_that_was_raised_meanwhile_counts():
@@ -32,6 +32,6 @@ def test_a_limit_that_was_raised_meanwhile_counts():
 def test_a_signal_is_no_matter_of_the_clock():
     stop = Stop(clock(100))
     stop.signalled = True
-    with pytest.raises(Interrupted, match="told to end") as told:
+    with pytest.raises(Interrupted, match="told to end") as raised:
         stop.check("at step 3")
-    assert not told.value.by_clock
+    assert not raised.value.by_clock

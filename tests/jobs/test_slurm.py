@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from loragrid.attempts import read_attempts, settle_killed
-from loragrid.cluster import slurm
+from loragrid.jobs import slurm
+from loragrid.jobs.attempts import read_attempts, settle_killed
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loragrid.attempts import out_of_memory_attempts, read_attempts
-from loragrid.cluster.devices import Device
-from loragrid.cluster.measured import Ratio, Record, ratios
-from loragrid.cluster.memory import Memory, generation_memory, training_memory
-from loragrid.cluster.sizes import Dimensions, dimensions, file_bytes, guess
-from loragrid.cluster.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
-from loragrid.cluster.work import Workload
 from loragrid.errors import UserError
+from loragrid.estimates.devices import Device
+from loragrid.estimates.measured import Ratio, Record, ratios
+from loragrid.estimates.memory import Memory, generation_memory, training_memory
+from loragrid.estimates.sizes import Dimensions, dimensions, file_bytes, guess
+from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
+from loragrid.estimates.workload import Workload
+from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts
 from loragrid.study.batches import Batch, work_folder
 from loragrid.study.grid import Answers, Grid, Run
 from loragrid.study.registry import Registry

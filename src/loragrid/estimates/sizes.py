@@ -7,7 +7,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.study.grid import BaseModel
+from loragrid.study.grid import ModelEntry
 from loragrid.study.references import expand
 from loragrid.study.schema import Build
 
@@ -99,7 +99,7 @@ class Dimensions:
         return [matrices.get(name, largest) for name in targets]
 
 
-def dimensions(model: BaseModel) -> Dimensions | None:
+def dimensions(model: ModelEntry) -> Dimensions | None:
     """A model's dimensions: of its `build`, its config.json if that is here, else guessed from its `parameters`.
 
     Returns:
@@ -118,7 +118,7 @@ def dimensions(model: BaseModel) -> Dimensions | None:
     return guess(model.parameters) if model.parameters else None
 
 
-def file_bytes(model: BaseModel) -> float:
+def file_bytes(model: ModelEntry) -> float:
     """Bytes of a weight in a model's files: 4 for a model made here; of the hub's, nearly all are in 16 bits."""
     return 4 if model.build is not None else 2
 

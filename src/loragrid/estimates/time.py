@@ -1,16 +1,16 @@
 """How long training and generation take: operations over a sustained rate, and what has to be done beside them.
 
 A rough model, and on purpose a short one: as soon as a run of the same model has been measured, its time counts (see
-loragrid/cluster/measured.py). The constants of each device stand with their sources in loragrid/cluster/devices.py;
-those marked *measured* here were calibrated on a CPU as described in loragrid/cluster/memory.py.
+loragrid/estimates/measured.py). The constants of each device stand with their sources in loragrid/estimates/devices.py;
+those marked *measured* here were calibrated on a CPU as described in loragrid/estimates/memory.py.
 """
 
 import math
 from typing import Any
 
-from loragrid.cluster.devices import Device
-from loragrid.cluster.sizes import Dimensions
-from loragrid.cluster.work import Asked, Trained
+from loragrid.estimates.devices import Device
+from loragrid.estimates.sizes import Dimensions
+from loragrid.estimates.workload import GenerationWork, TrainingWork
 
 PADDING = 1.1
 """Tokens with padding over tokens, for rows grouped by length (*measured*: 1.05 to 1.15)."""
@@ -30,7 +30,7 @@ def training_seconds(
     device: Device,
     precision: str,
     recipe: dict[str, Any],
-    work: Trained,
+    work: TrainingWork,
     *,
     micro_batch: int,
     gpus: int,
@@ -63,7 +63,7 @@ def training_seconds(
     return TRAINER_SECONDS + loading_seconds(size, device) + train + recipe["evaluations"] * validate
 
 
-def generation_seconds(size: Dimensions, device: Device, precision: str, work: Asked, *, batch: int) -> float:
+def generation_seconds(size: Dimensions, device: Device, precision: str, work: GenerationWork, *, batch: int) -> float:
     """Time of answering all prompts at the greatest length allowed, in seconds.
 
     Args:
@@ -86,7 +86,7 @@ def generation_seconds(size: Dimensions, device: Device, precision: str, work: A
     return _passes(size, device, precision, prompts, work.prompt_tokens, 1, batches) + answers
 
 
-def likelihood_seconds(size: Dimensions, device: Device, precision: str, work: Asked, *, batch: int) -> float:
+def likelihood_seconds(size: Dimensions, device: Device, precision: str, work: GenerationWork, *, batch: int) -> float:
     """Time of the likelihoods of all references, in seconds."""
     batches = math.ceil(work.prompts / batch)
     tokens = work.prompts * (work.prompt_tokens + work.answer_tokens / 2) * PADDING

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
-from loragrid.attempts import out_of_memory_attempts, read_attempts, settle_killed
-from loragrid.cluster import slurm
-from loragrid.stop import Stop
+from loragrid.jobs import slurm
+from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
+from loragrid.jobs.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 
 ACCELERATE = Path(__file__).parents[3] / "cluster" / "accelerate"
@@ -32,8 +32,8 @@ AFTER_REQUEUE = 120
 """Seconds within which Slurm ends a job that was put back into the queue."""
 
 
-def work(
-    stage: str, batch: Batch, file: Path, options: list[str], gpus: int, look: Callable[[], None] = lambda: None
+def run_batch(
+    stage: str, batch: Batch, file: Path, options: list[str], gpus: int, on_poll: Callable[[], None] = lambda: None
 ) -> bool:
     """Work on a batch in processes of its own until each member is settled or this job can do no more.
 
@@ -43,7 +43,7 @@ def work(
         file: where it is recorded.
         options: more arguments of the worker.
         gpus: processes that train together.
-        look: called often as long as the processes work.
+        on_poll: called often as long as the processes work.
 
     Returns:
         Whether every member finished or failed for good; if not, repeating the batch goes on.
@@ -53,7 +53,7 @@ def work(
         while not _is_settled(batch) and not stop.requested:
             tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
             begun = [len(read_attempts(work_folder(member))) for member in batch.members]
-            ended, why = _run(command, stop, look)
+            ended, why = _run(command, stop, on_poll)
             for member, before in zip(batch.members, begun, strict=True):
                 # An attempt that had begun before may be another job's, which has made the worker give way.
                 if len(read_attempts(work_folder(member))) > before:
@@ -88,7 +88,7 @@ def _is_settled(batch: Batch) -> bool:
     return all(map(is_settled, batch.members))
 
 
-def _run(command: list[str], stop: Stop, look: Callable[[], None]) -> tuple[str, str]:
+def _run(command: list[str], stop: Stop, on_poll: Callable[[], None]) -> tuple[str, str]:
     """Run the worker to its end, passing on that it has to stop; how and why it was killed, if it was."""
     # The launcher would kill the workers 30 s after it was told to end. They know better how long they need, so it is
     # told nothing: TERM is ignored in it (see `_before_worker`), and not taken up again.
@@ -96,12 +96,12 @@ def _run(command: list[str], stop: Stop, look: Callable[[], None]) -> tuple[str,
     before = _oom_kills()
     # In a session of its own, so that Ctrl-C comes to the workers through this process, and once.
     worker = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_before_worker)
-    told = 0.0
+    terminated = 0.0
     while worker.poll() is None:
-        if stop.requested and time.monotonic() - told >= REPEAT:
-            told = time.monotonic()
+        if stop.requested and time.monotonic() - terminated >= REPEAT:
+            terminated = time.monotonic()
             _terminate(worker.pid)
-        look()
+        on_poll()
         time.sleep(0.1)
     if _oom_kills() > before:
         return "out of host memory", "the job's memory limit was reached"

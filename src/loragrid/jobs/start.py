@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from loragrid.cluster import slurm
 from loragrid.errors import UserError
+from loragrid.jobs import slurm
 
 
 def refuse_second_start(folder: Path, submitted: Iterable[tuple[str, Mapping[str, str]]], *, takes_over: bool) -> None:

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from loragrid.cluster.devices import DEVICES, find_device
-from loragrid.cluster.plan import detailed, summary
-from loragrid.cluster.requests import Estimator
 from loragrid.errors import UserError
+from loragrid.estimates.devices import DEVICES, find_device
+from loragrid.estimates.plan import detailed, summary
+from loragrid.estimates.requests import Estimator
 from loragrid.study.batches import plan
 
 
@@ -14,7 +14,7 @@ def estimator(place, grid, device="t4") -> Estimator:
     return Estimator(grid, place.registry, DEVICES[device])
 
 
-def told(place, grid) -> str:
+def plan_text(place, grid) -> str:
     return summary(grid, plan(grid), estimator(place, grid))
 
 
@@ -51,7 +51,7 @@ TWO = """
 
 
 def test_summary(place):
-    text = told(place, place.open(TWO))
+    text = plan_text(place, place.open(TWO))
     lines = text.splitlines()
     assert lines[0] == "study small: Two models"
     assert lines[1].split() == ["model", "dataset", "runs", "trained", "to", "train", "GPU", "hours"]
@@ -137,18 +137,18 @@ def hours(text: str) -> float:
     ],
 )
 def test_what_the_hours_go_with(place, one, other, factor):
-    assert hours(told(place, place.small(other))) == pytest.approx(
-        factor * hours(told(place, place.small(one))), rel=0.1
+    assert hours(plan_text(place, place.small(other))) == pytest.approx(
+        factor * hours(plan_text(place, place.small(one))), rel=0.1
     )
 
 
 def test_formatted_data_are_counted_instead_of_guessed(place):
     grid = place.small()
     (formatted,) = grid.formatted.values()
-    guessed = hours(told(place, grid))
+    guessed = hours(plan_text(place, grid))
     rows = {"rows": 4000, "tokens": 200_000, "longest": 90}
     write(f"{formatted.folder}/format.json", {"splits": {"train": rows, "validation": rows}})
-    assert hours(told(place, grid)) == pytest.approx(4 * guessed, rel=0.4)
+    assert hours(plan_text(place, grid)) == pytest.approx(4 * guessed, rel=0.4)
     assert "until the data is formatted" not in shown(place, grid)
 
 
@@ -158,7 +158,7 @@ def test_measured_runs_beat_the_estimate(place):
     # 3 epochs × 1,000 rows × 50 tokens in an hour on average
     finish(first, 3000, 150_000)
     finish(second, 4200, 150_000)
-    text = told(place, grid)
+    text = plan_text(place, grid)
     assert text.splitlines()[2].split() == ["base", "letters", "3", "2", "1", "1"]
     assert "from what earlier runs took" in text
     text = shown(place, grid)
@@ -171,13 +171,13 @@ def test_measured_runs_beat_the_estimate(place):
 def test_what_another_device_took_says_nothing(place):
     grid = place.small("grid: {rank: [4, 8]}")
     finish(next(iter(grid.runs)), 3000, 150_000, "NVIDIA H100 80GB HBM3")
-    assert "a rough estimate" in told(place, grid)
+    assert "a rough estimate" in plan_text(place, grid)
 
 
 def test_a_damaged_run_is_not_measured(place):
     grid = place.small("grid: {rank: [4, 8]}")
     write(f"{next(iter(grid.runs))}/run.json", {"key": "of an older version"})
-    assert "a rough estimate" in told(place, grid)
+    assert "a rough estimate" in plan_text(place, grid)
 
 
 def test_nothing_left(place):
@@ -187,7 +187,7 @@ def test_nothing_left(place):
     for answers in grid.answers.values():
         write(answers.generations, {})
         write(answers.scores("likelihood"), {})
-    text = told(place, grid)
+    text = plan_text(place, grid)
     assert text.splitlines()[2].split() == ["base", "letters", "1", "1", "0", "0"]
     assert "untrained models: 1 (1 asked already); answers to make: 0 of 2" in text
     text = shown(place, grid)

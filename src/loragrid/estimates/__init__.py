@@ -1,0 +1,1 @@
+"""What work will need: memory, time and GPUs, before it runs; and what jobs ask for accordingly."""

@@ -1,0 +1,5 @@
+from fakes import fake
+from nano import nano_root
+from studies import place
+
+__all__ = ["fake", "nano_root", "place"]

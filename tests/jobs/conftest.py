@@ -1,0 +1,3 @@
+from fakes import fake
+
+__all__ = ["fake"]
