@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loragrid.errors import UserError
+from loragrid.jobs.stage import restarting
 from loragrid.plugins import REGISTRY
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study
@@ -88,69 +89,73 @@ def download(arguments: argparse.Namespace) -> None:
 
 def build(arguments: argparse.Namespace) -> None:
     """Make a small base model from a corpus."""
-    _set_up()
-    import torch
+    with restarting("build_model", arguments.model):
+        _set_up()
+        import torch
 
-    from loragrid.modeling.build import build_model
-    from loragrid.study.references import expand
+        from loragrid.modeling.build import build_model
+        from loragrid.study.references import expand
 
-    torch.set_num_threads(arguments.threads)
-    model = _entry(open_study(arguments.study, REGISTRY), "models", arguments.model)
-    build_model(Path(model.folder), model.key, expand(model.build["corpus"]), model.build)
+        torch.set_num_threads(arguments.threads)
+        model = _entry(open_study(arguments.study, REGISTRY), "models", arguments.model)
+        build_model(Path(model.folder), model.key, expand(model.build["corpus"]), model.build)
 
 
 def clean(arguments: argparse.Namespace) -> None:
     """Clean a dataset: one form, splits, everything dropped counted."""
-    from loragrid.data.clean import clean as clean_dataset
+    with restarting("clean", arguments.dataset):
+        from loragrid.data.clean import clean as clean_dataset
 
-    grid = open_study(arguments.study, REGISTRY)
-    dataset = _entry(grid, "clean", arguments.dataset)
-    clean_dataset(
-        Path(grid.raw[dataset.raw].folder),
-        Path(dataset.folder),
-        dataset.source,
-        dataset.steps,
-        splits=dataset.splits,
-        rows=dataset.rows,
-        seed=dataset.seed,
-    )
+        grid = open_study(arguments.study, REGISTRY)
+        dataset = _entry(grid, "clean", arguments.dataset)
+        clean_dataset(
+            Path(grid.raw[dataset.raw].folder),
+            Path(dataset.folder),
+            dataset.source,
+            dataset.steps,
+            splits=dataset.splits,
+            rows=dataset.rows,
+            seed=dataset.seed,
+        )
 
 
 def format_(arguments: argparse.Namespace) -> None:
     """Tokenise and mask a cleaned dataset for one model."""
-    _set_up()
-    from loragrid.data.format import format_dataset
+    with restarting("format", arguments.formatted):
+        _set_up()
+        from loragrid.data.format import format_dataset
 
-    grid = open_study(arguments.study, REGISTRY)
-    formatted = _entry(grid, "formatted", arguments.formatted)
-    model = grid.models[formatted.model]
-    format_dataset(
-        Path(grid.clean[formatted.clean].folder),
-        Path(model.folder),
-        Path(formatted.folder),
-        key=formatted.key,
-        template=model.template,
-        system=model.system,
-        mask=formatted.mask,
-        max_length=formatted.max_length,
-    )
+        grid = open_study(arguments.study, REGISTRY)
+        formatted = _entry(grid, "formatted", arguments.formatted)
+        model = grid.models[formatted.model]
+        format_dataset(
+            Path(grid.clean[formatted.clean].folder),
+            Path(model.folder),
+            Path(formatted.folder),
+            key=formatted.key,
+            template=model.template,
+            system=model.system,
+            mask=formatted.mask,
+            max_length=formatted.max_length,
+        )
 
 
 def prompts(arguments: argparse.Namespace) -> None:
     """Write the prompts and references of an evaluation."""
-    from loragrid.data.prompts import write_prompts
+    with restarting("prompts", arguments.prompts):
+        from loragrid.data.prompts import write_prompts
 
-    grid = open_study(arguments.study, REGISTRY)
-    entry = _entry(grid, "prompts", arguments.prompts)
-    write_prompts(
-        Path(grid.clean[entry.clean].folder),
-        Path(entry.file),
-        split=entry.split,
-        turns=entry.turns,
-        rows=entry.rows,
-        system=entry.system,
-        default_system=entry.default_system,
-    )
+        grid = open_study(arguments.study, REGISTRY)
+        entry = _entry(grid, "prompts", arguments.prompts)
+        write_prompts(
+            Path(grid.clean[entry.clean].folder),
+            Path(entry.file),
+            split=entry.split,
+            turns=entry.turns,
+            rows=entry.rows,
+            system=entry.system,
+            default_system=entry.default_system,
+        )
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -200,16 +205,17 @@ def publish(arguments: argparse.Namespace) -> None:
 
 def score(arguments: argparse.Namespace) -> None:
     """Score answers by one family of metrics."""
-    from loragrid.scoring.text import score_text
+    with restarting("score", f"{arguments.answers.removeprefix('results/')}/{arguments.family}"):
+        from loragrid.scoring.text import score_text
 
-    grid = open_study(arguments.study, REGISTRY)
-    answers = _entry(grid, "answers", arguments.answers)
-    score_text(
-        Path(grid.prompts[answers.prompts].file),
-        Path(answers.folder, "generations.jsonl"),
-        Path(answers.scores(arguments.family)),
-        answers.families[arguments.family],
-    )
+        grid = open_study(arguments.study, REGISTRY)
+        answers = _entry(grid, "answers", arguments.answers)
+        score_text(
+            Path(grid.prompts[answers.prompts].file),
+            Path(answers.folder, "generations.jsonl"),
+            Path(answers.scores(arguments.family)),
+            answers.families[arguments.family],
+        )
 
 
 def tabulate(arguments: argparse.Namespace) -> None:

@@ -23,8 +23,14 @@ from submitit.helpers import DelayedSubmission
 
 RESULT = "result.json"
 
-# A training makes this file when it has come further than it was when its job began (see loragrid/jobs/launch.py).
+# Work makes this file when going on in the same job is worth it (see loragrid/jobs): a training that has come further
+# than it was when its job began, or a stage that was told to end long before its limit. With the text NOT_AGAIN, it has
+# to be given a longer job.
 PROGRESS = "progress"
+NOT_AGAIN = "not again"
+
+# Seconds between two SIGTERMs to work, which may not listen yet while it imports its packages.
+REPEAT_SECONDS = 2.0
 
 # How often in a row a job is put back into the queue that has not come further: it would go on for ever.
 FRUITLESS = 3
@@ -42,14 +48,17 @@ class JobCommand:
         command: the command line, for bash.
         environment: variables that it gets in addition.
         saving_seconds: how long trainings may take to save when the job has to end.
+        signal_seconds: how long before its limit the job is told to end.
     """
 
     command: str
     environment: dict[str, str]
     saving_seconds: float
+    signal_seconds: float
     _pid: int | None = field(default=None, init=False)
     _terminated: bool = field(default=False, init=False)
     _ended_by_slurm: bool = field(default=False, init=False)
+    _goes_on: bool = field(default=False, init=False)
     _fruitless: int = field(default=0, init=False)
     _progress: Path | None = field(default=None, init=False)
 
@@ -90,24 +99,38 @@ class JobCommand:
         # Slurm may tell twice, and submitit would begin anew in the midst of this.
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         if self._pid is not None:
-            if _has_ended(self._pid) and not self._terminated:
+            if _has_ended(self._pid) and not (self._terminated or self._goes_on):
                 raise _NotContinued
             _say("the job has to end: its trainings save")
             self._stop_trainings()
             if _status_if_ended(self._pid) == 0:
                 raise _NotContinued
-        self._fruitless = 0 if self._progress and self._progress.exists() else self._fruitless + 1
+        answer = self._answer()
+        if answer == NOT_AGAIN:
+            raise _NotContinued
+        self._fruitless = self._fruitless + 1 if answer is None else 0
         if self._fruitless > FRUITLESS:
             _say(f"told to end {self._fruitless} times in a row without coming further: does it need a longer limit?")
             raise _NotContinued
-        self._pid, self._terminated = None, False
+        self._pid, self._terminated, self._goes_on = None, False, False
         return DelayedSubmission(self)
+
+    def _answer(self) -> str | None:
+        """What the work wrote when it was told to end; None if nothing."""
+        if self._progress is None or not self._progress.exists():
+            return None
+        return self._progress.read_text(encoding="utf-8")
 
     def _run(self) -> int:
         process = subprocess.Popen(
             # The trap keeps this shell alive through a SIGTERM that Slurm sends to all processes of the job.
             ["bash", "-c", f"trap : TERM; {self.command}"],
-            env=os.environ | self.environment | {"LORAGRID_RESUBMITS": str(self._progress)},
+            env=os.environ
+            | self.environment
+            | {
+                "LORAGRID_RESUBMITS": str(self._progress),
+                "LORAGRID_SIGNAL_SECONDS": str(self.signal_seconds),
+            },
             preexec_fn=_ignore_sigusr2,
         )
         self._pid = process.pid
@@ -120,6 +143,7 @@ class JobCommand:
                 elif not ended:
                     with _listening():
                         time.sleep(0.2)
+            self._go_on_if_asked_to()
         except _NotContinued:
             pass
         return process.wait()
@@ -136,6 +160,13 @@ class JobCommand:
             _say("SIGTERM: the job is cancelled or preempted; its trainings save")
             self._stop_trainings()
 
+    def _go_on_if_asked_to(self) -> None:
+        """Put the job back into the queue if somebody has told its work alone to end, and that can go on."""
+        if _status_if_ended(self._pid) != 0 and self._answer() == "" and _state_of_this_job() == "RUNNING":
+            self._goes_on = True
+            with _listening():
+                signal.raise_signal(signal.SIGUSR2)
+
     def _stop_trainings(self) -> None:
         """Send SIGTERM to the trainings, and wait until they and the command are over, or time is.
 
@@ -144,11 +175,13 @@ class JobCommand:
         trainings = _trainings()
         if not trainings:
             return  # nothing below would save anything
-        for training in trainings:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                training.terminate()
-        deadline = time.monotonic() + self.saving_seconds
+        deadline, repeat = time.monotonic() + self.saving_seconds, 0.0
         while (any(map(_runs, trainings)) or not _has_ended(self._pid)) and time.monotonic() < deadline:
+            if time.monotonic() >= repeat:
+                repeat = time.monotonic() + REPEAT_SECONDS
+                for training in trainings:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        training.terminate()
             time.sleep(0.1)
 
     def _note_termination(self, *_: Any) -> None:

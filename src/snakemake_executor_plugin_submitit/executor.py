@@ -145,7 +145,9 @@ class Executor(RemoteExecutor):
                 if gpus is None or self._cancelled:
                     return True
                 # Variables that jobs must have go this way, where others cannot see them as they see command lines.
-                command = JobCommand(info.command, self.envvars(), self._backend.saving_seconds)
+                command = JobCommand(
+                    info.command, self.envvars(), self._backend.saving_seconds, self._backend.signal_seconds
+                )
                 name = job_name(info.job.name, wildcards_of(info.job))
                 outputs = [str(file) for file in info.job.output]
 

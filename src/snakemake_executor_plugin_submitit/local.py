@@ -41,6 +41,7 @@ class Local:
     # Seconds between looks at the jobs, at first and at most.
     looks = (0.5, 1.0)
     saving_seconds = float(PATIENCE_SECONDS)
+    signal_seconds = 0.0  # there are no limits
 
     def __init__(self, folder: Path, records: list[Record]):
         self.folder = folder

@@ -1,5 +1,6 @@
 # What the rules share: the grid of the study, the batches of what is missing, and functions from wildcards to files.
 
+import math
 import re
 import shlex
 import sys
@@ -12,17 +13,14 @@ SOURCE = Path(workflow.basedir, "src")
 sys.path.insert(0, str(SOURCE))
 # It takes the place of Snakemake's own prefix, so it makes the shell strict, too; braces are for Snakemake to fill in.
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
-# A job of the cluster belongs to one batch, which may put it back into the queue (see loragrid/jobs/launch.py), and
-# runs where there often is no internet: what it needs was downloaded before.
-IN_JOB = "export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1; " if workflow.remote_exec else ""
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
-
 from snakemake.exceptions import WorkflowError
 
 from loragrid.jobs.attempts import settle_killed
 from loragrid.estimates.devices import DEFAULT, DEVICES
+from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
+from loragrid.jobs.stage import SIGNAL_SECONDS, attempts_folder
 from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
@@ -46,6 +44,19 @@ def of_profile(name):
         if name in resources:
             return resources[name].raw  # of an expression its text
     return None
+
+
+def signal_seconds():
+    """How long before its limit the profile lets Slurm tell a job, by `slurm_extra: "'--signal=TERM@60'"`."""
+    found = re.search(r"--signal=\S*@(\d+)", str(of_profile("slurm_extra") or ""))
+    return f"{SIGNAL_SECONDS}={found[1]} " if found else ""
+
+
+# A job of the cluster belongs to one piece of work, which may put it back into the queue (see loragrid/jobs), and runs
+# where there often is no internet: what it needs was downloaded before. SIGTERM, by which Slurm tells that it has to end,
+# is heard as soon as the work listens; before that it must not die of it.
+IN_JOB = f"export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1 {signal_seconds()}; trap '' TERM; " if workflow.remote_exec else ""
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 
 def device():
@@ -87,6 +98,9 @@ GRID, PLAN, ESTIMATOR = load()
 # The longest job that the profile allows; training goes on in the next one.
 LONGEST = of_profile("runtime")
 LONGEST_MINUTES = LONGEST if isinstance(LONGEST, int) else None
+# Attempts of work that can only start again. The same input fails the same way; but where jobs have a limit, a few more
+# may ask for more time.
+RETRIES = 3 if LONGEST_MINUTES else 1
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
 TABLES = GRID.folder
@@ -214,6 +228,39 @@ def memory_of(stage):
         return ESTIMATOR.request(batch).memory_mb
 
     return memory
+
+
+def attempts_of(rule, id_):
+    """Where the attempts at a target are recorded, from the wildcards in its id."""
+
+    def place(wildcards):
+        return attempts_folder(rule, id_.format(**dict(wildcards.items())))
+
+    return place
+
+
+def memory_after(attempts, memory):
+    """Memory for work that can only start again: more after it was killed for want of it."""
+
+    def grown(wildcards, attempt):
+        place = attempts(wildcards)
+        if attempt > 1:
+            settle_killed(place)
+        return math.ceil((memory(wildcards) if callable(memory) else memory) * memory_factor(place))
+
+    return grown
+
+
+def minutes_after(attempts, minutes):
+    """Minutes for work that can only start again: more after they were too few, up to the longest job allowed."""
+
+    def grown(wildcards, attempt):
+        place = attempts(wildcards)
+        if attempt > 1:
+            settle_killed(place)
+        return grown_minutes(minutes(wildcards) if callable(minutes) else minutes, place, LONGEST_MINUTES)
+
+    return grown
 
 
 def minutes_of(stage):

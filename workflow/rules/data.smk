@@ -27,16 +27,16 @@ rule clean:
     log:
         "results/logs/clean/{dataset}.log",
     # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
-    retries: 1
+    retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory_after(attempts_of("clean", "{dataset}"), 4000),
+        runtime=minutes_after(attempts_of("clean", "{dataset}"), 60),
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid clean --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
+        "exec python -m loragrid clean --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
 rule format:
@@ -47,16 +47,16 @@ rule format:
     log:
         "results/logs/format/{model}/{dataset}.log",
     # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
-    retries: 1
+    retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=memory_after(attempts_of("format", "{model}/{dataset}"), 4000),
+        runtime=minutes_after(attempts_of("format", "{model}/{dataset}"), 60),
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid format --study {params.study:q} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
+        "exec python -m loragrid format --study {params.study:q} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
 
 
 rule prompts:
@@ -67,13 +67,13 @@ rule prompts:
     log:
         "results/logs/prompts/{prompts}.log",
     # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
-    retries: 1
+    retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
-        runtime=15,
+        mem_mb=memory_after(attempts_of("prompts", "{prompts}"), 2000),
+        runtime=minutes_after(attempts_of("prompts", "{prompts}"), 15),
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid prompts --study {params.study:q} --prompts {wildcards.prompts} >> {log} 2>&1"
+        "exec python -m loragrid prompts --study {params.study:q} --prompts {wildcards.prompts} >> {log} 2>&1"

@@ -24,13 +24,14 @@ rule build_model:
         "results/logs/build_model/{model}.log",
     wildcard_constraints:
         model=any_of(id_ for id_, model in GRID.models.items() if model.build),
+    retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=memory_after(attempts_of("build_model", "{model}"), 8000),
+        runtime=minutes_after(attempts_of("build_model", "{model}"), 120),
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid build --study {params.study:q} --model {wildcards.model} --threads {threads} >> {log} 2>&1"
+        "exec python -m loragrid build --study {params.study:q} --model {wildcards.model} --threads {threads} >> {log} 2>&1"

@@ -11,14 +11,14 @@ rule score:
     wildcard_constraints:
         family=any_of(name for name, family in REGISTRY.families.items() if not family.needs_model),
     # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
-    retries: 1
+    retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=memory_of_score,
-        runtime=minutes_of_score,
+        mem_mb=memory_after(attempts_of("score", "{subject}/eval/{evaluation}/{family}"), memory_of_score),
+        runtime=minutes_after(attempts_of("score", "{subject}/eval/{evaluation}/{family}"), minutes_of_score),
     params:
         study=STUDY_FILE,
     shell:
-        "python -m loragrid score --study {params.study:q} --family {wildcards.family}"
+        "exec python -m loragrid score --study {params.study:q} --family {wildcards.family}"
         " results/{wildcards.subject}/eval/{wildcards.evaluation} > {log} 2>&1"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from loragrid.errors import UserError
 from loragrid.estimates.devices import Device
+from loragrid.estimates.growth import memory_factor
 from loragrid.estimates.measured import Ratio, Record, ratios
 from loragrid.estimates.memory import Memory, generation_memory, training_memory
 from loragrid.estimates.sizes import Dimensions, dimensions, file_bytes, guess
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.estimates.workload import Workload
-from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts
+from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.study.batches import Batch, work_folder
 from loragrid.study.grid import Answers, Grid, Run
 from loragrid.study.registry import Registry
@@ -22,9 +23,6 @@ MEMORY_MARGIN = 1.2
 
 TIME_MARGIN, EXTRA_MINUTES = 1.5, 5
 """And for so many times its time, and some minutes for nodes and disks that are slow today."""
-
-GROWTH = 1.5
-"""More host memory after each attempt that ran out of it."""
 
 SCORING_MB, SCORING_SECONDS = 500, 10e-3
 """Host memory and time an answer of ROUGE and BLEU, taken generously: measured on a CPU, 180 MB and 5.5 ms for 5,000
@@ -148,7 +146,7 @@ class Estimator:
             else self.run(self.grid.runs[member["run"]["folder"]])
             for member in batch.members
         ]
-        growth = GROWTH ** max(_out_of_host_memory(work_folder(member)) for member in batch.members)
+        growth = max(memory_factor(work_folder(member)) for member in batch.members)
         seconds = self.device.start_seconds + sum(need.seconds for need in needs)
         minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
         return Request(
@@ -290,10 +288,6 @@ def per_gpu(micro_batch: int, batch_size: int, gpus: int) -> int:
     """Rows at a time on each GPU: the most that divide its share of the effective batch."""
     share = max(1, batch_size // gpus)
     return max(size for size in range(1, min(share, micro_batch) + 1) if share % size == 0)
-
-
-def _out_of_host_memory(place: Path) -> int:
-    return sum(attempt.get("ended") == "out of host memory" for attempt in read_attempts(place))
 
 
 def _megabytes(bytes_: float) -> int:

@@ -5,8 +5,8 @@ still runs, or was killed, which the next attempt puts on record. `failed.json` 
 next start tells the reason at once instead of queueing the run again, until that file is deleted.
 
 An attempt ends as `finished`; `stopped` (by the clock) or `terminated` (by a signal), to be continued; `out of memory`
-(the GPU's: the next attempt halves the micro-batch); `out of host memory` (the next job asks for more); `killed`;
-`failed`.
+(the GPU's: the next attempt halves the micro-batch); `out of host memory` (the next job asks for more); `out of time`
+(killed at the job's limit; where there is nothing to go on from, the next job asks for more); `killed`; `failed`.
 """
 
 import contextlib
@@ -31,6 +31,12 @@ from loragrid.modeling.environment import is_main_process, peak_memory, release_
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
 LOCK = "work.lock"
+
+OUT_OF_TIME = "out of time"
+"""How an attempt without checkpoints ended that came to its job's time limit."""
+
+ENDED_BY_SLURM = {"OUT_OF_MEMORY": "out of host memory", "TIMEOUT": OUT_OF_TIME}
+"""How an attempt ended, by the state in which Slurm ended its job."""
 
 LOCK_SECONDS = 10.0
 """Patience with the lock of an attempt that was killed just now: its worker may need a moment to be gone."""
@@ -121,8 +127,30 @@ def settle_killed(place: Path, ended: str = "killed", why: str = "") -> None:
         return
     last = attempts[-1]
     if not why and last.get("job") and (state := slurm.final_state(last["job"])):
-        ended, why = "out of host memory" if state == "OUT_OF_MEMORY" else ended, f"Slurm job {last['job']}: {state}"
+        ended, why = ENDED_BY_SLURM.get(state, ended), f"Slurm job {last['job']}: {state}"
     _append(place, {"attempt": last["attempt"], "ended": ended, "why": why, "at": _last_sign_of_life(place)})
+
+
+def begin_attempt(place: Path) -> None:
+    """Put on record that this process makes an attempt, also at work that a batch is not about.
+
+    Args:
+        place: the folder of the records; it is made.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    settle_killed(place)
+    _append(place, {"attempt": len(read_attempts(place)) + 1, "started": time.time(), **_identity()})
+
+
+def end_attempt(place: Path, ended: str, why: str = "") -> None:
+    """Put on record how the last attempt ended.
+
+    Args:
+        place: the folder of the records.
+        ended: see this module's description.
+        why: the reason, for people.
+    """
+    _end(place, {"ended": ended, "why": why, "at": time.time()})
 
 
 def out_of_memory_attempts(place: Path) -> int:
@@ -154,14 +182,9 @@ def _make_attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
     # An attempt that has begun is this one, put on record by the first of several processes.
     number = len(attempts) + (not attempts or "ended" in attempts[-1])
     log = place / f"attempt-{number}.log"
-    who = {
-        "job": slurm.own_job(),
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
-    }
     if is_main_process():
-        _append(place, {"attempt": number, "started": time.time(), "log": str(log), **who})
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+        _append(place, {"attempt": number, "started": time.time(), "log": str(log), **_identity(), "gpus": gpus})
         print(f"{place.parent}: attempt {number}, log in {log}", flush=True)
     ended, why, progress = "finished", "", True
     with _output_to(log):
@@ -227,6 +250,11 @@ def _locked(descriptor: int) -> bool:
             return True  # a file system without locks
         else:
             return True
+
+
+def _identity() -> dict[str, Any]:
+    """By what this process is found again: its Slurm job, host and number."""
+    return {"job": slurm.own_job(), "host": platform.node(), "pid": os.getpid()}
 
 
 def _who(place: Path) -> str:

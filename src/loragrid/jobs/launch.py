@@ -19,6 +19,7 @@ import psutil
 
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
+from loragrid.jobs.requeue import requeue_this_job
 from loragrid.jobs.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 
@@ -27,9 +28,6 @@ REPEAT = 2.0
 """Seconds between two SIGTERMs to a worker, which may not listen yet while it imports its packages."""
 
 CONTINUED = ("stopped", "terminated")
-
-AFTER_REQUEUE = 120
-"""Seconds within which Slurm ends a job that was put back into the queue."""
 
 
 def run_batch(
@@ -146,8 +144,7 @@ def _oom_kills() -> int:
 def _requeue(batch: Batch, stop: Stop) -> None:
     """Put this Slurm job back into the queue if its runs can go on where they were, or tell an executor that does it.
 
-    Not where the job belongs to somebody else (an interactive one, or that of the head process), not after scancel,
-    and not if nothing was gained, which would go on for ever.
+    Not if nothing was gained, which would go on for ever.
     """
     last = [attempts[-1] for member in batch.members if (attempts := read_attempts(work_folder(member)))]
     if not any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last):
@@ -155,17 +152,4 @@ def _requeue(batch: Batch, stop: Stop) -> None:
     if file := os.environ.get(slurm.RESUBMITS):
         Path(file).touch()
         return
-    job = slurm.own_job()
-    if job is None or not slurm.has_job_to_itself():
-        return
-    here = slurm.this_job()
-    if here is None or here.state != "RUNNING":
-        return  # cancelled
-    stop.signalled = False
-    if reason := slurm.requeue(job):
-        print(f"job {job} cannot be requeued ({reason}); the next attempt goes on", flush=True)
-        return
-    print(f"job {job} is back in the queue and will go on", flush=True)
-    deadline = time.monotonic() + AFTER_REQUEUE
-    while not stop.signalled and time.monotonic() < deadline:
-        time.sleep(0.1)
+    requeue_this_job(stop)

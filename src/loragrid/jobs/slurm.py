@@ -10,6 +10,9 @@ RESUBMITS = "LORAGRID_RESUBMITS"
 """Environment variable of executors that put jobs back into the queue themselves: a file to make when work that has to
 end has come further."""
 
+NOT_AGAIN = "not again"
+"""Text of that file where going on in the same job would be in vain: it needs a longer one."""
+
 OWN_JOB = "LORAGRID_OWN_JOB"
 """Environment variable that the workflow sets to 1 where a batch has a job of the cluster to itself."""
 

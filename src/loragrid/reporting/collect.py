@@ -273,6 +273,7 @@ def _unfinished(folder: Path, stage: str) -> tuple[Status, str] | None:
         "terminated": "the last attempt was terminated; will be continued",
         "out of memory": "the last attempt ran out of the GPU's memory; will be tried again with a smaller micro-batch",
         "out of host memory": "the last attempt ran out of the host's memory; will be tried again with more",
+        "out of time": "the last attempt came to its job's time limit; will be continued",
         "killed": f"the last attempt was killed{f' ({why})' if why else ''}; will be continued",
     }.get(ended, f"the last attempt ended: {ended}")
 

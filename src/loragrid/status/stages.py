@@ -24,6 +24,7 @@ ENDED = {
     "terminated": "terminated{at}, will go on",
     "out of memory": "out of the GPU's memory, will be tried again",
     "out of host memory": "out of the host's memory, will be tried again",
+    "out of time": "out of time, will go on",
     "killed": "killed, will go on",
 }
 """What to say of an attempt that ended without a result, by the word on record."""

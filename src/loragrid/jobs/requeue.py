@@ -1,0 +1,60 @@
+"""Put the Slurm job that this process runs in back into the queue, where it goes on under the same number."""
+
+import time
+
+from loragrid.jobs import slurm
+from loragrid.jobs.stop import Stop
+
+AFTER_REQUEUE = 120
+"""Seconds within which Slurm ends a job that was put back into the queue."""
+
+PATIENCE = 120
+"""Seconds of patience with a controller that does not answer, or was started anew."""
+
+PAUSE = 3
+"""Seconds between questions to it."""
+
+
+def ask_for_this_job() -> slurm.Job | None:
+    """The job that this process runs in, as the queue shows it; a controller that is away for a while is waited for.
+
+    Returns:
+        The job; None outside of one, where the queue does not have it, or if nobody answered.
+    """
+    if (job := slurm.own_job()) is None:
+        return None
+    deadline = time.monotonic() + PATIENCE
+    while (found := slurm.jobs(ids=[job])) is None and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    return found[0] if found else None
+
+
+def requeue_this_job(stop: Stop) -> bool:
+    """Put this process's job back into the queue, and wait until Slurm ends it.
+
+    Not where the job belongs to somebody else (an interactive one, or that of the head process), nor after scancel.
+
+    Args:
+        stop: listens to the signal by which Slurm ends the job; one that came before does not count.
+
+    Returns:
+        Whether the job is back in the queue.
+    """
+    job = slurm.own_job()
+    if job is None or not slurm.has_job_to_itself():
+        return False
+    here = ask_for_this_job()
+    if here is None or here.state != "RUNNING":
+        return False  # cancelled
+    stop.signalled = False
+    deadline = time.monotonic() + PATIENCE
+    while reason := slurm.requeue(job):
+        if slurm.jobs(ids=[job]) is not None or time.monotonic() > deadline:
+            print(f"job {job} cannot be requeued ({reason}); the next attempt goes on", flush=True)
+            return False
+        time.sleep(PAUSE)  # the controller is away
+    print(f"job {job} is back in the queue and will go on", flush=True)
+    deadline = time.monotonic() + AFTER_REQUEUE
+    while not stop.signalled and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return True

@@ -1,0 +1,103 @@
+"""Stages without checkpoints (clean, format, prompts, build, score) in jobs of a cluster: told to end, they begin anew.
+
+A job that has to make room for another one goes back into the queue, and uses up none of Snakemake's attempts. One that
+came to its time limit would come there again: it fails, and the next attempt asks for more time. How each attempt ended
+is recorded beside the stage's log, in `results/logs/<rule>/<id>/attempts.jsonl`.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from loragrid.errors import UserError
+from loragrid.jobs import slurm
+from loragrid.jobs.attempts import OUT_OF_TIME, begin_attempt, end_attempt
+from loragrid.jobs.requeue import ask_for_this_job, requeue_this_job
+from loragrid.jobs.stop import Stop
+
+SIGNAL_SECONDS = "LORAGRID_SIGNAL_SECONDS"
+"""Environment variable: how long before its limit a job is told to end, as the profile has it."""
+
+EARLY = 70.0
+"""Seconds that Slurm may tell earlier: a minute, and a little for being asked."""
+
+TEMPORARY_FAILURE = os.EX_TEMPFAIL
+
+
+class _Terminated(BaseException):
+    """SIGTERM came. No `Exception`, so that nothing in a stage takes it for an error of its own."""
+
+
+def attempts_folder(rule: str, id_: str) -> Path:
+    """Where the attempts at one target of a rule are recorded.
+
+    Args:
+        rule: the rule's name, e.g. `clean`.
+        id_: what it makes, as in the name of its log.
+    """
+    return Path("results/logs", rule, id_)
+
+
+@contextlib.contextmanager
+def restarting(rule: str, id_: str) -> Iterator[None]:
+    """Let what is done in this block start again if its job has to end before it is done.
+
+    Outside of a job that the workflow has submitted to Slurm, SIGTERM does what it always does.
+
+    Args:
+        rule: the rule's name.
+        id_: what it makes, as in the name of its log.
+
+    Raises:
+        SystemExit: the job was told to end. What the block makes is written whole or not at all.
+    """
+    if slurm.own_job() is None or not slurm.has_job_to_itself():
+        yield
+        return
+    place = attempts_folder(rule, id_)
+    begin_attempt(place)
+    owner = os.getpid()
+
+    def end(*_: object) -> None:
+        if os.getpid() != owner:
+            os._exit(TEMPORARY_FAILURE)  # a process that the stage has started
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm may repeat it
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+        end_attempt(place, "finished")
+    except _Terminated:
+        _start_again_later(place)
+        sys.exit(TEMPORARY_FAILURE)
+    except UserError as error:
+        end_attempt(place, "failed", str(error))
+        raise
+    except Exception as error:
+        end_attempt(place, "failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start_again_later(place: Path) -> None:
+    here = ask_for_this_job()
+    left = here.seconds_left if here and here.state == "RUNNING" else None
+    executor = os.environ.get(slurm.RESUBMITS)
+    if left is not None and left < float(os.environ.get(SIGNAL_SECONDS, 90)) + EARLY:
+        end_attempt(place, OUT_OF_TIME, f"{left:.0f} s before the time limit")
+        print("loragrid: out of time; the next attempt asks for more", flush=True)
+        if executor:
+            Path(executor).write_text(slurm.NOT_AGAIN, encoding="utf-8")
+        return
+    end_attempt(place, "terminated")
+    print("loragrid: told to end; it will start again", flush=True)
+    if executor:
+        Path(executor).touch()
+        return
+    with Stop().listening() as stop:
+        requeue_this_job(stop)
