@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow test-slurm slurm-up slurm-down lint schema
+.PHONY: help install demo test test-slow test-slurm test-storm slurm-up slurm-down lint schema
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
@@ -29,7 +29,7 @@ demo: $(VENV)/installed-cpu ## run a whole grid on this machine's CPU: from data
 	@echo "the whole report: results/studies/demo/report.html"
 
 # Two workers share the cores, on which threads that wait for others should not spin.
-test test-slow test-slurm: export OMP_WAIT_POLICY = passive
+test test-slow test-slurm test-storm: export OMP_WAIT_POLICY = passive
 test: $(VENV)/installed-dev ## run the tests
 	python -m pytest -n 2 --dist worksteal -ra --durations=12 -m "not slow" --ignore=tests/slurm
 
@@ -37,10 +37,13 @@ test-slow: $(VENV)/installed-dev ## run the tests that take a minute each: proce
 	python -m pytest -n 2 --dist worksteal -ra --durations=12 -m slow --ignore=tests/slurm
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
-	@# Two at a time: each worker has a node for itself (tests/slurm/conftest.py).
-	python -m pytest -n 2 --dist worksteal -ra --durations=12 tests/slurm
+	@# As many at a time as there are nodes: each worker has one for itself (tests/slurm/conftest.py).
+	python -m pytest -n 4 --dist worksteal -ra --durations=12 -m "not storm" tests/slurm
 
-slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with two nodes and fake GPUs (needs root)
+test-storm: $(VENV)/installed-dev ## four minutes of random faults on that Slurm, which nothing else may use meanwhile
+	python -m pytest -s -m storm tests/slurm
+
+slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with four nodes and fake GPUs (needs root)
 	python tests/slurm/cluster.py up
 
 slurm-down: $(VENV)/installed-dev ## end it

@@ -1,4 +1,4 @@
-"""A real Slurm on this one machine: two nodes with two "T4" each, accounting, preemption. Needs root.
+"""A real Slurm on this one machine: four nodes with two "T4" each, accounting, preemption. Needs root.
 
     python tests/slurm/cluster.py up | down | status
 
@@ -28,7 +28,8 @@ STATE = Path("/var/lib/loragrid-slurm")
 MARK = "# Written by loragrid's tests/slurm/cluster.py for a cluster of tests on one machine."
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
 CPUS, MEMORY_MB = 4, 12_000
-NODES = ("n0", "n1")
+# A node for each worker of pytest: tests on Slurm mostly wait, for the queue and for those who look at it now and then.
+NODES = tuple(f"n{number}" for number in range(4))
 GPUS = 2
 
 SLURM = """{mark}
@@ -71,8 +72,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 NodeName=DEFAULT CPUs={cpus} RealMemory={memory} Gres=gpu:t4:{gpus}
 # By its feature a test keeps its jobs on one node.
-NodeName=n0 NodeHostname={host} NodeAddr=127.0.0.1 Port=17001 Feature=n0
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 Feature=n1
+{nodes}
 # What people use; jobs of `urgent` send those of the others away, which are queued again or, in `cancelling`, lost.
 PartitionName=gpu Nodes=ALL Default=YES MaxTime=120 PriorityTier=1 PreemptMode=REQUEUE GraceTime=40
 PartitionName=cancelling Nodes=ALL MaxTime=120 PriorityTier=1 PreemptMode=CANCEL GraceTime=40
@@ -134,8 +134,7 @@ def up() -> None:
     _run("slurmdbd")
     _wait("slurmdbd", lambda: _listening(16819))
     # The cluster registers itself in the accounting; jobs need no accounts.
-    _run("slurmctld")
-    _wait("slurmctld", lambda: _ok("scontrol", "ping"))
+    start_controller()
     for node in NODES:
         start_node(node)
     _wait("the nodes", _nodes_there)
@@ -157,6 +156,30 @@ def down() -> None:
 def start_node(node: str) -> None:
     """Start the daemon of one node, e.g. after `kill_node`."""
     _run("slurmd", "-N", node)
+
+
+def kill_slurmd(node: str) -> None:
+    """Kill the daemon of one node; what runs on the node goes on."""
+    for pid in _pids("slurmd"):
+        if _node_of(pid) == node:
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_controller() -> None:
+    """Kill slurmctld."""
+    for pid in _pids("slurmctld"):
+        os.kill(pid, signal.SIGKILL)
+
+
+def start_controller() -> None:
+    """Start slurmctld, e.g. after `kill_controller`, and wait until it answers."""
+    _run("slurmctld")
+    _wait("slurmctld", lambda: _ok("scontrol", "ping"))
+
+
+def is_busy() -> bool:
+    """Whether anything is in the queue."""
+    return bool(subprocess.run(["squeue", "-h"], capture_output=True, text=True, check=True).stdout.strip())
 
 
 def kill_node(node: str) -> None:
@@ -183,6 +206,10 @@ def _configure() -> None:
         "mark": MARK, "host": socket.gethostname().split(".")[0], "state": STATE, "cpus": CPUS, "memory": MEMORY_MB,
         "gpus": GPUS, "password": secrets.token_hex(16),
     }  # fmt: skip
+    fields["nodes"] = "\n".join(
+        f"NodeName={node} NodeHostname={fields['host']} NodeAddr=127.0.0.1 Port={17001 + number} Feature={node}"
+        for number, node in enumerate(NODES)
+    )
     (CONFIGURATION / "slurm.conf").write_text(SLURM.format(**fields))
     database = CONFIGURATION / "slurmdbd.conf"
     database.touch(mode=0o600)
@@ -192,7 +219,7 @@ def _configure() -> None:
         # With plain files the node registers, but jobs are not told which GPUs they have.
         device = STATE / f"nvidia{index}"
         os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(195, index))
-        lines.append(f"NodeName=n[0-1] Name=gpu Type=t4 File={device} Flags=nvidia_gpu_env")
+        lines.append(f"NodeName={','.join(NODES)} Name=gpu Type=t4 File={device} Flags=nvidia_gpu_env")
     (CONFIGURATION / "gres.conf").write_text("\n".join(lines) + "\n")
     (STATE / "password").touch(mode=0o600)
     (STATE / "password").write_text(fields["password"])

@@ -80,7 +80,7 @@ class Head:
 
     Args:
         workspace: where.
-        node: that its jobs run on.
+        node: that its jobs run on; None for any.
         study: which.
         profile: with which.
         options: more of Snakemake's.
@@ -93,7 +93,8 @@ class Head:
         self.options = options
         self.output = workspace.folder / "head.log"
         self.process = None
-        self.edit_profile(default_resources={"constraint": node})
+        if node:
+            self.edit_profile(default_resources={"constraint": node})
 
     def end(self):
         """End it and its jobs, whatever they do."""

@@ -98,9 +98,9 @@ GRID, PLAN, ESTIMATOR = load()
 # The longest job that the profile allows; training goes on in the next one.
 LONGEST = of_profile("runtime")
 LONGEST_MINUTES = LONGEST if isinstance(LONGEST, int) else None
-# Attempts of work that can only start again. The same input fails the same way; but where jobs have a limit, a few more
-# may ask for more time.
-RETRIES = 3 if LONGEST_MINUTES else 1
+# Attempts of work that can only start again, after the first. The same input fails the same way; but where jobs have a
+# limit, a few more may ask for more time. Within a job there is none: it would not have more than the first.
+RETRIES = 0 if workflow.remote_exec else 3 if LONGEST_MINUTES else 1
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
 TABLES = GRID.folder

@@ -86,16 +86,17 @@ def restarting(rule: str, id_: str) -> Iterator[None]:
 
 def _start_again_later(place: Path) -> None:
     here = ask_for_this_job()
-    left = here.seconds_left if here and here.state == "RUNNING" else None
+    if here is None or here.state != "RUNNING":
+        return  # cancelled, or at its limit: the main process will ask Slurm
     executor = os.environ.get(slurm.RESUBMITS)
-    if left is not None and left < float(os.environ.get(SIGNAL_SECONDS, 90)) + EARLY:
-        end_attempt(place, OUT_OF_TIME, f"{left:.0f} s before the time limit")
+    if here.seconds_left is not None and here.seconds_left < float(os.environ.get(SIGNAL_SECONDS, 0)) + EARLY:
+        end_attempt(place, OUT_OF_TIME, f"told to end {here.seconds_left:.0f} s before the job's time limit")
         print("loragrid: out of time; the next attempt asks for more", flush=True)
         if executor:
             Path(executor).write_text(slurm.NOT_AGAIN, encoding="utf-8")
         return
     end_attempt(place, "terminated")
-    print("loragrid: told to end; it will start again", flush=True)
+    print("loragrid: told to end; it will begin anew", flush=True)
     if executor:
         Path(executor).touch()
         return

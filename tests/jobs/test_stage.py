@@ -1,0 +1,102 @@
+"""Stages without checkpoints that have to end, with a fake queue; on a real one in tests/slurm/test_stages.py."""
+
+import os
+import signal
+
+import pytest
+
+from loragrid.errors import UserError
+from loragrid.estimates.growth import grown_minutes, memory_factor
+from loragrid.jobs import slurm
+from loragrid.jobs.attempts import read_attempts
+from loragrid.jobs.stage import attempts_folder, restarting
+
+
+@pytest.fixture
+def job(tmp_path, monkeypatch, fake):
+    """A job of Slurm that belongs to one stage; its queue shows what the test says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv(slurm.OWN_JOB, "1")
+
+    def job(state, left):
+        fake("squeue", f"7|{state}|None|{left}|{tmp_path}|rule_clean_wildcards_a\n")
+
+    return job
+
+
+def end_at_work():
+    """Do some work, and be told to end; the exit status."""
+    with pytest.raises(SystemExit) as end, restarting("clean", "a"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    return end.value.code
+
+
+def attempts():
+    return read_attempts(attempts_folder("clean", "a"))
+
+
+def test_told_to_end_it_goes_back_into_the_queue(job, fake, monkeypatch):
+    monkeypatch.setattr("loragrid.jobs.requeue.AFTER_REQUEUE", 0)
+    job("RUNNING", "1:00:00")
+    asked = fake("scontrol", "")
+    assert end_at_work() == os.EX_TEMPFAIL
+    assert asked().strip() == "requeue 7"
+    assert [attempt["ended"] for attempt in attempts()] == ["terminated"]
+
+
+def test_an_executor_that_requeues_is_told_so(job, tmp_path, monkeypatch):
+    monkeypatch.setenv(slurm.RESUBMITS, str(tmp_path / "progress"))
+    job("RUNNING", "1:00:00")
+    end_at_work()
+    assert (tmp_path / "progress").read_text() == ""
+
+
+def test_at_the_limit_it_needs_a_longer_job(job, tmp_path, monkeypatch):
+    monkeypatch.setenv(slurm.RESUBMITS, str(tmp_path / "progress"))
+    monkeypatch.setenv("LORAGRID_SIGNAL_SECONDS", "90")
+    job("RUNNING", "2:00")
+    end_at_work()
+    assert (tmp_path / "progress").read_text() == slurm.NOT_AGAIN
+    assert [attempt["ended"] for attempt in attempts()] == ["out of time"]
+
+
+def test_a_cancelled_job_is_not_requeued(job, fake):
+    job("COMPLETING", "1:00:00")
+    fake("scontrol", "must not be asked", status=1)
+    end_at_work()
+    assert "ended" not in attempts()[-1]
+
+
+def test_errors_and_the_end_are_on_record(job):
+    job("RUNNING", "1:00:00")
+    with pytest.raises(UserError), restarting("clean", "a"):
+        raise UserError("no such file")
+    with restarting("clean", "a"):
+        pass
+    assert [(attempt["ended"], attempt["why"]) for attempt in attempts()] == [
+        ("failed", "no such file"), ("finished", ""),
+    ]  # fmt: skip
+
+
+def test_outside_of_a_job_nothing_is_on_record(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(slurm.OWN_JOB, raising=False)
+    with restarting("clean", "a"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("state", "minutes", "memory"), [("TIMEOUT", 120, 1), ("OUT_OF_MEMORY", 60, 1.5)])
+def test_requests_grow_for_what_slurm_says(job, fake, state, minutes, memory):
+    """Killed without a word, the attempt is settled by the next one."""
+    job("RUNNING", "1:00:00")
+    fake("sacct", state)
+    place = attempts_folder("clean", "a")
+    with pytest.raises(KeyboardInterrupt), restarting("clean", "a"):
+        raise KeyboardInterrupt  # as good as killed: no end on record
+    with restarting("clean", "a"):
+        pass
+    assert grown_minutes(60, place) == minutes
+    assert grown_minutes(60, place, longest=90) == min(minutes, 90)
+    assert memory_factor(place) == memory
