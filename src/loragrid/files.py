@@ -6,9 +6,10 @@ Every stage publishes through these functions, so a killed job never leaves an o
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -117,6 +118,19 @@ def read_growing(path: Path) -> Iterator[Any]:
             yield json.loads(line)
         except ValueError as error:
             raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies there, as far as that can be done: a folder and what it holds, a file, or a link.
+
+    Args:
+        path: what shall be gone; where a link leads to, everything stays.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def sha256_of(path: Path) -> str:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from loragrid.errors import UserError
-from loragrid.files import read_json
+from loragrid.files import read_json, remove
 from loragrid.jobs.attempts import read_attempts
 from loragrid.study.batches import has_failed
 
@@ -45,7 +45,7 @@ def publish(folder: Path, outputs: list[Path]) -> None:
         temporary.replace(out)
     # Checkpoints have served; the rest of the work folder costs nothing and says how the result came about.
     if (folder / "run.json") in finished:
-        shutil.rmtree(work / "checkpoints", ignore_errors=True)
+        remove(work / "checkpoints")
 
 
 def _last_attempt(work: Path) -> str:
