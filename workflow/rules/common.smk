@@ -19,7 +19,7 @@ shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 from snakemake.exceptions import WorkflowError
 
-from loragrid.jobs.attempts import settle_killed
+from loragrid.jobs.attempts import settle_if_gone
 from loragrid.estimates.devices import DEFAULT, DEVICES
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
@@ -210,7 +210,7 @@ def memory_of(stage):
         if attempt > 1:
             # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
             for member in batch.members:
-                settle_killed(work_folder(member))
+                settle_if_gone(work_folder(member))
         return ESTIMATOR.request(batch).memory_mb
 
     return memory
