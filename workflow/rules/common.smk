@@ -133,6 +133,10 @@ def unless_there(target, *inputs):
     return [] if Path(target).exists() else [ancient(file) for file in inputs]
 
 
+# Outputs that studies share are marked by `update`: Snakemake would delete them before it makes them, while another start
+# with another study may have made them meanwhile and read them.
+
+
 def any_of(ids):
     """A wildcard constraint that matches these ids only."""
     return "|".join(map(re.escape, ids)) or "(?!)"
