@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from objects import make_batch, make_model, make_run
 
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.build import build_model
-from loragrid.study.batches import Batch
-from loragrid.study.grid import ModelEntry, Run
-from loragrid.study.schema import Build, Recipe
+from loragrid.study.schema import Build
 from loragrid.training.train import train_batch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -73,22 +72,13 @@ def nano(nano_root, monkeypatch):
 
 
 def base_model(**changes):
-    fields = {
-        "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
-        "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
-        "micro_batch": 8, "gpus": 1, "sharded": False,
-    }  # fmt: skip
-    return vars(ModelEntry(**(fields | changes)))
+    return vars(make_model(**changes))
 
 
 def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4", label=None, sharded=False, **recipe):
     """A run as a train batch holds it; its recipe is 12 steps (three epochs of 30 rows) unless changed."""
     defaults = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "batch_size": 8, "epochs": 3, "evaluations": 3}
-    run = Run(
-        name=Path(folder).name, key="r" * 64, label=label, model="nano", dataset="inline", clean="inline",
-        formatted="nano/inline", precision=precision, recipe=Recipe(**(defaults | recipe)).model_dump(), seed=seed,
-        parent=parent, folder=str(folder),
-    )  # fmt: skip
+    run = make_run(defaults | recipe, label=label, precision=precision, seed=seed, parent=parent, folder=str(folder))
     return {
         "run": vars(run),
         "model": base_model(micro_batch=micro_batch, sharded=sharded),
@@ -98,7 +88,7 @@ def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4"
 
 
 def batch_of(*members, stage="train"):
-    return Batch(stage, "0123456789", list(members), [], [])
+    return make_batch(*members, stage=stage)
 
 
 def train(folder, checkpoint_minutes=60.0, **recipe):

@@ -1,6 +1,8 @@
 """Files are whole or absent."""
 
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +43,44 @@ def test_canonical_json_ignores_the_order_of_keys():
         == files.canonical({"a": [1.5, "ü"], "b": 1})
         == '{"a":[1.5,"ü"],"b":1}'
     )
+
+
+MAKES = """
+import sys
+from pathlib import Path
+from loragrid.files import make_once
+
+def make():
+    print("makes", flush=True)
+    sys.stdin.readline()
+    folder.mkdir()
+    (folder / "model.json").touch()
+
+folder = Path("data/model")
+make_once(folder, ["model.json"], make)
+"""
+
+
+def test_what_two_processes_want_is_made_once(tmp_path):
+    def start():
+        return subprocess.Popen([sys.executable, "-c", MAKES], cwd=tmp_path, text=True, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE)  # fmt: skip
+
+    with start() as first, start() as second:
+        # Either may be the first; it goes on once the other one has said that it waits.
+        said = first.stdout.readline(), second.stdout.readline()
+        assert sorted(line.split()[0] for line in said) == ["data/model:", "makes"]
+        maker, waiting = (first, second) if said[0] == "makes\n" else (second, first)
+        maker.communicate("\n")
+        rest, _ = waiting.communicate()
+    assert rest == "data/model: is there; to make it again, delete it\n"
+    assert maker.returncode == waiting.returncode == 0
+
+
+def test_what_a_killed_process_was_making_is_made_by_the_next(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", MAKES], cwd=tmp_path, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as killed:  # fmt: skip
+        assert killed.stdout.readline() == "makes\n"
+        killed.kill()
+    subprocess.run([sys.executable, "-c", MAKES], cwd=tmp_path, input="\n", text=True, check=True)
+    assert (tmp_path / "data/model/model.json").exists()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loragrid.errors import UserError
+from loragrid.files import make_once
 from loragrid.jobs.stage import restarting
 from loragrid.plugins import REGISTRY
 from loragrid.study.grid import Grid
@@ -80,11 +81,19 @@ def download(arguments: argparse.Namespace) -> None:
     if arguments.dataset:
         raw = _entry(grid, "raw", arguments.dataset)
         path = str(expand(raw.path)) if raw.path else None
-        download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=None)
+        make_once(
+            Path(raw.folder),
+            ["provenance.json"],
+            lambda: download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=None),
+        )
     else:
         model = _entry(grid, "models", arguments.model)
         path = str(expand(model.path)) if model.path else None
-        download_model(Path(model.folder), model.hub, model.revision, path)
+        make_once(
+            Path(model.folder),
+            ["model.json"],
+            lambda: download_model(Path(model.folder), model.hub, model.revision, path),
+        )
 
 
 def build(arguments: argparse.Namespace) -> None:
@@ -98,7 +107,11 @@ def build(arguments: argparse.Namespace) -> None:
 
         torch.set_num_threads(arguments.threads)
         model = _entry(open_study(arguments.study, REGISTRY), "models", arguments.model)
-        build_model(Path(model.folder), model.key, expand(model.build["corpus"]), model.build)
+        make_once(
+            Path(model.folder),
+            ["model.json"],
+            lambda: build_model(Path(model.folder), model.key, expand(model.build["corpus"]), model.build),
+        )
 
 
 def clean(arguments: argparse.Namespace) -> None:
@@ -108,14 +121,18 @@ def clean(arguments: argparse.Namespace) -> None:
 
         grid = open_study(arguments.study, REGISTRY)
         dataset = _entry(grid, "clean", arguments.dataset)
-        clean_dataset(
-            Path(grid.raw[dataset.raw].folder),
+        make_once(
             Path(dataset.folder),
-            dataset.source,
-            dataset.steps,
-            splits=dataset.splits,
-            rows=dataset.rows,
-            seed=dataset.seed,
+            ["train.jsonl", "validation.jsonl", "test.jsonl", "statistics.json", "cleaning.json"],
+            lambda: clean_dataset(
+                Path(grid.raw[dataset.raw].folder),
+                Path(dataset.folder),
+                dataset.source,
+                dataset.steps,
+                splits=dataset.splits,
+                rows=dataset.rows,
+                seed=dataset.seed,
+            ),
         )
 
 
@@ -128,15 +145,19 @@ def format_(arguments: argparse.Namespace) -> None:
         grid = open_study(arguments.study, REGISTRY)
         formatted = _entry(grid, "formatted", arguments.formatted)
         model = grid.models[formatted.model]
-        format_dataset(
-            Path(grid.clean[formatted.clean].folder),
-            Path(model.folder),
+        make_once(
             Path(formatted.folder),
-            key=formatted.key,
-            template=model.template,
-            system=model.system,
-            mask=formatted.mask,
-            max_length=formatted.max_length,
+            ["format.json"],
+            lambda: format_dataset(
+                Path(grid.clean[formatted.clean].folder),
+                Path(model.folder),
+                Path(formatted.folder),
+                key=formatted.key,
+                template=model.template,
+                system=model.system,
+                mask=formatted.mask,
+                max_length=formatted.max_length,
+            ),
         )
 
 

@@ -6,11 +6,14 @@ Every stage publishes through these functions, so a killed job never leaves an o
 import hashlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+from filelock import FileLock, Timeout
 
 from loragrid.errors import UserError
 
@@ -117,6 +120,41 @@ def read_growing(path: Path) -> Iterator[Any]:
             yield json.loads(line)
         except ValueError as error:
             raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+
+
+def make_once(folder: Path, names: Sequence[str], make: Callable[[], None]) -> None:
+    """Make what several studies share, unless it is there; who comes while another process makes it waits for that.
+
+    Args:
+        folder: where it lies.
+        names: files there that say that all of it is there.
+        make: makes it.
+    """
+    lock = Path("data/.locks", "-".join(folder.parts) + ".lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(lock, timeout=0))
+        except Timeout:
+            print(f"{folder}: waits for another process that makes it; if none does, delete {lock}", flush=True)
+            stack.enter_context(FileLock(lock))
+        if all((folder / name).exists() for name in names):
+            print(f"{folder}: is there; to make it again, delete it", flush=True)
+            return
+        make()
+
+
+def remove(path: Path) -> None:
+    """Remove whatever lies there, as far as that can be done: a folder and what it holds, a file, or a link.
+
+    Args:
+        path: what shall be gone; where a link leads to, everything stays.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def sha256_of(path: Path) -> str:

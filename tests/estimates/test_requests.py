@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 from nano import MODEL, train_member, write_batch
+from objects import make_dimensions, make_model
 
 from loragrid.estimates.devices import DEVICES, GIB
 from loragrid.estimates.memory import generation_memory, training_memory
 from loragrid.estimates.requests import EXTRA_MINUTES, MEMORY_MARGIN, Estimator, per_gpu
-from loragrid.estimates.sizes import Dimensions, dimensions, guess
+from loragrid.estimates.sizes import dimensions, guess
 from loragrid.files import read_json
 from loragrid.study.batches import plan, work_folder
-from loragrid.study.grid import ModelEntry
 from loragrid.study.schema import Recipe
 
-LLAMA_2_7B = Dimensions(4096, 11008, 32, 32, 32, 128, 32_000)
-LLAMA_3_8B = Dimensions(4096, 14336, 32, 32, 8, 128, 128_256)
+LLAMA_2_7B = make_dimensions()
+LLAMA_3_8B = make_dimensions(intermediate=14336, kv_heads=8, vocabulary=128_256)
 RECIPE = Recipe().model_dump()
 
 
@@ -81,8 +81,7 @@ def test_rows_at_a_time_divide_a_gpus_share_of_the_batch(micro_batch, batch_size
 
 def test_a_downloaded_model_tells_its_dimensions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    fields = dict.fromkeys(ModelEntry.__dataclass_fields__)
-    model = ModelEntry(**(fields | {"id": "m", "parameters": 7e9}))
+    model = make_model(id="m", parameters=7e9)
     assert dimensions(model).guessed
     config = {
         "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -173,8 +172,8 @@ def test_training_takes_the_memory_that_was_foretold(nano_root, tmp_path):
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     measured = read_json(tmp_path / "runs/r4-a8-s42/work/run.json")["cost"]["peak_memory_bytes"]
     longest = read_json(Path(member["formatted_folder"], "format.json"))["splits"]["train"]["longest"]
+    nano = make_dimensions(hidden=64, intermediate=192, layers=2, heads=4, kv_heads=4, head_width=16, vocabulary=400)
     foretold = training_memory(
-        Dimensions(64, 192, 2, 4, 4, 16, 400), DEVICES["cpu"], "nf4", member["run"]["recipe"],
-        micro_batch=8, length=longest, file_bytes=4,
-    )  # fmt: skip
+        nano, DEVICES["cpu"], "nf4", member["run"]["recipe"], micro_batch=8, length=longest, file_bytes=4
+    )
     assert foretold.host == pytest.approx(measured, rel=0.15)

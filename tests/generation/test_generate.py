@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from nano import MODEL, base_model, batch_of, dialogue, train, train_member
+from objects import make_answers
 
 from loragrid.files import read_jsonl, write_jsonl
 from loragrid.generation import answer as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
-from loragrid.study.grid import Answers
 
 SUMMARISE = {"likelihood": lambda items: {"nats": sum(item["nats"] for item in items)}}
 
@@ -28,11 +28,7 @@ def member(nano, tmp_path):
     def member(name, run=None):
         folder = str(tmp_path / "eval" / name)
         decoding = {"max_new_tokens": 6, "temperature": 0, "top_p": 1, "top_k": 0, "repetition_penalty": 1}
-        answers = Answers(
-            id=folder, subject=name, evaluation="test", model="nano", precision="nf4", dataset="inline", prompts="p",
-            decoding=decoding, seed=0, key="e" * 64, families={"likelihood": "l" * 64, "text": "t" * 64},
-            model_families=["likelihood"], folder=folder,
-        )  # fmt: skip
+        answers = make_answers(subject=name, decoding=decoding, folder=folder)
         return {
             "answers": vars(answers),
             "parts": {"generations": answers.generations, "likelihood": answers.scores("likelihood")},

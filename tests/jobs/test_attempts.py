@@ -1,8 +1,6 @@
-import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 
 import pytest
@@ -36,20 +34,6 @@ def batch(tmp_path):
         member["name"]: [record.get("ended") for record in read_attempts(folder(member))] for member in MEMBERS
     }
     return run
-
-
-@contextlib.contextmanager
-def locked(work, monkeypatch):
-    """Another process holds the lock of a work folder."""
-    monkeypatch.setattr("loragrid.jobs.attempts.LOCK_SECONDS", 1)
-    lock = work / "work.lock"
-    holder = subprocess.Popen(["flock", str(lock), "sleep", "60"], start_new_session=True)
-    try:
-        while subprocess.run(["flock", "--nonblock", str(lock), "true"], check=False).returncode == 0:
-            time.sleep(0.05)
-        yield
-    finally:
-        os.killpg(holder.pid, signal.SIGKILL)
 
 
 def fail(with_what, name="a"):
@@ -191,28 +175,6 @@ def test_what_failed_first_is_the_cause(batch, monkeypatch, rank):
     batch(out_of_memory_elsewhere, MEMBERS[:1])
     (attempt,) = read_attempts(work)
     assert (attempt["ended"], attempt["why"]) == ("out of memory", "on the other GPU")
-
-
-def test_a_folder_that_another_process_works_in_is_left_alone(batch, monkeypatch):
-    work = batch.folder / "a" / "work"
-    work.mkdir(parents=True)
-    with locked(work, monkeypatch):
-        assert not batch(lambda *_: pytest.fail("worked all the same"), MEMBERS[:1])
-        assert read_attempts(work) == []
-
-
-@pytest.mark.parametrize("own", [True, False])
-def test_a_lock_that_a_lost_node_has_left_does_not_stop_its_requeued_job(batch, monkeypatch, own):
-    """As NFS may keep it: the holder here is another process."""
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    if own:
-        monkeypatch.setenv("LORAGRID_OWN_JOB", "1")
-    work = batch.folder / "a" / "work"
-    work.mkdir(parents=True)
-    (work / "attempts.jsonl").write_text('{"attempt": 1, "started": 1000, "log": "attempt-1.log", "job": "7"}\n')
-    with locked(work, monkeypatch):
-        assert batch(lambda *_: None, MEMBERS[:1]) is own
-    assert batch.ends()["a"] == (["killed", "finished"] if own else [None])
 
 
 def test_a_new_try_after_a_failure_begins_with_the_whole_micro_batch(batch):

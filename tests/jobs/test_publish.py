@@ -40,6 +40,15 @@ def test_what_is_finished_is_linked(run):
     assert not list(run.rglob(".*"))
 
 
+def test_checkpoints_that_a_link_leads_to_stay(run, tmp_path):
+    checkpoints = run / "work" / "checkpoints"
+    checkpoints.rename(tmp_path / "elsewhere")
+    checkpoints.symlink_to(tmp_path / "elsewhere")
+    publish(run, outputs(run))
+    assert not checkpoints.is_symlink()
+    assert (tmp_path / "elsewhere/step-1/state.json").exists()
+
+
 def test_files_are_copied_where_there_are_no_hard_links(run, monkeypatch):
     def refuse(*_):
         raise OSError("not supported")

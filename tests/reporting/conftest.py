@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from objects import make_answers, make_clean, make_grid, make_model, make_prompts, make_run, make_untrained
 
 from loragrid.metrics import METRICS
-from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Prompts, Run, Untrained
+from loragrid.study.grid import Answers
 from loragrid.study.schema import Recipe
 
 FAMILIES = {"text": "t" * 64, "likelihood": "e" * 64}
@@ -19,10 +20,10 @@ class Tree:
     """Results of a study in the working directory."""
 
     def __init__(self, dialogues: int = 12, turns: int = 2):
-        self.grid = Grid("demo", "config/studies/demo.yaml", "A <small> study", "What does rank do?\n\nAnd alpha?")
+        self.grid = make_grid(title="A <small> study", description="What does rank do?\n\nAnd alpha?")
         self.dialogues, self.turns = dialogues, turns
-        self.grid.clean["ed-1"] = Clean("ed-1", "c" * 64, "ed", "raw", "r" * 64, "ed", {}, {}, {}, 0)
-        self.grid.prompts["test-1"] = Prompts("test-1", "p" * 64, "ed-1", "test", "all", None, None, None)
+        self.grid.clean["ed-1"] = make_clean(id="ed-1", label="ed", source="ed")
+        self.grid.prompts["test-1"] = make_prompts(id="test-1", clean="ed-1")
         self.write_lines(
             self.grid.prompts["test-1"].file,
             [
@@ -35,14 +36,14 @@ class Tree:
     def model(self, name: str = "tiny") -> str:
         id_ = f"{name}-0123456789"
         if id_ not in self.grid.models:
-            self.grid.models[id_] = ModelEntry(
-                id_, "m" * 64, name, name, None, None, None, {}, "32bit", None, None, None, None, 8, 1, False
-            )
+            self.grid.models[id_] = make_model(id=id_, label=name, slug=name, build={}, precision="32bit")
         return id_
 
     def untrained(self, model: str = "tiny") -> Answers:
         folder = f"results/untrained/{model}"
-        self.grid.untrained[folder] = Untrained(model, self.model(model), "32bit", folder)
+        self.grid.untrained[folder] = make_untrained(
+            name=model, model=self.model(model), precision="32bit", folder=folder
+        )
         return self._ask(folder, self.model(model))
 
     def run(self, seed: int = 42, model: str = "tiny", label: str | None = None, **recipe: Any) -> Answers:
@@ -50,28 +51,18 @@ class Tree:
         digits = f"{len(self.grid.runs):010x}"
         name = f"r{full['rank']}-a{full['alpha']:g}-s{seed}-{digits}"
         folder = f"results/runs/{model}/ed/{name}"
-        self.grid.runs[folder] = Run(
-            name, digits * 6, label, self.model(model), "ed", "ed-1", "formatted", "32bit", full, seed, None, folder
-        )
+        self.grid.runs[folder] = make_run(
+            full, key=digits * 6, label=label, model=self.model(model), dataset="ed", clean="ed-1", precision="32bit",
+            seed=seed, folder=folder,
+        )  # fmt: skip
         return self._ask(folder, self.model(model))
 
     def _ask(self, folder: str, model: str) -> Answers:
         place = f"{folder}/eval/test-aa"
-        answers = Answers(
-            place,
-            folder,
-            "test",
-            model,
-            "32bit",
-            "ed",
-            "test-1",
-            {},
-            0,
-            "k" * 64,
-            dict(FAMILIES),
-            ["likelihood"],
-            place,
-        )
+        answers = make_answers(
+            subject=folder, model=model, precision="32bit", dataset="ed", prompts="test-1", families=dict(FAMILIES),
+            folder=place,
+        )  # fmt: skip
         self.grid.answers[place] = answers
         return answers
 

@@ -140,4 +140,4 @@ def test_in_a_large_table_a_real_difference_can_still_be_found():
     ],
 )
 def test_verdicts(low, high, p_holm, expected):
-    assert verdict(Comparison((low + high) / 2, low, high, p_holm), p_holm) == expected
+    assert verdict(Comparison(gain=(low + high) / 2, low=low, high=high, p=p_holm), p_holm) == expected

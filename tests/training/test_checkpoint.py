@@ -96,5 +96,51 @@ def test_damaged_ones_do_not_take_the_place_of_good_ones(tmp_path):
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
 
 
+def put_a_link_to_nowhere(path, _):
+    path.symlink_to("nowhere")
+
+
+def put_a_link_to_a_folder(path, elsewhere):
+    path.symlink_to(elsewhere)
+
+
+def put_a_file(path, _):
+    path.write_text("in the way")
+
+
+@pytest.mark.parametrize("put", [put_a_link_to_nowhere, put_a_link_to_a_folder, put_a_file])
+@pytest.mark.parametrize("name", ["checkpoints/step-00000002", "checkpoints/.step-00000002", "checkpoints"])
+def test_what_lies_in_the_place_of_a_checkpoint_is_replaced(tmp_path, put, name):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "checkpoints"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.txt").write_text("of somebody")
+    if name != "checkpoints":
+        save(folder, checkpoint(1))
+    put(tmp_path / name, elsewhere)
+    saved = save(folder, checkpoint(2))
+    assert newest(folder) == (saved, [])
+    assert load(saved).step == 2
+    assert not saved.is_symlink()
+    assert not (folder / ".step-00000002").is_symlink()
+    assert (elsewhere / "thesis.txt").read_text() == "of somebody"
+
+
+@pytest.mark.parametrize("put", [put_a_link_to_nowhere, put_a_link_to_a_folder, put_a_file])
+def test_what_is_no_checkpoint_is_passed_over_and_dropped_in_time(tmp_path, put):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "checkpoints"
+    elsewhere.mkdir()
+    (elsewhere / "thesis.txt").write_text("of somebody")
+    before = save(folder, checkpoint(2))
+    for step in ("00000001", "00000003"):
+        put(folder / f"step-{step}", elsewhere)
+    found, warnings = newest(folder)
+    assert found == before
+    assert str(folder / "step-00000003") in warnings[0]
+    for step in (4, 5):
+        save(folder, checkpoint(step))
+    assert sorted(path.name for path in folder.iterdir()) == ["step-00000004", "step-00000005"]
+    assert (elsewhere / "thesis.txt").read_text() == "of somebody"
+
+
 def test_none(tmp_path):
     assert newest(tmp_path / "nowhere") == (None, [])

@@ -15,7 +15,7 @@ sys.path.insert(0, str(SOURCE))
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
 from snakemake.exceptions import WorkflowError
 
-from loragrid.jobs.attempts import settle_killed
+from loragrid.jobs.attempts import settle_if_gone, settle_if_over
 from loragrid.estimates.devices import DEFAULT, DEVICES
 from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
@@ -147,6 +147,10 @@ def unless_there(target, *inputs):
     return [] if Path(target).exists() else [ancient(file) for file in inputs]
 
 
+# Outputs that studies share are marked by `update`: Snakemake would delete them before it makes them, while another start
+# with another study may have made them meanwhile and read them.
+
+
 def any_of(ids):
     """A wildcard constraint that matches these ids only."""
     return "|".join(map(re.escape, ids)) or "(?!)"
@@ -224,7 +228,7 @@ def memory_of(stage):
         if attempt > 1:
             # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
             for member in batch.members:
-                settle_killed(work_folder(member))
+                settle_if_gone(work_folder(member))
         return ESTIMATOR.request(batch).memory_mb
 
     return memory
@@ -245,7 +249,7 @@ def memory_after(attempts, memory):
     def grown(wildcards, attempt):
         place = attempts(wildcards)
         if attempt > 1:
-            settle_killed(place)
+            settle_if_over(place)
         return math.ceil((memory(wildcards) if callable(memory) else memory) * memory_factor(place))
 
     return grown
@@ -257,7 +261,7 @@ def minutes_after(attempts, minutes):
     def grown(wildcards, attempt):
         place = attempts(wildcards)
         if attempt > 1:
-            settle_killed(place)
+            settle_if_over(place)
         return grown_minutes(minutes(wildcards) if callable(minutes) else minutes, place, LONGEST_MINUTES)
 
     return grown

@@ -3,7 +3,7 @@
 
 rule download_dataset:
     output:
-        "data/raw/{dataset}/provenance.json",
+        update("data/raw/{dataset}/provenance.json"),
     log:
         "results/logs/download_dataset/{dataset}.log",
     retries: 3
@@ -19,11 +19,11 @@ rule clean:
     input:
         raw_of_clean,
     output:
-        "data/clean/{dataset}/train.jsonl",
-        "data/clean/{dataset}/validation.jsonl",
-        "data/clean/{dataset}/test.jsonl",
-        "data/clean/{dataset}/statistics.json",
-        "data/clean/{dataset}/cleaning.json",
+        update("data/clean/{dataset}/train.jsonl"),
+        update("data/clean/{dataset}/validation.jsonl"),
+        update("data/clean/{dataset}/test.jsonl"),
+        update("data/clean/{dataset}/statistics.json"),
+        update("data/clean/{dataset}/cleaning.json"),
     log:
         "results/logs/clean/{dataset}.log",
     # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
@@ -43,7 +43,7 @@ rule format:
     input:
         inputs_of_format,
     output:
-        "data/formatted/{model}/{dataset}/format.json",
+        update("data/formatted/{model}/{dataset}/format.json"),
     log:
         "results/logs/format/{model}/{dataset}.log",
     # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
@@ -63,7 +63,7 @@ rule prompts:
     input:
         clean_of_prompts,
     output:
-        "data/prompts/{prompts}.jsonl",
+        update("data/prompts/{prompts}.jsonl"),
     log:
         "results/logs/prompts/{prompts}.log",
     # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.

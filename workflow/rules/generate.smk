@@ -5,7 +5,7 @@ rule generate:
     input:
         inputs_of_generate,
     output:
-        touch("results/batches/generate-{batch}.done"),
+        update(touch("results/batches/generate-{batch}.done")),
     log:
         "results/logs/generate/{batch}.log",
     conda:
@@ -26,8 +26,8 @@ rule publish_generations:
     input:
         batch_of_answers,
     output:
-        "results/{subject}/eval/{evaluation}/generations.jsonl",
-        "results/{subject}/eval/{evaluation}/generation.json",
+        update("results/{subject}/eval/{evaluation}/generations.jsonl"),
+        update("results/{subject}/eval/{evaluation}/generation.json"),
     log:
         "results/logs/publish_generations/{subject}/{evaluation}.log",
     # The same input fails the same way.
@@ -42,7 +42,7 @@ rule publish_score:
     input:
         batch_of_answers,
     output:
-        "results/{subject}/eval/{evaluation}/scores/{family}-{key}.json",
+        update("results/{subject}/eval/{evaluation}/scores/{family}-{key}.json"),
     log:
         "results/logs/publish_score/{subject}/{evaluation}/{family}-{key}.log",
     wildcard_constraints:

@@ -3,7 +3,7 @@
 
 rule download_model:
     output:
-        "data/models/{model}/model.json",
+        update("data/models/{model}/model.json"),
     log:
         "results/logs/download_model/{model}.log",
     wildcard_constraints:
@@ -19,7 +19,7 @@ rule download_model:
 
 rule build_model:
     output:
-        "data/models/{model}/model.json",
+        update("data/models/{model}/model.json"),
     log:
         "results/logs/build_model/{model}.log",
     wildcard_constraints:

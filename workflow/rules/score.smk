@@ -5,7 +5,7 @@ rule score:
     input:
         inputs_of_score,
     output:
-        "results/{subject}/eval/{evaluation}/scores/{family}-{key}.json",
+        update("results/{subject}/eval/{evaluation}/scores/{family}-{key}.json"),
     log:
         "results/logs/score/{subject}/{evaluation}/{family}-{key}.log",
     wildcard_constraints:

@@ -5,7 +5,7 @@ rule train:
     input:
         inputs_of_train,
     output:
-        touch("results/batches/train-{batch}.done"),
+        update(touch("results/batches/train-{batch}.done")),
     log:
         "results/logs/train/{batch}.log",
     conda:
@@ -30,10 +30,10 @@ rule publish_run:
     input:
         batch_of_run,
     output:
-        "results/runs/{model}/{dataset}/{run}/training.jsonl",
-        "results/runs/{model}/{dataset}/{run}/adapter/adapter_config.json",
-        "results/runs/{model}/{dataset}/{run}/adapter/adapter_model.safetensors",
-        "results/runs/{model}/{dataset}/{run}/run.json",
+        update("results/runs/{model}/{dataset}/{run}/training.jsonl"),
+        update("results/runs/{model}/{dataset}/{run}/adapter/adapter_config.json"),
+        update("results/runs/{model}/{dataset}/{run}/adapter/adapter_model.safetensors"),
+        update("results/runs/{model}/{dataset}/{run}/run.json"),
     log:
         "results/logs/publish_run/{model}/{dataset}/{run}.log",
     # The same input fails the same way.

@@ -10,8 +10,6 @@ An attempt ends as `finished`; `stopped` (by the clock) or `terminated` (by a si
 """
 
 import contextlib
-import fcntl
-import functools
 import json
 import os
 import platform
@@ -25,21 +23,18 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_growing, write_json
 from loragrid.jobs import slurm
+from loragrid.jobs.owner import LOCK, if_free
 from loragrid.jobs.stop import Interrupted, Stop
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
 
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
-LOCK = "work.lock"
 
 OUT_OF_TIME = "out of time"
 """How an attempt without checkpoints ended that came to its job's time limit."""
 
 ENDED_BY_SLURM = {"OUT_OF_MEMORY": "out of host memory", "TIMEOUT": OUT_OF_TIME}
 """How an attempt ended, by the state in which Slurm ended its job."""
-
-LOCK_SECONDS = 10.0
-"""Patience with the lock of an attempt that was killed just now: its worker may need a moment to be gone."""
 
 
 class Blocked(UserError):
@@ -65,6 +60,8 @@ def attempt_members(
 ) -> bool:
     """Work on each member of a batch that is not settled yet; one that fails does not hold up the others.
 
+    Whoever calls this owns the folders (`jobs/owner.py`), or is the only one that could work there.
+
     Args:
         members: the batch's members.
         stage: `train` or `generate`, for the failure's record.
@@ -84,7 +81,7 @@ def attempt_members(
                 continue
             if stop.requested:
                 break  # start nothing new
-            _attempt(place, stage, functools.partial(work, member, place, stop))
+            _attempt(place, stage, member, stop, work)
             release_memory()
     return all(settled(member) for member in members)
 
@@ -118,7 +115,7 @@ def settle_killed(place: Path, ended: str = "killed", why: str = "") -> None:
     """Put on record that the last attempt was killed, if it has begun and not ended.
 
     Args:
-        place: a member's work folder.
+        place: a member's work folder, owned by this process: a living attempt would be another one's.
         ended: `killed` or `out of host memory`.
         why: what is known of it; if nothing is, Slurm is asked about a job that is gone.
     """
@@ -131,26 +128,56 @@ def settle_killed(place: Path, ended: str = "killed", why: str = "") -> None:
     _append(place, {"attempt": last["attempt"], "ended": ended, "why": why, "at": _last_sign_of_life(place)})
 
 
-def begin_attempt(place: Path) -> None:
-    """Put on record that this process makes an attempt, also at work that a batch is not about.
+def begin_attempt(place: Path) -> int:
+    """Put on record that this process makes an attempt at work without a work folder; another job may make one, too.
 
     Args:
         place: the folder of the records; it is made.
+
+    Returns:
+        The attempt's number.
     """
     place.mkdir(parents=True, exist_ok=True)
-    settle_killed(place)
-    _append(place, {"attempt": len(read_attempts(place)) + 1, "started": time.time(), **_identity()})
+    settle_if_over(place)
+    number = len(read_attempts(place)) + 1
+    _append(place, {"attempt": number, "started": time.time(), **_identity()})
+    return number
 
 
-def end_attempt(place: Path, ended: str, why: str = "") -> None:
-    """Put on record how the last attempt ended.
+def end_attempt(place: Path, number: int, ended: str, why: str = "") -> None:
+    """Put on record how such an attempt ended.
 
     Args:
         place: the folder of the records.
+        number: the attempt's.
         ended: see this module's description.
         why: the reason, for people.
     """
-    _end(place, {"ended": ended, "why": why, "at": time.time()})
+    _append(place, {"attempt": number, "ended": ended, "why": why, "at": time.time()})
+
+
+def settle_if_over(place: Path) -> None:
+    """Put on record that the last attempt was killed, if it was this job's earlier life, or its job is over.
+
+    Args:
+        place: the folder of the records.
+    """
+    last = (read_attempts(place) or [{}])[-1]
+    if (job := last.get("job")) and "ended" not in last and (job == slurm.own_job() or slurm.is_over(job)):
+        settle_killed(place)
+
+
+def settle_if_gone(place: Path) -> None:
+    """Put on record that the last attempt was killed, if nothing works on it any more.
+
+    Args:
+        place: a member's work folder.
+    """
+    attempts = read_attempts(place)
+    if attempts and "ended" not in attempts[-1]:
+        with if_free(place) as gone:
+            if gone:
+                settle_killed(place)
 
 
 def out_of_memory_attempts(place: Path) -> int:
@@ -164,17 +191,15 @@ def out_of_memory_attempts(place: Path) -> int:
     return ends[since:].count("out of memory")
 
 
-def _attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
+def _attempt(
+    place: Path,
+    stage: str,
+    member: dict[str, Any],
+    stop: Stop,
+    work: Callable[[dict[str, Any], Path, Stop], None],
+) -> None:
     """Make one attempt at a member, and put on record how it ended."""
     place.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        if is_main_process() and not stack.enter_context(_alone(place)):
-            print(f"{place.parent}: another process works on it: {_who(place)}", flush=True)
-            return
-        _make_attempt(place, stage, work)
-
-
-def _make_attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
     if is_main_process():
         (place / FAILED).unlink(missing_ok=True)  # it told of something else that had failed, and counts no more
         settle_killed(place)
@@ -189,7 +214,7 @@ def _make_attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
     ended, why, progress = "finished", "", True
     with _output_to(log):
         try:
-            work()
+            work(member, place, stop)
         except UserError as error:
             ended, why = "failed", str(error)
             print(f"failed for good: {why}", flush=True)
@@ -210,57 +235,9 @@ def _make_attempt(place: Path, stage: str, work: Callable[[], None]) -> None:
     print(f"{place.parent}: {ended}{': ' if why else ''}{why}", flush=True)
 
 
-@contextlib.contextmanager
-def _alone(place: Path) -> Iterator[bool]:
-    """Whether no other process works in this folder; none will as long as the block lasts.
-
-    A start of the workflow may not know of the job of an earlier one. On the same machine, and on file systems that
-    share locks, a lock tells; elsewhere the queue does. On some of these a node that lost power keeps its locks.
-    """
-    attempts = read_attempts(place)
-    job = attempts[-1].get("job") if attempts and "ended" not in attempts[-1] else None
-    if job and job != slurm.own_job() and any(other.state == "RUNNING" for other in slurm.jobs(ids=[job]) or ()):
-        yield False
-        return
-    # Opened for writing, without which NFS has no locks between machines.
-    file = os.open(place / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        yield _locked(file) or _is_over(job)
-    finally:
-        os.close(file)
-
-
-def _is_over(job: str | None) -> bool:
-    """Whether the Slurm job of an attempt without an end is over: it was another one, or this one's earlier life."""
-    if job is None:
-        return False
-    return slurm.has_job_to_itself() if job == slurm.own_job() else slurm.is_over(job)
-
-
-def _locked(descriptor: int) -> bool:
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.2)
-        except OSError:
-            return True  # a file system without locks
-        else:
-            return True
-
-
 def _identity() -> dict[str, Any]:
     """By what this process is found again: its Slurm job, host and number."""
     return {"job": slurm.own_job(), "host": platform.node(), "pid": os.getpid()}
-
-
-def _who(place: Path) -> str:
-    last = (read_attempts(place) or [{}])[-1]
-    job = f"Slurm job {last['job']}, " if last.get("job") else ""
-    return f"{job}process {last.get('pid')} on {last.get('host')}"
 
 
 def _end(place: Path, record: dict[str, Any]) -> None:

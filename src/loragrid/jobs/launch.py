@@ -7,6 +7,7 @@ the GPU's memory was too small, and put its Slurm job back into the queue when t
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import psutil
 
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
+from loragrid.jobs.owner import owned
 from loragrid.jobs.requeue import requeue_this_job
 from loragrid.jobs.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
@@ -35,6 +37,8 @@ def run_batch(
 ) -> bool:
     """Work on a batch in processes of its own until each member is settled or this job can do no more.
 
+    What another process works on is waited for.
+
     Args:
         stage: `train` or `generate`.
         batch: the recorded batch.
@@ -47,13 +51,19 @@ def run_batch(
         Whether every member finished or failed for good; if not, repeating the batch goes on.
     """
     command = [*_launcher(batch, gpus), "-m", "loragrid", "worker", stage, str(file), *options]
-    with Stop().listening() as stop:
+    with Stop().listening() as stop, contextlib.ExitStack() as stack:
+        # In one order everywhere, so that two that want the same do not wait for each other.
+        locks = [
+            stack.enter_context(owned(work_folder(member), functools.partial(is_settled, member), stop, on_poll))
+            for member in sorted(batch.members, key=work_folder)
+        ]
+        waiting = stop.requested
         while not _is_settled(batch) and not stop.requested:
             tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
             begun = [len(read_attempts(work_folder(member))) for member in batch.members]
-            ended, why = _run(command, stop, on_poll)
+            ended, why = _run(command, stop, on_poll, [lock for lock in locks if lock is not None])
             for member, before in zip(batch.members, begun, strict=True):
-                # An attempt that had begun before may be another job's, which has made the worker give way.
+                # One that had begun before was not this worker's, and ended in another way.
                 if len(read_attempts(work_folder(member))) > before:
                     settle_killed(work_folder(member), ended, why)
             # The next round has half the micro-batch. Whatever else went wrong is for the next job.
@@ -61,7 +71,7 @@ def run_batch(
                 break
         if not _is_settled(batch):
             # Slurm may repeat its SIGTERM, which must not end this process before the job is back in the queue.
-            _requeue(batch, stop)
+            _requeue(batch, stop, waiting)
     return _is_settled(batch)
 
 
@@ -86,14 +96,19 @@ def _is_settled(batch: Batch) -> bool:
     return all(map(is_settled, batch.members))
 
 
-def _run(command: list[str], stop: Stop, on_poll: Callable[[], None]) -> tuple[str, str]:
-    """Run the worker to its end, passing on that it has to stop; how and why it was killed, if it was."""
+def _run(command: list[str], stop: Stop, on_poll: Callable[[], None], locks: list[int]) -> tuple[str, str]:
+    """Run the worker to its end, passing on that it has to stop; how and why it was killed, if it was.
+
+    It inherits the locks: where it outlives this process for a moment, they stay locked.
+    """
     # The launcher would kill the workers 30 s after it was told to end. They know better how long they need, so it is
     # told nothing: TERM is ignored in it (see `_before_worker`), and not taken up again.
     environment = os.environ | {"TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT"}
     before = _oom_kills()
     # In a session of its own, so that Ctrl-C comes to the workers through this process, and once.
-    worker = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_before_worker)
+    worker = subprocess.Popen(
+        command, env=environment, start_new_session=True, preexec_fn=_before_worker, pass_fds=locks
+    )
     terminated = 0.0
     while worker.poll() is None:
         if stop.requested and time.monotonic() - terminated >= REPEAT:
@@ -141,13 +156,13 @@ def _oom_kills() -> int:
     return 0
 
 
-def _requeue(batch: Batch, stop: Stop) -> None:
+def _requeue(batch: Batch, stop: Stop, waiting: bool) -> None:
     """Put this Slurm job back into the queue if its runs can go on where they were, or tell an executor that does it.
 
-    Not if nothing was gained, which would go on for ever.
+    Not if nothing was gained, which would go on for ever. Waiting for another's work gains what that does.
     """
     last = [attempts[-1] for member in batch.members if (attempts := read_attempts(work_folder(member)))]
-    if not any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last):
+    if not waiting and not any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last):
         return
     if file := os.environ.get(slurm.RESUBMITS):
         Path(file).touch()

@@ -4,14 +4,16 @@ import os
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 from loragrid.errors import UserError
-from loragrid.files import read_json
+from loragrid.files import read_json, remove
 from loragrid.jobs.attempts import read_attempts
 from loragrid.study.batches import has_failed
 
 
 def publish(folder: Path, outputs: list[Path]) -> None:
-    """Link finished files out of a member's work folder.
+    """Link finished files out of a member's work folder; two processes may do so at the same time.
 
     Args:
         folder: the run's folder, or that of its answers.
@@ -31,6 +33,14 @@ def publish(folder: Path, outputs: list[Path]) -> None:
     finished = {out: _in_work(work, folder, out) for out in outputs}
     if missing := [str(out) for out, place in finished.items() if not place.exists()]:
         raise UserError(f"{folder}: not finished ({_last_attempt(work)}); missing: {', '.join(missing)}")
+    with FileLock(work / "publish.lock"):
+        _link(finished)
+        # Checkpoints have served; the rest of the work folder costs nothing and says how the result came about.
+        if (folder / "run.json") in finished:
+            remove(work / "checkpoints")
+
+
+def _link(finished: dict[Path, Path]) -> None:
     # run.json says that a run is there, so it comes last.
     for out, place in sorted(finished.items(), key=lambda item: item[0].name == "run.json"):
         if out.exists() and out.samefile(place):
@@ -43,9 +53,6 @@ def publish(folder: Path, outputs: list[Path]) -> None:
         except OSError:  # a file system without hard links
             shutil.copyfile(place, temporary)
         temporary.replace(out)
-    # Checkpoints have served; the rest of the work folder costs nothing and says how the result came about.
-    if (folder / "run.json") in finished:
-        shutil.rmtree(work / "checkpoints", ignore_errors=True)
 
 
 def _last_attempt(work: Path) -> str:

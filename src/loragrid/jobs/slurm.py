@@ -121,6 +121,11 @@ def final_state(job: str) -> str:
     return ended[-1] if ended else ""
 
 
+def is_running(job: str) -> bool:
+    """Whether a job runs at this moment; False if unknown."""
+    return any(other.state == "RUNNING" for other in jobs(ids=[job]) or ())
+
+
 def is_over(job: str) -> bool:
     """Whether a job of this user has ended and nothing of it runs any more, not even to save; False if unknown."""
     queue = jobs()

@@ -58,7 +58,7 @@ def restarting(rule: str, id_: str) -> Iterator[None]:
         yield
         return
     place = attempts_folder(rule, id_)
-    begin_attempt(place)
+    number = begin_attempt(place)
     owner = os.getpid()
 
     def end(*_: object) -> None:
@@ -70,32 +70,32 @@ def restarting(rule: str, id_: str) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
-        end_attempt(place, "finished")
+        end_attempt(place, number, "finished")
     except _Terminated:
-        _start_again_later(place)
+        _start_again_later(place, number)
         sys.exit(TEMPORARY_FAILURE)
     except UserError as error:
-        end_attempt(place, "failed", str(error))
+        end_attempt(place, number, "failed", str(error))
         raise
     except Exception as error:
-        end_attempt(place, "failed", f"{type(error).__name__}: {error}")
+        end_attempt(place, number, "failed", f"{type(error).__name__}: {error}")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _start_again_later(place: Path) -> None:
+def _start_again_later(place: Path, number: int) -> None:
     here = ask_for_this_job()
     if here is None or here.state != "RUNNING":
         return  # cancelled, or at its limit: the main process will ask Slurm
     executor = os.environ.get(slurm.RESUBMITS)
     if here.seconds_left is not None and here.seconds_left < float(os.environ.get(SIGNAL_SECONDS, 0)) + EARLY:
-        end_attempt(place, OUT_OF_TIME, f"told to end {here.seconds_left:.0f} s before the job's time limit")
+        end_attempt(place, number, OUT_OF_TIME, f"told to end {here.seconds_left:.0f} s before the job's time limit")
         print("loragrid: out of time; the next attempt asks for more", flush=True)
         if executor:
             Path(executor).write_text(slurm.NOT_AGAIN, encoding="utf-8")
         return
-    end_attempt(place, "terminated")
+    end_attempt(place, number, "terminated")
     print("loragrid: told to end; it will begin anew", flush=True)
     if executor:
         Path(executor).touch()

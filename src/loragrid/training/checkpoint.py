@@ -5,7 +5,6 @@ is recognised and the one before is used.
 """
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers.trainer import TRAINER_STATE_NAME
 
 from loragrid.errors import UserError
-from loragrid.files import read_json, sha256_of, write_json
+from loragrid.files import read_json, remove, sha256_of, write_json
 
 KEPT = 2
 """Newest checkpoints that are kept: one may be damaged by the very failure it is needed for."""
@@ -55,12 +54,16 @@ class Checkpoint:
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
     """Save a checkpoint under `folder`, whole or not at all, and drop those beyond the `KEPT` newest.
 
+    Whatever lies in its place is replaced, be it a file or a link.
+
     Returns:
         The checkpoint's own folder.
     """
     target = folder / f"step-{checkpoint.step:08d}"
     temporary = folder / f".{target.name}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    if not folder.is_dir():
+        remove(folder)
+    remove(temporary)
     temporary.mkdir(parents=True)
     tensors, scalars = _split(checkpoint.optimizer["state"])
     _save_tensors(checkpoint.adapter, temporary / "adapter.safetensors")
@@ -81,14 +84,14 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     write_json(temporary / TRAINER_STATE_NAME, checkpoint.trainer)
     # Last, so that its presence says that the rest was written; its content says that it still is what was written.
     write_json(temporary / DIGEST, _digest(temporary))
-    shutil.rmtree(target, ignore_errors=True)
+    remove(target)
     temporary.rename(target)
     folders = _folders(folder)
     at = folders.index(target)
     # Those after it were found damaged when this training resumed, or it would have gone on from there.
     for useless in [*folders[: max(0, at + 1 - KEPT)], *folders[at + 1 :]]:
         # What cannot be removed has lost its digest, and is passed over.
-        shutil.rmtree(useless, ignore_errors=True)
+        remove(useless)
     return target
 
 

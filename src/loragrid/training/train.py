@@ -1,7 +1,6 @@
 """Train the runs of a batch: each ends as a finished adapter in its work folder, or with the reason why not."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from peft import PeftModel
 from trl import SFTConfig
 
 from loragrid.errors import UserError
-from loragrid.files import read_json, read_jsonl, sha256_of, write_json
+from loragrid.files import read_json, read_jsonl, remove, sha256_of, write_json
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
@@ -236,7 +235,7 @@ def _parent_adapter(folder: str) -> Path:
 def _save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
     """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine."""
     temporary = folder.with_name(f".{folder.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    remove(temporary)
     # No embedding is ever trained; looking whether one was could ask the hub.
     model.save_pretrained(str(temporary), save_embedding_layers=False)
     (temporary / "README.md").unlink(missing_ok=True)  # a model card without content
@@ -246,7 +245,7 @@ def _save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
     if isinstance(config["target_modules"], list):
         config["target_modules"].sort()  # PEFT writes a set, in another order in each process
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     temporary.rename(folder)
 
 

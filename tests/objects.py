@@ -1,0 +1,76 @@
+"""Objects of the package with defaults for what a test does not care about: a new field gets its default here."""
+
+from pathlib import Path
+
+from loragrid.estimates.sizes import Dimensions
+from loragrid.study.batches import Batch
+from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Prompts, Run, Untrained
+from loragrid.study.schema import Recipe
+
+
+def make_grid(**changes):
+    fields = {"study": "demo", "file": "config/studies/demo.yaml", "title": "A study", "description": ""}
+    return Grid(**(fields | changes))
+
+
+def make_model(**changes):
+    fields = {
+        "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
+        "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
+        "micro_batch": 8, "gpus": 1, "sharded": False,
+    }  # fmt: skip
+    return ModelEntry(**(fields | changes))
+
+
+def make_clean(**changes):
+    fields = {
+        "id": "inline", "key": "c" * 64, "label": "inline", "raw": "raw", "raw_key": "r" * 64, "source": "inline",
+        "steps": {}, "splits": {}, "rows": {}, "seed": 0,
+    }  # fmt: skip
+    return Clean(**(fields | changes))
+
+
+def make_prompts(**changes):
+    fields = {
+        "id": "test", "key": "p" * 64, "clean": "inline", "split": "test", "turns": "all", "rows": None,
+        "system": None, "default_system": None,
+    }  # fmt: skip
+    return Prompts(**(fields | changes))
+
+
+def make_run(recipe=None, **changes):
+    """A run in a folder, named like it; of its recipe only what differs from the defaults need be given."""
+    fields = {
+        "key": "r" * 64, "label": None, "model": "nano", "dataset": "inline", "clean": "inline",
+        "formatted": "nano/inline", "precision": "nf4", "seed": 42, "parent": None, "folder": "results/runs/run",
+    } | changes  # fmt: skip
+    return Run(**({"name": Path(fields["folder"]).name} | fields), recipe=Recipe(**(recipe or {})).model_dump())
+
+
+def make_untrained(**changes):
+    fields = {"name": "nano", "model": "nano", "precision": "nf4", "folder": "results/untrained/nano"}
+    return Untrained(**(fields | changes))
+
+
+def make_answers(**changes):
+    """Answers in a folder, which is their id, too."""
+    fields = {
+        "subject": "results/runs/run", "evaluation": "test", "model": "nano", "precision": "nf4", "dataset": "inline",
+        "prompts": "test", "decoding": {}, "seed": 0, "key": "e" * 64, "model_families": ["likelihood"],
+        "families": {"likelihood": "l" * 64, "text": "t" * 64}, "folder": "results/runs/run/eval/test",
+    } | changes  # fmt: skip
+    return Answers(**({"id": fields["folder"]} | fields))
+
+
+def make_batch(*members, **changes):
+    fields = {"stage": "train", "id": "0123456789", "members": list(members), "needs": [], "after": []}
+    return Batch(**(fields | changes))
+
+
+def make_dimensions(**changes):
+    """Dimensions of Llama 2 7B."""
+    fields = {
+        "hidden": 4096, "intermediate": 11008, "layers": 32, "heads": 32, "kv_heads": 32, "head_width": 128,
+        "vocabulary": 32_000,
+    }  # fmt: skip
+    return Dimensions(**(fields | changes))
