@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -45,7 +46,6 @@ def status(arguments: argparse.Namespace) -> None:
     from loragrid.status.show import console, show
     from loragrid.status.watch import watch
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     grid = open_study(arguments.study, REGISTRY)
     if arguments.watch is None:
         show(overview(grid), console())
@@ -59,7 +59,6 @@ def failures(arguments: argparse.Namespace) -> None:
     from loragrid.status.failures import describe_failures
     from loragrid.status.overview import overview
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(describe_failures(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
 
 
@@ -228,13 +227,26 @@ def table(arguments: argparse.Namespace) -> None:
     print(terminal_table(open_study(arguments.study, REGISTRY)))
 
 
+SHOWING = (check, plan, status, failures, schema, table)
+"""Commands that show something and do nothing else."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
         Exit status: 0, or 1 after an error that was told in one message.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a study is called must not decide whether a terminal in another encoding can show it.
+            stream.reconfigure(errors="backslashreplace")
+    # `| head` ends without a word what only shows something, help included.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)
+    if arguments.command not in SHOWING:
+        # As Python does by itself: a stage must not die unheard of a connection that was closed.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         return arguments.command(arguments) or 0
     except UserError as error:

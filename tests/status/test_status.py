@@ -370,9 +370,3 @@ def test_whether_a_workflow_is_there(place):
     assert "no workflow has this folder locked" in summary(place)
     place.write(".snakemake/locks/0.output.lock")
     assert "locked" not in summary(place)
-
-
-def test_a_reader_that_has_enough_ends_it_quietly(place):
-    line = f"{' '.join(place.command('status', 'small'))} | /usr/bin/head -1"
-    done = subprocess.run(["/bin/sh", "-c", line], env=place.environment(), capture_output=True, text=True, check=True)
-    assert done.stderr == ""
