@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study
+from loragrid.terminal import escape_what_encodings_lack
 
 # Each command imports its stage when it runs: torch alone takes seconds, and most commands do without.
 
@@ -237,10 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 1 after an error that was told in one message.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # What a study is called must not decide whether a terminal in another encoding can show it.
-            stream.reconfigure(errors="backslashreplace")
+    escape_what_encodings_lack(sys.stdout, sys.stderr)
     # `| head` ends without a word what only shows something, help included.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)

@@ -13,6 +13,8 @@ rule download_model:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
+    message:
+        in_log("fetch the model {wildcards.model}")
     shell:
         "python -m loragrid download --study {params.study:q} --model {wildcards.model} >> {log} 2>&1"
 
@@ -32,5 +34,7 @@ rule build_model:
         runtime=120,
     params:
         study=STUDY_FILE,
+    message:
+        in_log("build the model {wildcards.model}")
     shell:
         "python -m loragrid build --study {params.study:q} --model {wildcards.model} --threads {threads} >> {log} 2>&1"

@@ -27,8 +27,7 @@ PACKAGES = (
 
 
 def set_up() -> None:
-    """Prepare a job's process: no telemetry, no network, as many threads as the job was given, repeatable arithmetic,
-    and a log in which what looks like an error is one.
+    """Prepare a job's process: no telemetry, no network, the job's threads, repeatable arithmetic, a clean log.
 
     Called before the first import of torch or transformers.
     """
