@@ -132,7 +132,8 @@ def test_a_study_may_be_called_like_a_number_in_the_config_file(fresh, word):
 
 def test_job_processes_know_a_study_that_is_called_like_a_number(fresh):
     fresh.study("1e5")
-    fresh.snakemake("--profile", "cluster/submitit", "--until", "clean", study="1e5")
+    options = ("--profile", "cluster/submitit", "--submitit-cluster", "local")
+    fresh.snakemake(*options, "--until", "clean", study="1e5")
     assert list(fresh.folder.glob("data/clean/*/cleaning.json"))
 
 

@@ -8,8 +8,8 @@ from workspace import Workspace
 
 
 @pytest.fixture(scope="session")
-def finished_base(tmp_path_factory, worker_id):
-    """A folder in which the nano study was run from nothing; shared by all pytest-xdist workers."""
+def finished_once(tmp_path_factory, worker_id):
+    """The nano study, run from nothing; shared by all pytest-xdist workers."""
     base = tmp_path_factory.getbasetemp()
     base = base if worker_id == "master" else base.parent
     folder = base / "finished"
@@ -18,19 +18,13 @@ def finished_base(tmp_path_factory, worker_id):
             shutil.rmtree(folder, ignore_errors=True)
             done = Workspace.fresh(folder).snakemake()
             (base / "finished.log").write_text(done.stdout + done.stderr)
-    return base
+    return Workspace(folder)
 
 
 @pytest.fixture(scope="session")
-def finished_once(finished_base):
-    """The workspace of that run."""
-    return Workspace(finished_base / "finished")
-
-
-@pytest.fixture(scope="session")
-def finished_log(finished_base):
+def finished_log(finished_once):
     """What that run said."""
-    return (finished_base / "finished.log").read_text()
+    return (finished_once.folder.parent / "finished.log").read_text()
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ study. Failures and everything else stay as Snakemake tells them.
 import logging
 from typing import Any
 
-from snakemake.logging import DefaultFormatter, get_event, timestamp
-from snakemake_interface_logger_plugins.common import LogEvent
+from snakemake.logging import DefaultFormatter, LogEvent, get_event, timestamp
 
 CHATTER = ("Select jobs to execute", "Touching output file")
 """Beginnings of what Snakemake says of each job without an event of its own."""
