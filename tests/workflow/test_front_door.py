@@ -142,7 +142,7 @@ def test_signs_that_the_terminal_and_the_logs_encoding_lack_are_escaped(fresh, m
     for name, value in encoding.items():
         monkeypatch.setenv(name, value)
     arrow = NANO.read_text().replace("A study small enough for tests", "Dialogues → answers")
-    fresh.study("nano", arrow.replace("  nano:", "  n→:").replace("[nano]", "[n→]"))
+    fresh.study("nano", arrow)
     done = fresh.snakemake("--until", "clean")
     said = done.stdout + done.stderr
     assert "study nano: Dialogues \\u2192 answers" in said
