@@ -1,7 +1,7 @@
 # What the rules share: the grid of the study, the batches of what is missing, and functions from wildcards to files.
 #
-# How often a rule is tried again: `retries: 0` where the same input fails the same way; 1 where it does so, too, but on
-# a cluster the job may have been killed, or its submission timed out. Rules without the line leave it to the profile.
+# `retries` is 0 where the same input fails the same way, and 1 where it does so, too, but on a cluster the job may have
+# been killed, or its submission timed out. Rules without the line leave it to the profile.
 
 import re
 import shlex
