@@ -55,6 +55,10 @@ class JobLines(DefaultFormatter):
         self._messages[msg["jobid"]] = msg["rule_msg"]
         return f"{timestamp()} job {msg['jobid']}: {msg['rule_msg']}"
 
+    def format_job_error(self, msg: dict[str, Any]) -> str:
+        """A job failed, of which Snakemake names only the rule where the executor has nothing to say."""
+        return super().format_job_error({**msg, "rule_msg": msg["rule_msg"] or self._messages.get(msg["jobid"])})
+
     def format_progress(self, msg: dict[str, Any]) -> str:
         """A job is done."""
         done = [f"job {id_}: {self._messages.get(id_, '')}".removesuffix(": ") for id_ in self._finished]
