@@ -38,6 +38,8 @@ rule all:
         # The scores too, not only the tables made of them: after a failure the tables are there, the scores are not.
         all_scores,
         f"{TABLES}/comparison.csv",
+    message:
+        in_log("all of {GRID.study} is there")
 
 
 include: "workflow/rules/data.smk"

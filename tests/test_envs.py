@@ -1,5 +1,6 @@
 import ast
 import importlib.metadata
+import re
 import runpy
 import sys
 import tomllib
@@ -16,6 +17,10 @@ CONDA = runpy.run_path(str(ENVS / "conda.py"))
 
 # Where an import is not called as its distribution.
 DISTRIBUTION = {"yaml": "pyyaml"}
+
+# What nothing here imports and something else loads by its name: transformers for NF4 weights and 8-bit optimisers,
+# Snakemake for `executor: slurm`.
+BY_NAME = {"bitsandbytes", "snakemake-executor-plugin-slurm"}
 
 
 def locked(name: str) -> dict[str, str]:
@@ -47,8 +52,10 @@ def direct(name: str) -> dict[str, str]:
 
 
 def imports() -> set[str]:
-    """The distributions that src/ imports."""
+    """The distributions that src/ and workflow/ import."""
     modules = set()
+    for file in (ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")):
+        modules |= set(re.findall(r"^ *(?:from|import) (\w+)", file.read_text(encoding="utf-8"), flags=re.M))
     for file in (ROOT / "src").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -80,11 +87,27 @@ def test_each_import_is_pinned_with_a_reason():
     assert not missing, f"envs/cpu.txt: pin {sorted(missing)} directly"
 
 
-def test_each_dependency_is_pinned_within_its_range():
+def dependencies() -> dict[str, Requirement]:
+    """What pyproject.toml says that the package depends on."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {
+        canonicalize_name(requirement.name): requirement for requirement in map(Requirement, project["dependencies"])
+    }
+
+
+def test_dependencies_are_what_is_used():
+    assert dependencies().keys() == imports() | BY_NAME
+
+
+def test_each_dependency_has_a_reason():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for name, requirement in dependencies().items():
+        assert re.search(rf'^    "{re.escape(str(requirement))}",  # \w', text, re.M), f"say why {name} is needed"
+
+
+def test_each_dependency_is_pinned_within_its_range():
     pinned = direct("cpu.txt")
-    for requirement in map(Requirement, project["dependencies"]):
-        name = canonicalize_name(requirement.name)
+    for name, requirement in dependencies().items():
         assert name in pinned, f"envs/cpu.txt: {name} is a dependency in pyproject.toml but not pinned directly"
         assert requirement.specifier.contains(pinned[name]), f"{requirement} does not allow the pinned {pinned[name]}"
 

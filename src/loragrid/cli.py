@@ -13,6 +13,7 @@ from loragrid.jobs.stage import restarting
 from loragrid.plugins import REGISTRY
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study
+from loragrid.terminal import escape_what_encodings_lack
 
 # Each command imports its stage when it runs: torch alone takes seconds, and most commands do without.
 
@@ -47,7 +48,6 @@ def status(arguments: argparse.Namespace) -> None:
     from loragrid.status.show import console, show
     from loragrid.status.watch import watch
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it without a word
     grid = open_study(arguments.study, REGISTRY)
     if arguments.watch is None:
         show(overview(grid), console())
@@ -61,7 +61,6 @@ def failures(arguments: argparse.Namespace) -> None:
     from loragrid.status.failures import describe_failures
     from loragrid.status.overview import overview
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     print(describe_failures(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
 
 
@@ -255,13 +254,23 @@ def table(arguments: argparse.Namespace) -> None:
     print(terminal_table(open_study(arguments.study, REGISTRY)))
 
 
+SHOWING = (check, plan, status, failures, schema, table)
+"""Commands that show something and do nothing else."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
         Exit status: 0, or 1 after an error that was told in one message.
     """
+    escape_what_encodings_lack(sys.stdout, sys.stderr)
+    # `| head` ends without a word what only shows something, help included.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     arguments = _parser().parse_args(argv)
+    if arguments.command not in SHOWING:
+        # As Python does by itself: a stage must not die unheard of a connection that was closed.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:
         return arguments.command(arguments) or 0
     except UserError as error:

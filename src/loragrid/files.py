@@ -66,16 +66,23 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def unreadable(path: Path, error: OSError) -> str:
+    """What to tell of a file or folder that the system does not let us read."""
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such file"
+    return f"{path}: cannot be read ({error.strerror})"
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON; the message names it.
+        UserError: the file cannot be read or is not JSON; the message names it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(unreadable(path, error)) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
@@ -91,18 +98,21 @@ def read_jsonl(path: Path) -> Iterator[Any]:
     """Read JSON Lines, one value at a time.
 
     Raises:
-        UserError: the file is missing or a line is not JSON; the message names file and line.
+        UserError: the file cannot be read or a line is not JSON; the message names file and line.
     """
     try:
         file = path.open(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(unreadable(path, error)) from None
     with file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+        try:
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not valid UTF-8 ({error})") from None
 
 
 def read_growing(path: Path) -> Iterator[Any]:
@@ -114,7 +124,7 @@ def read_growing(path: Path) -> Iterator[Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(unreadable(path, error)) from None
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             yield json.loads(line)

@@ -165,14 +165,13 @@ def kill_slurmd(node: str) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def kill_controller() -> None:
-    """Kill slurmctld."""
-    for pid in _pids("slurmctld"):
-        os.kill(pid, signal.SIGKILL)
+def stop_controller() -> None:
+    """End slurmctld, which saves its state: after SIGKILL it forgets seconds, and gives the numbers of jobs twice."""
+    _stop("slurmctld")
 
 
 def start_controller() -> None:
-    """Start slurmctld, e.g. after `kill_controller`, and wait until it answers."""
+    """Start slurmctld, e.g. after `stop_controller`, and wait until it answers."""
     _run("slurmctld")
     _wait("slurmctld", lambda: _ok("scontrol", "ping"))
 

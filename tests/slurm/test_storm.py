@@ -89,9 +89,11 @@ class Storm:
                  self.kill_head]  # fmt: skip
         while time.monotonic() - self.began < SECONDS:
             pause = self.draw.uniform(*PAUSE)
-            kind, number = self.draw.choice(kinds), self.draw.randrange(1000)
+            number = self.draw.randrange(1000)
+            # The first of them that finds something to hit.
+            order = self.draw.sample(kinds, len(kinds))
             self.tend(pause)
-            if fault := kind(number):
+            if fault := next(filter(None, (kind(number) for kind in order)), None):
                 fault.at = round(time.monotonic() - self.began, 1)
                 self.faults.append(fault)
                 print(f"{fault.at:6.1f} s  {fault.what}", flush=True)
@@ -138,10 +140,10 @@ class Storm:
             return Fault(0, f"slurmd of {node} killed and started: {', '.join(sorted(hit))}", hit | {job})
 
     def lose_slurmctld(self, number):
-        self.cluster.kill_controller()
+        self.cluster.stop_controller()
         time.sleep(2 + number % 6)  # nobody can start a workflow now
         self.cluster.start_controller()
-        return Fault(0, "slurmctld killed and started", set())
+        return Fault(0, "slurmctld ended and started", set())
 
     def kill_head(self, number):
         head = chosen([head for head in self.heads if head.process.poll() is None], number)

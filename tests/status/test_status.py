@@ -148,7 +148,8 @@ def test_attempts_that_will_be_continued(place, ended, told):
 def test_finished_and_not_published(place):
     place.attempt(place.first, "finished")
     place.write(f"{place.first.folder}/work/run.json", {"key": place.first.key})
-    assert place.cell(place.first) == "finished, not published yet"
+    assert place.cell(place.first) == "trained, waits to be published"
+    assert "small: 3 waiting" in summary(place)
     log = f"results/logs/publish_run/{place.first.folder.removeprefix('results/runs/')}.log"
     place.write(log, "Traceback (most recent call last):\n  …\nOSError: [Errno 28] No space left on device\n")
     assert place.cell(place.first) == "failed: OSError: [Errno 28] No space left on device"
@@ -212,6 +213,15 @@ def test_answers_that_are_being_made(place, process):
     assert place.cell(place.untrained, "generate") == "running 10/40 answers, 15 min left"
     part.rename(f"{answers.folder}/work/generations.jsonl")
     assert place.cell(place.untrained, "generate") == "running, likelihoods"
+
+
+def test_answers_that_are_made_and_not_published(place):
+    answers = place.answers(place.untrained)
+    place.attempt(answers, "finished")
+    for product in (answers.generations, *map(answers.scores, answers.model_families)):
+        place.write(f"{answers.folder}/work/{Path(product).name}")
+    assert place.cell(place.untrained, "generate") == "answered, waits to be published"
+    assert "interrupted" not in summary(place)
 
 
 def test_answers_of_a_run_that_failed(place):
@@ -360,9 +370,3 @@ def test_whether_a_workflow_is_there(place):
     assert "no workflow has this folder locked" in summary(place)
     place.write(".snakemake/locks/0.output.lock")
     assert "locked" not in summary(place)
-
-
-def test_a_reader_that_has_enough_ends_it_quietly(place):
-    line = f"{' '.join(place.command('status', 'small'))} | /usr/bin/head -1"
-    done = subprocess.run(["/bin/sh", "-c", line], env=place.environment(), capture_output=True, text=True, check=True)
-    assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -85,6 +86,7 @@ def test_a_missing_column_is_told_with_file_and_columns(with_model):
     said = done.stdout + done.stderr
     assert "train.csv" in said
     assert "utterance" in said
+    assert re.search(r"Error in rule clean:\n +message: clean empathetic_dialogues-", said)
 
 
 def test_the_tables_job_fails_when_the_tables_cannot_be_written(fresh):

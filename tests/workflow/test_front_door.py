@@ -1,9 +1,10 @@
 """What a user sees before anything runs: the plan, the graph, and every problem of a study at once."""
 
 import re
+import subprocess
 
 import pytest
-from workspace import NANO, jobs
+from workspace import NANO, environment, jobs
 
 
 def test_dry_run_in_a_fresh_clone_plans_without_writing_anything(fresh):
@@ -111,6 +112,45 @@ def test_unknown_study_lists_those_there_are(fresh):
     done = fresh.snakemake("-n", study="dmeo", fails=True)
     assert "Did you mean 'demo'?" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("word", ["nan", "1_000", "007", "True"])
+def test_a_study_may_be_called_like_a_number(fresh, word):
+    fresh.study(word)
+    assert f"study {word}: A study small enough" in fresh.snakemake("-n", study=word).stderr
+
+
+@pytest.mark.parametrize("word", ["1_000", "0x10", "true", "null", "2026-01-31"])
+def test_a_study_may_be_called_like_a_number_in_the_config_file(fresh, word):
+    fresh.study(word)
+    config = fresh.folder / "config/config.yaml"
+    config.write_text(config.read_text().replace("study: demo", f"study: {word}"))
+    command = [part for part in fresh.command("-n", study=word) if part not in ("--config", f"study={word}")]
+    done = subprocess.run(command, cwd=fresh.folder, env=environment(), capture_output=True, text=True, check=True)
+    assert f"study {word}: A study small enough" in done.stderr
+
+
+def test_job_processes_know_a_study_that_is_called_like_a_number(fresh):
+    fresh.study("1e5")
+    options = ("--profile", "cluster/submitit", "--submitit-cluster", "local")
+    fresh.snakemake(*options, "--until", "clean", study="1e5")
+    assert list(fresh.folder.glob("data/clean/*/cleaning.json"))
+
+
+@pytest.mark.parametrize("encoding", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}], ids=str)
+def test_signs_that_the_terminal_and_the_logs_encoding_lack_are_escaped(fresh, monkeypatch, encoding):
+    for name, value in encoding.items():
+        monkeypatch.setenv(name, value)
+    arrow = NANO.read_text().replace("A study small enough for tests", "Dialogues → answers")
+    fresh.study("nano", arrow)
+    done = fresh.snakemake("--until", "clean")
+    said = done.stdout + done.stderr
+    assert "study nano: Dialogues \\u2192 answers" in said
+    assert "Traceback" not in said
+    fresh.study("nano", arrow.replace("rank:", "r→nk:"))
+    said = fresh.snakemake("--until", "clean", fails=True).stderr
+    assert "grid.r\\u2192nk: unknown key" in said
+    assert "Traceback" not in said
 
 
 def test_lint_is_clean(fresh):

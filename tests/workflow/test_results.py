@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from workspace import jobs
 
 
 def test_table_has_the_untrained_model_first_and_a_full_row_for_each_run(finished_once):
@@ -89,3 +90,24 @@ def test_status_says_that_everything_is_done(finished):
     assert re.search(rf"^nano: {runs + 1} done$", said, re.M), said
     assert said.startswith("model ")
     assert finished.loragrid("failures", "nano").stdout == "nano: nothing has failed\n"
+
+
+def test_the_log_has_a_line_or_two_for_each_job(finished_once, finished_log):
+    number = sum(jobs(finished_log).values())
+    told = re.split(r"^total +\d+$", finished_log, flags=re.M)[1].split("Complete log")[0]
+    lines = [line for line in told.splitlines() if line]
+    assert len(lines) <= 2 * number, told
+    for name in (run.name for run in finished_once.runs().values()):
+        assert re.search(rf"^\[.*\] job \d+: train {name} \(nano on dialogues\)$", told, re.M), told
+        assert re.search(rf"of {number} steps .* done: job \d+: train {name} \(nano on dialogues\)$", told, re.M), told
+    assert re.search(r": ask untrained nano \(nf4\): test on dialogues$", told, re.M), told
+    assert ".json" not in told
+    (kept,) = finished_once.folder.glob(".snakemake/log/*.log")
+    assert set(lines) <= set(kept.read_text().splitlines())
+
+
+def test_a_log_in_which_nothing_is_wrong_has_no_warnings(finished_once):
+    logs = [*finished_once.folder.glob("results/logs/**/*.log"), *finished_once.folder.glob("results/**/attempt-*.log")]
+    said = "\n".join(log.read_text() for log in logs)
+    assert "training from step 0" in said
+    assert not re.search(r"warning|failed|error|it/s", said, re.I), said

@@ -21,6 +21,12 @@ def finished_once(tmp_path_factory, worker_id):
     return Workspace(folder)
 
 
+@pytest.fixture(scope="session")
+def finished_log(finished_once):
+    """What that run said."""
+    return (finished_once.folder.parent / "finished.log").read_text()
+
+
 @pytest.fixture
 def finished(finished_once, tmp_path):
     """A copy of the finished workspace, for a test to change."""

@@ -1,4 +1,10 @@
 # What the rules share: the grid of the study, the batches of what is missing, and functions from wildcards to files.
+#
+# `retries` is 0 where the same input fails the same way, and RETRIES where it does so, too, but a job may have been
+# killed. Rules without the line leave it to the profile.
+#
+# Outputs that several studies share are marked `update`: Snakemake then does not delete at a job's start what another
+# start of the workflow has just made. They are written whole or not at all.
 
 import math
 import re
@@ -14,6 +20,7 @@ sys.path.insert(0, str(SOURCE))
 # It takes the place of Snakemake's own prefix, so it makes the shell strict, too; braces are for Snakemake to fill in.
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from loragrid.jobs.attempts import settle_if_gone, settle_if_over
 from loragrid.estimates.devices import DEFAULT, DEVICES
@@ -22,16 +29,33 @@ from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
 from loragrid.jobs.stage import SIGNAL_SECONDS, attempts_folder
 from loragrid.jobs.start import refuse_second_start, warnings
+from loragrid.jobs.workflow_log import shorten
 from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
 from loragrid.study.batches import plan, read_batch, work_folder
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study
+from loragrid.terminal import escape_what_encodings_lack
 
-# Snakemake reads --config values as YAML, in which a name may look like a number.
-if isinstance(config["study"], float):
-    raise WorkflowError(f"study: {config['study']} was read as a number; quote it twice: --config 'study=\"NAME\"'")
-STUDY = str(config["study"])
+# Snakemake's log file is in the system's encoding, too.
+escape_what_encodings_lack(sys.stdout, sys.stderr, *(getattr(handler, "stream", None) for handler in logger.handlers))
+
+
+def study_named():
+    """The study as somebody wrote it: Snakemake makes numbers and dates of names like nan, 1e5 and 2026-01-31."""
+    if isinstance(config["study"], str):
+        return config["study"]
+    for argument in reversed(workflow.config_settings.config_args or []):
+        if argument.startswith("study="):
+            return argument.removeprefix("study=").strip("'\"")
+    for file in reversed(["config/config.yaml", *workflow.overwrite_configfiles]):
+        words = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        if isinstance(words.get("study"), str):
+            return words["study"]
+    raise WorkflowError(f"study: {config['study']!r} is no name; give the path of a file: config/studies/NAME.yaml")
+
+
+STUDY = study_named()
 CHECKPOINT_MINUTES = config["checkpoint_minutes"]
 if not isinstance(CHECKPOINT_MINUTES, (int, float)) or not CHECKPOINT_MINUTES > 0:
     raise WorkflowError(f"checkpoint_minutes: {CHECKPOINT_MINUTES!r} is not a number of minutes above 0")
@@ -55,7 +79,9 @@ def signal_seconds():
 # A job of the cluster belongs to one piece of work, which may put it back into the queue (see loragrid/jobs), and runs
 # where there often is no internet: what it needs was downloaded before. SIGTERM, by which Slurm tells that it has to end,
 # is heard as soon as the work listens; before that it must not die of it.
-IN_JOB = f"export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1 {signal_seconds()}; trap '' TERM; " if workflow.remote_exec else ""
+IN_JOB = (
+    f"export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1 {signal_seconds()}; trap '' TERM; " if workflow.remote_exec else ""
+)
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
 
@@ -98,8 +124,8 @@ GRID, PLAN, ESTIMATOR = load()
 # The longest job that the profile allows; training goes on in the next one.
 LONGEST = of_profile("runtime")
 LONGEST_MINUTES = LONGEST if isinstance(LONGEST, int) else None
-# Attempts of work that can only start again, after the first. The same input fails the same way; but where jobs have a
-# limit, a few more may ask for more time. Within a job there is none: it would not have more than the first.
+# Attempts after the first, of work that can only start again: where jobs have a limit, a few may ask for more time.
+# Within a job there is none, for it would have no more than the first.
 RETRIES = 0 if workflow.remote_exec else 3 if LONGEST_MINUTES else 1
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
@@ -110,6 +136,7 @@ REMAKE_TABLES = f"python -m loragrid tabulate --study {shlex.quote(STUDY_FILE)} 
 
 def record_plan():
     """Write what job processes read. Snakemake calls this when something runs, so a dry run writes nothing."""
+    shorten(logger)
     check_cluster()
     GRID.record()
     PLAN.record()
@@ -154,6 +181,43 @@ def unless_there(target, *inputs):
 def any_of(ids):
     """A wildcard constraint that matches these ids only."""
     return "|".join(map(re.escape, ids)) or "(?!)"
+
+
+# the workflow's log
+
+
+def in_log(message):
+    """What the log says of a job. Not in a dry run, which shows everything: its files, its resources and its reason."""
+    return None if workflow.output_settings.dryrun else message
+
+
+def in_words(member):
+    """A run, or answers of a run or an untrained model, as a batch holds them."""
+    run, answers, model = member["run"], member.get("answers"), member["model"]["label"]
+    if run:
+        subject = f"{run['label'] or run['name']} ({model} on {run['dataset']})"
+    else:
+        subject = f"untrained {model} ({answers['precision']})"
+    return f"{subject}: {answers['evaluation']} on {answers['dataset']}" if answers else subject
+
+
+def members_of(stage):
+    # As they are recorded: when a job begins, the study may have been changed.
+    def members(wildcards):
+        return ", ".join(map(in_words, batch_of(stage, wildcards).members))
+
+    return members
+
+
+def run_in_words(wildcards):
+    run = GRID.runs[f"results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}"]
+    return in_words({"run": vars(run), "model": vars(GRID.models[run.model])})
+
+
+def answers_in_words(wildcards):
+    answers = answers_of(wildcards)
+    run = GRID.runs.get(answers.subject)
+    return in_words({"run": run and vars(run), "model": vars(GRID.models[answers.model]), "answers": vars(answers)})
 
 
 # data

@@ -11,6 +11,8 @@ rule download_dataset:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
+    message:
+        in_log("fetch the dataset {wildcards.dataset}")
     shell:
         "python -m loragrid download --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
@@ -26,7 +28,6 @@ rule clean:
         update("data/clean/{dataset}/cleaning.json"),
     log:
         "results/logs/clean/{dataset}.log",
-    # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
     retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
@@ -35,6 +36,8 @@ rule clean:
         runtime=minutes_after(attempts_of("clean", "{dataset}"), 60),
     params:
         study=STUDY_FILE,
+    message:
+        in_log("clean {wildcards.dataset}")
     shell:
         "exec python -m loragrid clean --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
@@ -46,7 +49,6 @@ rule format:
         update("data/formatted/{model}/{dataset}/format.json"),
     log:
         "results/logs/format/{model}/{dataset}.log",
-    # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
     retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
@@ -55,6 +57,8 @@ rule format:
         runtime=minutes_after(attempts_of("format", "{model}/{dataset}"), 60),
     params:
         study=STUDY_FILE,
+    message:
+        in_log("format {wildcards.dataset} for {wildcards.model}")
     shell:
         "exec python -m loragrid format --study {params.study:q} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
 
@@ -66,7 +70,6 @@ rule prompts:
         update("data/prompts/{prompts}.jsonl"),
     log:
         "results/logs/prompts/{prompts}.log",
-    # The same input fails the same way; but on a cluster a job may have been killed, or its submission timed out.
     retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
@@ -75,5 +78,7 @@ rule prompts:
         runtime=minutes_after(attempts_of("prompts", "{prompts}"), 15),
     params:
         study=STUDY_FILE,
+    message:
+        in_log("write the prompts {wildcards.prompts}")
     shell:
         "exec python -m loragrid prompts --study {params.study:q} --prompts {wildcards.prompts} >> {log} 2>&1"

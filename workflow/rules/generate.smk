@@ -17,6 +17,10 @@ rule generate:
         nodes=1,
         mem_mb=memory_of("generate"),
         runtime=minutes_of("generate"),
+    params:
+        members=members_of("generate"),
+    message:
+        in_log("ask {params.members}")
     # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.
     shell:
         "exec python -m loragrid generate results/batches/generate-{wildcards.batch}.json >> {log} 2>&1"
@@ -30,10 +34,13 @@ rule publish_generations:
         update("results/{subject}/eval/{evaluation}/generation.json"),
     log:
         "results/logs/publish_generations/{subject}/{evaluation}.log",
-    # The same input fails the same way.
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    params:
+        answers=answers_in_words,
+    message:
+        in_log("publish the answers of {params.answers}")
     shell:
         "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"
 
@@ -47,9 +54,12 @@ rule publish_score:
         "results/logs/publish_score/{subject}/{evaluation}/{family}-{key}.log",
     wildcard_constraints:
         family=any_of(name for name, family in REGISTRY.families.items() if family.needs_model),
-    # The same input fails the same way.
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    params:
+        answers=answers_in_words,
+    message:
+        in_log("publish the {wildcards.family} of {params.answers}")
     shell:
         "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"

@@ -13,6 +13,8 @@ rule download_model:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
+    message:
+        in_log("fetch the model {wildcards.model}")
     shell:
         "python -m loragrid download --study {params.study:q} --model {wildcards.model} >> {log} 2>&1"
 
@@ -33,5 +35,7 @@ rule build_model:
         runtime=minutes_after(attempts_of("build_model", "{model}"), 120),
     params:
         study=STUDY_FILE,
+    message:
+        in_log("build the model {wildcards.model}")
     shell:
         "exec python -m loragrid build --study {params.study:q} --model {wildcards.model} --threads {threads} >> {log} 2>&1"

@@ -49,12 +49,13 @@ rule tabulate:
         f"{TABLES}/comparison.tex",
     log:
         f"results/logs/tabulate/{GRID.study}.log",
-    # The same input fails the same way.
     retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
+    message:
+        in_log("make the tables of {GRID.study}")
     shell:
         "python -m loragrid tabulate --study {params.study:q} > {log} 2>&1"
 
@@ -62,11 +63,12 @@ rule tabulate:
 rule tables:
     log:
         f"results/logs/tables/{GRID.study}.log",
-    # The same input fails the same way.
     retries: 0
     conda:
         "../../envs/cpu.yaml"
     params:
         study=STUDY_FILE,
+    message:
+        in_log("make the tables of {GRID.study}")
     shell:
         "python -m loragrid tabulate --study {params.study:q} 2>&1 | tee {log}"

@@ -18,8 +18,11 @@ rule train:
         mem_mb=memory_of("train"),
         runtime=minutes_of("train"),
     params:
+        members=members_of("train"),
         gpus=gpus_given,
         minutes=CHECKPOINT_MINUTES,
+    message:
+        in_log("train {params.members}")
     # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.
     shell:
         "exec python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus}"
@@ -36,10 +39,13 @@ rule publish_run:
         update("results/runs/{model}/{dataset}/{run}/run.json"),
     log:
         "results/logs/publish_run/{model}/{dataset}/{run}.log",
-    # The same input fails the same way.
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    params:
+        run=run_in_words,
+    message:
+        in_log("publish {params.run}")
     shell:
         "python -m loragrid publish results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}"
         " {output} > {log} 2>&1"

@@ -161,8 +161,10 @@ def _of_build(build: Build) -> Dimensions:
     )
 
 
-def _of_config(config: dict[str, Any]) -> Dimensions | None:
+def _of_config(config: Any) -> Dimensions | None:
     """Dimensions from a config.json of transformers; None if it is of no kind that we know."""
+    if not isinstance(config, dict):
+        return None
     config = {**config, **config.get("text_config", {})}
 
     def first(*names: str) -> Any:

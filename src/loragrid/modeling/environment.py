@@ -3,11 +3,13 @@
 import gc
 import hashlib
 import importlib.metadata
+import logging
 import os
 import platform
 import resource
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ PACKAGES = (
 
 
 def set_up() -> None:
-    """Prepare a job's process: no telemetry, no network, as many threads as the job was given, repeatable arithmetic.
+    """Prepare a job's process: no telemetry, no network, the job's threads, repeatable arithmetic, a clean log.
 
     Called before the first import of torch or transformers.
     """
@@ -35,6 +37,7 @@ def set_up() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Needed by torch.use_deterministic_algorithms on CUDA; must be set before the first cuBLAS call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    _keep_logs_clean()
     import torch
 
     # OMP_NUM_THREADS is what Snakemake sets from the job's threads.
@@ -43,6 +46,20 @@ def set_up() -> None:
     # Each process that a launcher starts has a GPU of its own.
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _keep_logs_clean() -> None:
+    """Leave out of logs what stands in each of them though nothing is wrong, and nothing else."""
+    # bitsandbytes 0.50 tries a faster kernel for CPUs with AVX512-BF16 from a package that we do not use (see
+    # `_keep_gradients` in load.py), and says "Failed to load" when it is imported: at the top of each log, the first
+    # thing to be taken for the cause of whatever failed later.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
+        lambda record: not str(record.msg).startswith("Failed to load CPU gemm_4bit_forward from kernels-community")
+    )
+    # TRL 1.16 asks transformers by the old name.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+    # Bars of transformers ("Loading weights", "Writing model shards") are one endless line in a file.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def describe() -> dict[str, Any]:

@@ -29,6 +29,9 @@ ENDED = {
 }
 """What to say of an attempt that ended without a result, by the word on record."""
 
+MADE: dict[Stage, str] = {"train": "trained", "generate": "answered"}
+"""What a subject is after a stage, whether or not the workflow has published it."""
+
 Progress = Callable[[Path, dict[str, Any], ActiveJob], str]
 
 
@@ -178,7 +181,7 @@ def _for_good(place: Path, stage: str) -> Failure:
 def _unpublished(stage: Stage, made: list[Path], publishing: Path) -> Cell:
     if reason := error_in(publishing, since=max(file.stat().st_mtime for file in made)):
         return failed(Failure(f"publishing after {stage}", reason, publishing))
-    return Cell("interrupted", "finished, not published yet")
+    return Cell("waiting", f"{MADE[stage]}, waits to be published")
 
 
 def _failed_early() -> Iterator[tuple[tuple[str, str], Failure]]:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
+from loragrid.files import unreadable
 from loragrid.study.problems import check_part, describe, suggestion
 from loragrid.study.references import reference_problems
 from loragrid.study.registry import Registry
@@ -45,11 +46,14 @@ def find_study(name: str, folder: Path = Path("config/studies")) -> Path:
     """The file of a study given by name or by path.
 
     Raises:
-        UserError: there is no such study; the message lists those there are.
+        UserError: there is no such study (the message lists those there are), or nobody may look.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
-    if path.is_file():
-        return path
+    try:
+        if path.exists() or path.is_symlink():  # where a link leads to nothing, reading it tells that
+            return path
+    except OSError as error:
+        raise UserError(f"study {name!r}: {unreadable(path, error)}") from None
     there = sorted(file.stem for file in folder.glob("*.yaml"))
     known = f"{suggestion(name, there)} Studies in {folder}: {', '.join(there) or 'none'}."
     raise UserError(f"study {name!r}: no file {path}.{known}")
@@ -81,11 +85,13 @@ def read_yaml(path: Path) -> tuple[dict[Any, Any], list[str]]:
     """What a study file says, unchecked, and a problem for each key that is there twice.
 
     Raises:
-        StudyError: it is not YAML or no mapping.
+        StudyError: it cannot be read, is not YAML or no mapping.
     """
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         content = loader.get_single_data()
+    except OSError as error:
+        raise StudyError(str(path), [f"the file cannot be read ({error.strerror})"]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(str(path), [f"not valid YAML: {' '.join(str(error).split())}"]) from None
     if not isinstance(content, dict):

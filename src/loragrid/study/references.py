@@ -27,8 +27,8 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
     for name, model in _parts(models):
         build = _mapping(model.get("build"))
         problems += missing_path(f"models.{name}.path", model.get("path"))
-        problems += missing_path(f"models.{name}.template", model.get("template"))
-        problems += missing_path(f"models.{name}.build.corpus", build.get("corpus"))
+        problems += unreadable_text(f"models.{name}.template", model.get("template"))
+        problems += unreadable_text(f"models.{name}.build.corpus", build.get("corpus"))
     for name, dataset in _parts(datasets):
         source = dataset.get("source")
         problems += unknown(f"datasets.{name}.source", source, registry.sources)
@@ -60,8 +60,27 @@ def missing_path(where: str, path: Any) -> list[str]:
     if unset := re.findall(r"\$\{?(\w+)", os.path.expandvars(path)):
         variables = " and ".join(f"${name}" for name in unset)
         return [f"{where}: {path!r} uses {variables}, not set in the environment"]
-    if not expand(path).exists():
-        return [f"{where}: there is no {path!r} (relative paths start at {Path.cwd()})"]
+    try:
+        if not expand(path).exists():
+            return [f"{where}: there is no {path!r} (relative paths start at {Path.cwd()})"]
+    except OSError as error:
+        return [f"{where}: {path!r} cannot be read ({error.strerror})"]
+    return []
+
+
+def unreadable_text(where: str, path: Any) -> list[str]:
+    """One problem if a path of a study leads to no text file, which is seen at its beginning."""
+    if problems := missing_path(where, path):
+        return problems
+    if not isinstance(path, str):
+        return []
+    try:
+        with expand(path).open(encoding="utf-8") as file:
+            file.read(1)
+    except OSError as error:
+        return [f"{where}: {path!r} cannot be read ({error.strerror})"]
+    except UnicodeDecodeError as error:
+        return [f"{where}: {path!r} is no UTF-8 text ({error.reason})"]
     return []
 
 

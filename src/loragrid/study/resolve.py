@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
+from loragrid.files import unreadable
 from loragrid.study.grid import Answers, Clean, Formatted, Grid, ModelEntry, Prompts, Raw, Run, Untrained
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, plain, short
 from loragrid.study.problems import describe
@@ -113,7 +114,9 @@ class _Resolver:
             return self.registry.digest(expand(path))
         except UserError as error:
             self.problems.append(f"{where}: {error}")
-            return None
+        except OSError as error:
+            self.problems.append(f"{where}: {unreadable(Path(error.filename or path), error)}")
+        return None
 
     def _cleans(self, raws: Mapping[str, Raw]) -> dict[str, Clean]:
         """Each dataset as it is without a point's own rows or splits."""
