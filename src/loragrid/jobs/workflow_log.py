@@ -10,8 +10,8 @@ from typing import Any
 from snakemake.logging import DefaultFormatter, LogEvent, get_event, timestamp
 
 CHATTER = ("Select jobs to execute", "Touching output file", "Cannot restore ")
-"""Beginnings of what Snakemake says of each job without an event of its own (the last of an output marked `update` whose
-job failed before there was any)."""
+"""Beginnings of what Snakemake says of each job without an event of its own (the last of an `update` output whose job
+failed before there was any)."""
 
 
 def shorten(logger: logging.Logger) -> None:
