@@ -148,6 +148,8 @@ def make_once(folder: Path, names: Sequence[str], make: Callable[[], None]) -> N
         except Timeout:
             print(f"{folder}: waits for another process that makes it; if none does, delete {lock}", flush=True)
             stack.enter_context(FileLock(lock))
+        except OSError:
+            pass  # a file system without locks: what is made is written whole in any case
         if all((folder / name).exists() for name in names):
             print(f"{folder}: is there; to make it again, delete it", flush=True)
             return

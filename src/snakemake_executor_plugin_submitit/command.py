@@ -32,6 +32,9 @@ NOT_AGAIN = "not again"
 # Seconds between two SIGTERMs to work, which may not listen yet while it imports its packages.
 REPEAT_SECONDS = 2.0
 
+# Patience with a controller that does not answer.
+PATIENCE_SECONDS = 60.0
+
 # How often in a row a job is put back into the queue that has not come further: it would go on for ever.
 FRUITLESS = 3
 
@@ -162,7 +165,12 @@ class JobCommand:
 
     def _go_on_if_asked_to(self) -> None:
         """Put the job back into the queue if somebody has told its work alone to end, and that can go on."""
-        if _status_if_ended(self._pid) != 0 and self._answer() == "" and _state_of_this_job() == "RUNNING":
+        if _status_if_ended(self._pid) == 0 or self._answer() != "":
+            return
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (state := _state_of_this_job()) == "" and time.monotonic() < deadline:
+            time.sleep(REPEAT_SECONDS)  # the controller is away
+        if state == "RUNNING":
             self._goes_on = True
             with _listening():
                 signal.raise_signal(signal.SIGUSR2)

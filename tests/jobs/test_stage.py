@@ -95,8 +95,38 @@ def test_requests_grow_for_what_slurm_says(job, fake, state, minutes, memory):
     place = attempts_folder("clean", "a")
     with pytest.raises(KeyboardInterrupt), restarting("clean", "a"):
         raise KeyboardInterrupt  # as good as killed: no end on record
-    with restarting("clean", "a"):
-        pass
+    with pytest.raises(KeyboardInterrupt), restarting("clean", "a"):
+        raise KeyboardInterrupt
     assert grown_minutes(60, place) == minutes
     assert grown_minutes(60, place, longest=90) == min(minutes, 90)
     assert memory_factor(place) == memory
+    with restarting("clean", "a"):
+        pass
+    assert (grown_minutes(60, place), memory_factor(place)) == (60, 1), "it was enough"
+
+
+def test_requests_do_not_grow_for_ever(tmp_path):
+    lines = [f'{{"attempt": {number}, "started": 1.0, "ended": "out of time"}}\n' for number in range(1, 9)]
+    (tmp_path / "attempts.jsonl").write_text("".join(lines))
+    assert grown_minutes(60, tmp_path) == 480
+
+
+def test_told_to_end_again_and_again_it_gives_up(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("loragrid.jobs.stage.MOST_RESTARTS", 2)
+    monkeypatch.setenv(slurm.RESUBMITS, str(tmp_path / "progress"))
+    job("RUNNING", "1:00:00")
+    end_at_work()
+    assert (tmp_path / "progress").read_text() == ""
+    end_at_work()
+    assert (tmp_path / "progress").read_text() == slurm.NOT_AGAIN
+
+
+def test_a_damaged_record_is_begun_anew(job):
+    job("RUNNING", "1:00:00")
+    place = attempts_folder("clean", "a")
+    place.mkdir(parents=True)
+    (place / "attempts.jsonl").write_text("{damaged\n")
+    assert memory_factor(place) == 1
+    with restarting("clean", "a"):
+        pass
+    assert [attempt["ended"] for attempt in attempts()] == ["finished"]

@@ -87,13 +87,19 @@ class Storm:
         """Let it blow for as long as it is meant to."""
         kinds = [self.requeue, self.preempt, self.terminate, self.kill, self.lose_slurmd, self.lose_slurmctld,
                  self.kill_head]  # fmt: skip
+        deck = []
         while time.monotonic() - self.began < SECONDS:
             pause = self.draw.uniform(*PAUSE)
             number = self.draw.randrange(1000)
-            # The first of them that finds something to hit.
-            order = self.draw.sample(kinds, len(kinds))
+            if not deck:  # each of them before one comes again
+                deck = self.draw.sample(kinds, len(kinds))
             self.tend(pause)
-            if fault := next(filter(None, (kind(number) for kind in order)), None):
+            # The first of them that finds something to hit.
+            for kind in list(deck):
+                if fault := kind(number):
+                    deck.remove(kind)
+                    break
+            if fault:
                 fault.at = round(time.monotonic() - self.began, 1)
                 self.faults.append(fault)
                 print(f"{fault.at:6.1f} s  {fault.what}", flush=True)

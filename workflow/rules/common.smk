@@ -61,10 +61,10 @@ if not isinstance(CHECKPOINT_MINUTES, (int, float)) or not CHECKPOINT_MINUTES > 
     raise WorkflowError(f"checkpoint_minutes: {CHECKPOINT_MINUTES!r} is not a number of minutes above 0")
 
 
-def of_profile(name):
-    """A resource as the profile gives it to the rule `train` (set-resources), else to all (default-resources)."""
+def of_profile(name, rule="train"):
+    """A resource as the profile gives it to a rule (set-resources), else to all (default-resources)."""
     settings = workflow.resource_settings
-    for resources in (settings._parsed_overwrite_resources.get("train", {}), settings._parsed_default_resources):
+    for resources in (settings._parsed_overwrite_resources.get(rule, {}), settings._parsed_default_resources):
         if name in resources:
             return resources[name].raw  # of an expression its text
     return None
@@ -72,8 +72,8 @@ def of_profile(name):
 
 def signal_seconds():
     """How long before its limit the profile lets Slurm tell a job, by `slurm_extra: "'--signal=TERM@60'"`."""
-    found = re.search(r"--signal=\S*@(\d+)", str(of_profile("slurm_extra") or ""))
-    return f"{SIGNAL_SECONDS}={found[1]} " if found else ""
+    found = re.search(r"--signal[= ][^\s'\"@]*(?:@(\d+))?", str(of_profile("slurm_extra", rule=None) or ""))
+    return f"{SIGNAL_SECONDS}={found[1] or 60} " if found else ""  # Slurm's own default
 
 
 # A job of the cluster belongs to one piece of work, which may put it back into the queue (see loragrid/jobs), and runs
@@ -124,9 +124,13 @@ GRID, PLAN, ESTIMATOR = load()
 # The longest job that the profile allows; training goes on in the next one.
 LONGEST = of_profile("runtime")
 LONGEST_MINUTES = LONGEST if isinstance(LONGEST, int) else None
+# The same for jobs without a GPU, whose partition may have another limit.
+LONGEST_OF_STAGES = of_profile("runtime", rule=None)
+if not isinstance(LONGEST_OF_STAGES, int):
+    LONGEST_OF_STAGES = None
 # Attempts after the first, of work that can only start again: where jobs have a limit, a few may ask for more time.
 # Within a job there is none, for it would have no more than the first.
-RETRIES = 0 if workflow.remote_exec else 3 if LONGEST_MINUTES else 1
+RETRIES = 0 if workflow.remote_exec else 3 if LONGEST_OF_STAGES else 1
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
 TABLES = GRID.folder
@@ -326,7 +330,7 @@ def minutes_after(attempts, minutes):
         place = attempts(wildcards)
         if attempt > 1:
             settle_if_over(place)
-        return grown_minutes(minutes(wildcards) if callable(minutes) else minutes, place, LONGEST_MINUTES)
+        return grown_minutes(minutes(wildcards) if callable(minutes) else minutes, place, LONGEST_OF_STAGES)
 
     return grown
 

@@ -23,4 +23,4 @@ rule score:
         in_log("score the {wildcards.family} of {params.answers}")
     shell:
         "exec python -m loragrid score --study {params.study:q} --family {wildcards.family}"
-        " results/{wildcards.subject}/eval/{wildcards.evaluation} > {log} 2>&1"
+        " results/{wildcards.subject}/eval/{wildcards.evaluation} >> {log} 2>&1"

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+from loragrid.errors import UserError
 from loragrid.jobs.attempts import OUT_OF_TIME, read_attempts
 
 MEMORY_GROWTH = 1.5
 """What the next job asks for, of what was too little for the one before it."""
 
 TIME_GROWTH = 2.0
+
+MOST = 3
+"""Times that a request grows: what needs more than that needs somebody to look at it."""
 
 
 def memory_factor(place: Path) -> float:
@@ -32,4 +36,10 @@ def grown_minutes(minutes: int, place: Path, longest: int | None = None) -> int:
 
 
 def _count(place: Path, ended: str) -> int:
-    return sum(attempt.get("ended") == ended for attempt in read_attempts(place))
+    """How many attempts have ended so since the last one that was not for want of something."""
+    try:
+        ends = [attempt.get("ended") for attempt in read_attempts(place)]
+    except UserError:
+        return 0  # a damaged record must not hold up the work; the next attempt begins another one
+    since = max((number for number, end in enumerate(ends, 1) if end in ("finished", "failed")), default=0)
+    return min(MOST, ends[since:].count(ended))

@@ -138,7 +138,11 @@ def begin_attempt(place: Path) -> int:
         The attempt's number.
     """
     place.mkdir(parents=True, exist_ok=True)
-    settle_if_over(place)
+    try:
+        settle_if_over(place)
+    except UserError as error:
+        print(f"{error}; begun anew", flush=True)  # it only serves the next requests
+        (place / ATTEMPTS).unlink()
     number = len(read_attempts(place)) + 1
     _append(place, {"attempt": number, "started": time.time(), **_identity()})
     return number

@@ -1,5 +1,6 @@
 """Put the Slurm job that this process runs in back into the queue, where it goes on under the same number."""
 
+import shutil
 import time
 
 from loragrid.jobs import slurm
@@ -11,6 +12,9 @@ AFTER_REQUEUE = 120
 PATIENCE = 120
 """Seconds of patience with a controller that does not answer, or was started anew."""
 
+TRIES = 3
+"""Times that a controller which answers is asked to requeue: it may have been away at the first."""
+
 PAUSE = 3
 """Seconds between questions to it."""
 
@@ -21,7 +25,7 @@ def ask_for_this_job() -> slurm.Job | None:
     Returns:
         The job; None outside of one, where the queue does not have it, or if nobody answered.
     """
-    if (job := slurm.own_job()) is None:
+    if (job := slurm.own_job()) is None or shutil.which("squeue") is None:
         return None
     deadline = time.monotonic() + PATIENCE
     while (found := slurm.jobs(ids=[job])) is None and time.monotonic() < deadline:
@@ -47,12 +51,13 @@ def requeue_this_job(stop: Stop) -> bool:
     if here is None or here.state != "RUNNING":
         return False  # cancelled
     stop.signalled = False
-    deadline = time.monotonic() + PATIENCE
+    deadline, refusals = time.monotonic() + PATIENCE, 0
     while reason := slurm.requeue(job):
-        if slurm.jobs(ids=[job]) is not None or time.monotonic() > deadline:
+        refusals += slurm.jobs(ids=[job]) is not None
+        if refusals == TRIES or time.monotonic() > deadline:
             print(f"job {job} cannot be requeued ({reason}); the next attempt goes on", flush=True)
             return False
-        time.sleep(PAUSE)  # the controller is away
+        time.sleep(PAUSE)
     print(f"job {job} is back in the queue and will go on", flush=True)
     deadline = time.monotonic() + AFTER_REQUEUE
     while not stop.signalled and time.monotonic() < deadline:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from loragrid.errors import UserError
 from loragrid.jobs import slurm
-from loragrid.jobs.attempts import OUT_OF_TIME, begin_attempt, end_attempt
+from loragrid.jobs.attempts import OUT_OF_TIME, begin_attempt, end_attempt, read_attempts
 from loragrid.jobs.requeue import ask_for_this_job, requeue_this_job
 from loragrid.jobs.stop import Stop
 
@@ -23,6 +23,9 @@ SIGNAL_SECONDS = "LORAGRID_SIGNAL_SECONDS"
 
 EARLY = 70.0
 """Seconds that Slurm may tell earlier: a minute, and a little for being asked."""
+
+MOST_RESTARTS = 20
+"""Times in a row that a stage is told to end and begins anew: more often, that is no preemption."""
 
 TEMPORARY_FAILURE = os.EX_TEMPFAIL
 
@@ -58,7 +61,6 @@ def restarting(rule: str, id_: str) -> Iterator[None]:
         yield
         return
     place = attempts_folder(rule, id_)
-    number = begin_attempt(place)
     owner = os.getpid()
 
     def end(*_: object) -> None:
@@ -67,8 +69,9 @@ def restarting(rule: str, id_: str) -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Slurm may repeat it
         raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, end)
+    before, number = signal.signal(signal.SIGTERM, end), 0
     try:
+        number = begin_attempt(place)
         yield
         end_attempt(place, number, "finished")
     except _Terminated:
@@ -87,7 +90,11 @@ def restarting(rule: str, id_: str) -> Iterator[None]:
 def _start_again_later(place: Path, number: int) -> None:
     here = ask_for_this_job()
     if here is None or here.state != "RUNNING":
-        return  # cancelled, or at its limit: the main process will ask Slurm
+        # Cancelled, or at its limit: the main process will ask Slurm.
+        print(f"loragrid: told to end; Slurm says: {here.state if here else 'nothing'}", flush=True)
+        return
+    if number == 0:
+        number = begin_attempt(place)  # told before that was on record
     executor = os.environ.get(slurm.RESUBMITS)
     if here.seconds_left is not None and here.seconds_left < float(os.environ.get(SIGNAL_SECONDS, 0)) + EARLY:
         end_attempt(place, number, OUT_OF_TIME, f"told to end {here.seconds_left:.0f} s before the job's time limit")
@@ -96,6 +103,11 @@ def _start_again_later(place: Path, number: int) -> None:
             Path(executor).write_text(slurm.NOT_AGAIN, encoding="utf-8")
         return
     end_attempt(place, number, "terminated")
+    if [attempt.get("ended") for attempt in read_attempts(place)][-MOST_RESTARTS:] == ["terminated"] * MOST_RESTARTS:
+        print(f"loragrid: told to end {MOST_RESTARTS} times in a row; find out by whom", flush=True)
+        if executor:
+            Path(executor).write_text(slurm.NOT_AGAIN, encoding="utf-8")
+        return
     print("loragrid: told to end; it will begin anew", flush=True)
     if executor:
         Path(executor).touch()

@@ -69,7 +69,7 @@ def warnings(partitions: Collection[str | None], status_command: str) -> list[st
     if lost:
         said.append(
             f"partition {', '.join(lost)}: preempted jobs are cancelled here (PreemptMode=CANCEL), not queued again. "
-            "The Slurm executor waits for such a job for ever. A training that is given some time to end (GraceTime) "
-            "requeues itself; for everything else use another partition or `--profile cluster/submitit`."
+            "The Slurm executor waits for such a job for ever. What is given some time to end (GraceTime) requeues "
+            "itself; otherwise use another partition or `--profile cluster/submitit`."
         )
     return said
