@@ -27,6 +27,7 @@ def head(start, with_model):
 def test_the_same_table_as_without_a_cluster(head, finished_once):
     folder = head.workspace.folder
     (folder / "src/sitecustomize.py").write_text(TELL)
+    head.is_patient = True
     head.start(until=None)
     assert head.finish() == 0, head.all_said()
     ours, theirs = (place / "results/studies/nano/comparison.csv" for place in (folder, finished_once.folder))
