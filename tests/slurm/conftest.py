@@ -4,11 +4,11 @@ import pytest
 from filelock import FileLock
 from head import Head
 from interrupted import equal_to_whole, prepared
-from workspaces import finished_once, fresh, with_model
+from workspaces import finished_once, fresh, with_data, with_model
 
 import cluster
 
-__all__ = ["equal_to_whole", "finished_once", "fresh", "prepared", "with_model"]
+__all__ = ["equal_to_whole", "finished_once", "fresh", "prepared", "with_data", "with_model"]
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def jobs(folder):
 
 def accounted(folder):
     """What sacct has of the jobs that were submitted from a folder, and the rule of each."""
-    fields = ["JobID", "JobName", "Comment", "AllocTRES", "Partition", "WorkDir"]
+    fields = ["JobID", "JobName", "Comment", "AllocTRES", "Partition", "State", "WorkDir"]
     said = subprocess.run(
         ["sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", ",".join(fields)],
         capture_output=True, text=True, check=True,
@@ -33,8 +33,10 @@ def accounted(folder):
     found = [job for job in lines if job["WorkDir"] == str(folder)]
     for job in found:
         # The Slurm plugin says it in the comment, that of submitit in the name.
-        of_plugin = job["Comment"].startswith("rule_")
-        job["rule"] = job["Comment"].split("_")[1] if of_plugin else job["JobName"].split("-")[1]
+        if (comment := job["Comment"]).startswith("rule_"):
+            job["rule"] = comment.removeprefix("rule_").split("_wildcards")[0]
+        else:
+            job["rule"] = job["JobName"].split("-")[1]
     return found
 
 
@@ -69,7 +71,7 @@ def wait_until(there, *, seconds=120, what=lambda: ""):
     deadline = time.monotonic() + seconds
     while not (found := there()):
         assert time.monotonic() < deadline, what()
-        time.sleep(0.2)
+        time.sleep(0.5)
     return found
 
 

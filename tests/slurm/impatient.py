@@ -1,7 +1,7 @@
 """Snakemake as it is, but for one thing: it looks at its jobs on Slurm every few seconds.
 
-The official plugin looks ever more seldom while nothing ends, which is right for jobs of hours, and makes a test of jobs
-of half a minute wait for minutes.
+The official plugin looks ever more seldom while nothing ends, which is right for jobs of hours, and makes a test of
+jobs of half a minute wait for minutes.
 """
 
 import sys

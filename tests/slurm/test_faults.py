@@ -14,15 +14,20 @@ from pathlib import Path
 import pytest
 from head import lose_node, node_of, records, run_folder, take_node, wait_until
 from injected import out_of_memory
-from interrupted import PACE, equal_weights
+from interrupted import LIMIT, PACE, beyond_limit, equal_weights
 
 # Slurm's signal before the end, a precaution for jobs of hours, would come at once.
-ONE_MINUTE = {"runtime": 1, "slurm_extra": ""}
+SHORT = {"runtime": LIMIT, "slurm_extra": ""}
 
 one_process = pytest.mark.parametrize("prepared", [1], indirect=True, ids=["one process"])
 
 
-both_profiles = pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
+def each_once(first, second):
+    """Both profiles, and one process and two: the first profile with one process, the other one with two."""
+    return pytest.mark.parametrize(
+        ("prepared", "profile"), [(1, first), (2, second)], indirect=["prepared"],
+        ids=[f"one process-{first}", f"two processes-{second}"],
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -38,16 +43,24 @@ def head(prepared, start, tmp_path, profile):
     return start(ready.copy_to(tmp_path / "workspace"), profile=profile, options=options)
 
 
-def test_time_limit(head, equal_to_whole):
-    head.edit_profile(default_resources=ONE_MINUTE)
+def test_preemption_requeueing_by_hand_and_the_time_limit(head, equal_to_whole):
+    head.edit_profile(default_resources=SHORT)
+    beyond_limit(head)
     head.start()
+    first = head.train_until(5)
+    assert sorted(first["gpus"].split(",")) in (["0"], ["1"], ["0", "1"])
+    assert f"train:gpu={len(first['gpus'].split(','))}" in head.options  # as many as were asked for
+    take_node(node_of(first["job"]))
+    head.ended(1)
+    second = head.train_until(head.steps() + 5)
+    subprocess.run(["scontrol", "requeue", second["job"]], check=True)
     assert head.finish() == 0, head.all_said()
     ends = head.ends()
+    assert ends[:2] == ["terminated", "terminated"], head.all_said()
+    assert set(ends[2:-1]) == {"stopped"}, head.all_said()
     assert ends[-1] == "finished", head.all_said()
-    assert len(ends) > 1
-    assert set(ends[:-1]) == {"stopped"}
     # The same job all the time: Snakemake has seen one attempt of its own.
-    assert len({attempt["job"] for attempt in head.attempts()}) == 1
+    assert {attempt["job"] for attempt in head.attempts()} == {first["job"]}
     assert "Trying to restart" not in head.output.read_text()
     equal_to_whole(head.run)
 
@@ -67,9 +80,8 @@ def test_time_limit_that_slurm_tells_of_before_the_clock_does(head, equal_to_who
 
 @one_process
 def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
-    head.edit_profile(
-        without=["slurm-requeue"], **{"slurm-no-requeue": True, "retries": 9}, default_resources=ONE_MINUTE
-    )
+    head.edit_profile(without=["slurm-requeue"], **{"slurm-no-requeue": True, "retries": 9}, default_resources=SHORT)
+    beyond_limit(head)
     head.start()
     assert head.finish() == 0, head.all_said()
     assert head.ends()[-1] == "finished", head.all_said()
@@ -78,40 +90,26 @@ def test_time_limit_where_requeueing_is_forbidden(head, equal_to_whole):
     equal_to_whole(head.run)
 
 
-def test_preemption_and_requeueing_by_hand(head, equal_to_whole):
-    head.start()
-    first = head.train_until(20)
-    assert sorted(first["gpus"].split(",")) in (["0"], ["1"], ["0", "1"])
-    assert f"train:gpu={len(first['gpus'].split(','))}" in head.options  # as many as were asked for
-    take_node(node_of(first["job"]))
-    head.ended(1)
-    second = head.train_until(head.steps() + 20)
-    subprocess.run(["scontrol", "requeue", second["job"]], check=True)
-    assert head.finish() == 0, head.all_said()
-    assert head.ends() == ["terminated", "terminated", "finished"], head.all_said()
-    assert {attempt["job"] for attempt in head.attempts()} == {first["job"]}
-    equal_to_whole(head.run)
-
-
-@both_profiles
-def test_killed_process_a_damaged_checkpoint_and_a_node_that_fails(head, slurm, equal_to_whole):
+@each_once("cluster/submitit", "cluster/slurm")
+def test_a_node_that_fails_a_killed_process_and_a_damaged_checkpoint(head, slurm, equal_to_whole):
     head.checkpoint_every(seconds=2)
     head.start()
-    first = head.train_until(40)
+    lose_node(slurm, head.train_until(20)["job"])
+    second = head.train_until(40)
     wait_until(lambda: len(saved(head.run)) > 1, what=head.all_said)
-    os.kill(first["pid"], signal.SIGKILL)
-    head.ended(1)
+    os.kill(second["pid"], signal.SIGKILL)
+    head.ended(2)
     before, newest = saved(head.run)[-2:]
     damage(newest)
-    second = head.train_until(80)
-    log = Path(head.workspace.folder, second["log"]).read_text()
+    # Another job, since this one has failed; it is submitted although a node has failed before it.
+    third = head.train_until(80)
+    log = Path(head.workspace.folder, third["log"]).read_text()
     assert f"checkpoint not usable: {newest.relative_to(head.workspace.folder)}" in log
     assert f"training from step {int(before.name.removeprefix('step-'))} " in log
-    lose_node(slurm, second["job"])
     assert head.finish() == 0, head.all_said()
     assert head.ends() == ["killed", "killed", "finished"], head.all_said()
     # Of two processes, the launcher ends the other one as well, if that does not see it first.
-    why = head.attempts()[0]["why"]
+    why = head.attempts()[1]["why"]
     assert any(word in why for word in ("SIGKILL", "status", "another of its processes")), why
     equal_to_whole(head.run)
 
@@ -158,7 +156,7 @@ def test_answers_go_on_after_preemption_where_they_were(start, with_model, node)
     assert int(first[1]) > kept, "answered again what had been answered"
 
 
-@both_profiles
+@each_once("cluster/slurm", "cluster/submitit")
 def test_injected_out_of_memory_halves_the_micro_batch_in_the_same_job(head):
     place = head.workspace
     study = place.yaml("config/studies/slow.yaml")

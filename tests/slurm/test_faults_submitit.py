@@ -8,7 +8,7 @@ import signal
 
 import pytest
 from head import jobs, node_of, take_node, wait_until
-from interrupted import PACE
+from interrupted import LIMIT, PACE, beyond_limit
 
 
 @pytest.fixture
@@ -18,23 +18,15 @@ def head(prepared, start, tmp_path):
     return start(ready.copy_to(tmp_path / "workspace"), profile="cluster/submitit", options=options)
 
 
-@pytest.fixture
-def two(prepared):
-    """Whether two processes train."""
-    return "train:gpu=2" in prepared[2]
-
-
 def slow_down(head, seconds):
     """Let each micro-batch take so long."""
     (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", str(seconds)))
 
 
-def test_preemption_and_time_limit(head, two, equal_to_whole):
-    # Slurm looks at limits every half a minute, and tells in time: 15 to 45 seconds after a job of one minute has
-    # begun. That is too soon for two processes on few cores: they get two minutes, and take longer.
-    if two:
-        slow_down(head, 0.3)
-    head.edit_profile(default_resources={"runtime": 2 if two else 1}, **{"submitit-signal-seconds": 15})
+def test_preemption_and_time_limit(head, equal_to_whole):
+    # Slurm looks at limits every half a minute, and tells in time: 75 to 105 seconds after a job has begun.
+    beyond_limit(head)
+    head.edit_profile(default_resources={"runtime": LIMIT}, **{"submitit-signal-seconds": 15})
     head.start()
     take_node(node_of(head.train_until(10)["job"]))
     finishes_in_the_same_job(head)
@@ -62,10 +54,10 @@ def finishes_in_the_same_job(head):
     assert not list(head.workspace.folder.glob(".snakemake/submitit/*/*.pkl"))
 
 
-def test_ctrl_c_and_a_killed_head(head, two, equal_to_whole):
+@pytest.mark.parametrize("prepared", [2], indirect=True, ids=["two processes"])
+def test_ctrl_c_and_a_killed_head(head, equal_to_whole):
     folder = head.workspace.folder
-    if two:
-        slow_down(head, 0.12)  # each has half of the micro-batches
+    slow_down(head, 0.12)  # each has half of the micro-batches
     head.start()
     head.train_until(20)
     head.process.send_signal(signal.SIGINT)

@@ -24,6 +24,19 @@ def head(start, with_model):
     return start(with_model, study="nano", options=("--jobs", "4"))
 
 
+@pytest.fixture
+def trainings(start, with_data):
+    """The trainings of that study, not started yet; everything before them is there."""
+    return start(with_data, study="nano", options=("--jobs", "4"))
+
+
+@pytest.fixture
+def one(start, with_data):
+    """One of them."""
+    with_data.study("one", grid={}, untrained=[])
+    return start(with_data, study="one", options=("--jobs", "4"))
+
+
 def test_the_same_table_as_without_a_cluster(head, finished_once):
     folder = head.workspace.folder
     (folder / "src/sitecustomize.py").write_text(TELL)
@@ -38,14 +51,16 @@ def test_the_same_table_as_without_a_cluster(head, finished_once):
     with_gpus(head, ("train", "generate"))
 
 
-def test_gpus_are_asked_for_by_gres_where_a_cluster_wants_that(head):
-    (head.workspace.folder / "src/sitecustomize.py").write_text(TELL)
-    head.start("--set-resources", "train:gpu=0", "train:gres=gpu:t4:1")
-    assert head.finish() == 0, head.all_said()
-    with_gpus(head, ("train",))
+def test_gpus_are_asked_for_by_gres_where_a_cluster_wants_that(one):
+    (one.workspace.folder / "src/sitecustomize.py").write_text(TELL)
+    one.start("--set-resources", "train:gpu=0", "train:gres=gpu:t4:1")
+    assert one.finish() == 0, one.all_said()
+    with_gpus(one, ("train",))
 
 
-def test_jobs_go_to_the_partition_that_fits_where_partitions_are_described(head, node):
+def test_jobs_go_to_the_partition_that_fits_where_partitions_are_described(start, with_model, node):
+    with_model.study("one", grid={}, untrained=[])
+    head = start(with_model, study="one", options=("--jobs", "4"))
     # As cluster/slurm/partitions.yaml, for the partitions of this cluster; the one for GPUs is not its default here.
     place = head.workspace
     described = place.yaml("cluster/slurm/partitions.yaml")["partitions"]
@@ -69,44 +84,44 @@ def with_gpus(head, rules):
 
 
 @pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
-def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_model, profile):
+def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_data, profile):
     # A learning rate at which the loss is not a number after the first steps.
     recipe = {"rank": 2, "batch_size": 4, "max_steps": 4}
-    with_model.study("diverging", grid={"learning_rate": [1e30, 2e-3]}, recipe=recipe, untrained=[])
-    head = start(with_model, study="diverging", profile=profile, options=("--jobs", "4"))
+    with_data.study("diverging", grid={"learning_rate": [1e30, 2e-3]}, recipe=recipe, untrained=[])
+    head = start(with_data, study="diverging", profile=profile, options=("--jobs", "4"))
     head.start()
     assert head.finish() == 1, head.all_said()
-    rows = {row["learning_rate"]: row for row in with_model.table("diverging")}
+    rows = {row["learning_rate"]: row for row in with_data.table("diverging")}
     assert rows["0.002"]["reason"] == "trained, not asked yet"
     assert rows["1e+30"]["status"] == "failed"
     assert "loss is" in rows["1e+30"]["reason"]
     assert "attempt-1.log" in rows["1e+30"]["reason"]
-    trainings = [job for job in accounted(with_model.folder) if job["rule"] == "train"]
-    assert len(trainings) == len(list(with_model.folder.glob("results/batches/train-*.json")))
-    (failed,) = with_model.folder.glob("results/runs/*/*/*/work/failed.json")
-    assert len(with_model.json_lines(failed.with_name("attempts.jsonl"))) == 2  # one attempt: its beginning and end
+    trainings = [job for job in accounted(with_data.folder) if job["rule"] == "train"]
+    assert len(trainings) == len(list(with_data.folder.glob("results/batches/train-*.json")))
+    (failed,) = with_data.folder.glob("results/runs/*/*/*/work/failed.json")
+    assert len(with_data.json_lines(failed.with_name("attempts.jsonl"))) == 2  # one attempt: its beginning and end
     # A new start says so again, and puts nothing into the queue.
     head.start()
     assert head.finish() == 1, head.all_said()
-    assert len([job for job in accounted(with_model.folder) if job["rule"] == "train"]) == len(trainings)
+    assert len([job for job in accounted(with_data.folder) if job["rule"] == "train"]) == len(trainings)
 
 
-def test_ctrl_c_ends_all_jobs_and_a_new_start_goes_on(head):
-    folder = head.workspace.folder
+def test_ctrl_c_ends_all_jobs_and_a_new_start_goes_on(trainings):
+    head, folder = trainings, trainings.workspace.folder
     head.start()
     wait_until(lambda: training(folder), what=head.all_said)
-    made = head.workspace.files("data/clean/**/*", "data/formatted/**/*")
+    made = head.workspace.files("data/**/*")
     head.process.send_signal(signal.SIGINT)
     wait_until(lambda: not jobs(folder), seconds=30, what=head.all_said)
     assert head.finish() != 0
     head.start()
     assert head.finish() == 0, head.all_said()
-    assert head.workspace.files("data/clean/**/*", "data/formatted/**/*") == made
+    assert head.workspace.files("data/**/*") == made
     assert all((run / "run.json").exists() for run in head.workspace.runs().values())
 
 
-def test_a_start_beside_jobs_of_a_killed_head_says_what_to_do_and_later_goes_on(head):
-    folder = head.workspace.folder
+def test_a_start_beside_jobs_of_a_killed_head_says_what_to_do_and_later_goes_on(trainings):
+    head, folder = trainings, trainings.workspace.folder
     (folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", "4"))  # still there at the next start
     head.start()
     job = wait_until(lambda: training(folder), what=head.all_said)[0]

@@ -1,11 +1,14 @@
 """Jobs without checkpoints (clean, format, prompts, score) on a real Slurm: they begin anew, and fail for nothing."""
 
 import subprocess
+import time
 
 import pytest
-from head import accounted, node_of, take_node, wait_until
+from head import accounted, is_running, node_of, take_node, wait_until
 
 PROFILES = pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
+
+RULES = ("build_model", "clean", "format", "prompts", "score")
 
 # The stage takes its time, at a point where it listens.
 SLOW = """
@@ -40,22 +43,31 @@ def slow(place):
 
 @PROFILES
 def test_preempted_and_requeued_they_use_up_no_attempt(start, place, slow, profile):
-    slow(15)
-    head = start(place, study="short", profile=profile, options=("--retries", "0"))
+    slow(10)
+    head = start(place, study="short", profile=profile, options=("--retries", "0", "--jobs", "4"))
     # Without any more attempts of Snakemake's; each rule has some of its own.
     without_retries(place)
-    head.start(until="prompts")
-    attempts = place.folder / "results/logs/clean"
-    wait_until(lambda: begun(place, attempts) == 1, what=head.all_said)
-    first = records(place, attempts)[0]["job"]
-    take_node(node_of(first))
-    wait_until(lambda: ends(place, attempts) == ["terminated"], what=head.all_said)
-    wait_until(lambda: begun(place, attempts) == 2, what=head.all_said)
-    subprocess.run(["scontrol", "requeue", first], check=True)
+    head.start(until=None)
+    attempts = {rule: place.folder / "results/logs" / rule for rule in RULES}
+    # The first of them has to make room, and is told to; then each of them is put back into the queue by hand.
+    wait_until(lambda: begun(place, attempts["clean"]) == 1, what=head.all_said)
+    take_node(node_of(records(place, attempts["clean"])[0]["job"]))
+    wait_until(lambda: ends(place, attempts["clean"]) == ["terminated"], what=head.all_said)
+    requeued = set()
+    while head.process.poll() is None:
+        for rule, folder in attempts.items():
+            for job in {line["job"] for line in records(place, folder) if "started" in line} - requeued:
+                if is_running(job) and (rule != "clean" or begun(place, folder) == 2):
+                    subprocess.run(["scontrol", "requeue", job], check=True)
+                    requeued.add(job)
+        time.sleep(0.5)
     assert head.finish() == 0, head.all_said()
-    assert begun(place, attempts) == 3
-    assert ends(place, attempts)[-1] == "finished"
-    assert {job["JobID"] for job in accounted(place.folder) if job["rule"] == "clean"} == {first}
+    for rule, folder in attempts.items():
+        jobs = {job["JobID"] for job in accounted(place.folder) if job["rule"] == rule}
+        assert jobs <= requeued, rule
+        assert {line["job"] for line in records(place, folder) if "started" in line} == jobs != set()
+        assert begun(place, folder) == (3 if rule == "clean" else 2 * len(jobs)), rule
+        assert ends(place, folder).count("finished") == len(jobs), rule
     assert "Trying to restart" not in head.output.read_text()
 
 

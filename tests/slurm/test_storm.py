@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import psutil
 import pytest
-from head import Head, jobs, take_node
+from head import Head, accounted, jobs, take_node
 
 pytestmark = pytest.mark.storm
 
@@ -60,11 +60,13 @@ class Fault:
         at: seconds since the beginning of the storm.
         what: for people.
         jobs: the jobs that it may have hit, by id.
+        tells: whether it gives them time to end, after which none may count as failed.
     """
 
     at: float
     what: str
     jobs: set[str]
+    tells: bool = False
 
 
 @dataclass
@@ -115,14 +117,14 @@ class Storm:
     def requeue(self, number):
         if job := chosen(self.running(), number):
             subprocess.run(["scontrol", "requeue", job], check=False, capture_output=True)
-            return Fault(0, f"requeue of job {job}", {job})
+            return Fault(0, f"requeue of job {job}", {job}, tells=True)
 
     def preempt(self, number):
         if job := chosen(self.running(), number):
             node = where(job)
             hit = {other for other in self.running() if where(other) == node}
             take_node(node)
-            return Fault(0, f"preemption on {node}: {', '.join(sorted(hit))}", hit | {job})
+            return Fault(0, f"preemption on {node}: {', '.join(sorted(hit))}", hit | {job}, tells=True)
 
     def terminate(self, number):
         return self.signal(number, signal.SIGTERM)
@@ -134,7 +136,7 @@ class Storm:
         if process := chosen(self.processes(), number):
             job, words = process.environ().get("SLURM_JOB_ID"), " ".join(process.cmdline()[1:5])
             process.send_signal(sent)
-            return Fault(0, f"{sent.name} to {words} of job {job}", {job})
+            return Fault(0, f"{sent.name} to {words} of job {job}", {job}, tells=sent == signal.SIGTERM)
 
     def lose_slurmd(self, number):
         if job := chosen(self.running(), number):
@@ -225,8 +227,11 @@ def test_storm(heads, slurm, finished_once):
     while any(head.process.poll() != 0 for head in heads):
         assert time.monotonic() < deadline, "".join(head.all_said() for head in heads)
         storm.tend(1)
+    killed = {job for fault in storm.faults if not fault.tells for job in fault.jobs}
     for head in heads:
         folder = head.workspace.folder
+        failed = {job["JobID"]: job["State"] for job in accounted(folder) if job["State"] != "COMPLETED"}
+        assert failed.keys() <= killed, f"{failed}; killed were {killed}"
         ours, theirs = (place / "results/studies/nano/comparison.csv" for place in (folder, finished_once.folder))
         assert ours.read_bytes() == theirs.read_bytes(), head.profile
         for file in folder.glob("results/**/attempts.jsonl"):

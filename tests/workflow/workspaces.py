@@ -46,3 +46,10 @@ def with_model(fresh, finished_once):
     for model in (finished_once.folder / "data/models").iterdir():
         shutil.copytree(model, fresh.folder / "data/models" / model.name)
     return fresh
+
+
+@pytest.fixture
+def with_data(fresh, finished_once):
+    """As after a clone, but for the nano study's model and data, which are there already."""
+    shutil.copytree(finished_once.folder / "data", fresh.folder / "data", dirs_exist_ok=True)
+    return fresh

@@ -22,11 +22,12 @@ QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from loragrid.jobs.attempts import settle_if_gone, settle_if_over
+from loragrid.jobs.attempts import ENDING, settle_if_gone, settle_if_over
 from loragrid.estimates.devices import DEFAULT, DEVICES
 from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
+from loragrid.jobs.slurm_plugin import exclude_only_nodes
 from loragrid.jobs.stage import SIGNAL_SECONDS, attempts_folder
 from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.jobs.workflow_log import shorten
@@ -152,6 +153,7 @@ def check_cluster():
     if executor not in ("slurm", "submitit"):
         return
     if executor == "slurm":
+        exclude_only_nodes()
         for warning in warnings(partitions_of_jobs(), workflow.executor_settings.status_command):
             print(f"Warning: {warning}", file=sys.stderr)
     try:
@@ -296,7 +298,7 @@ def memory_of(stage):
         if attempt > 1:
             # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
             for member in batch.members:
-                settle_if_gone(work_folder(member))
+                settle_if_gone(work_folder(member), ENDING)
         return ESTIMATOR.request(batch).memory_mb
 
     return memory
@@ -317,7 +319,7 @@ def memory_after(attempts, memory):
     def grown(wildcards, attempt):
         place = attempts(wildcards)
         if attempt > 1:
-            settle_if_over(place)
+            settle_if_over(place, ENDING)
         return math.ceil((memory(wildcards) if callable(memory) else memory) * memory_factor(place))
 
     return grown
@@ -329,7 +331,7 @@ def minutes_after(attempts, minutes):
     def grown(wildcards, attempt):
         place = attempts(wildcards)
         if attempt > 1:
-            settle_if_over(place)
+            settle_if_over(place, ENDING)
         return grown_minutes(minutes(wildcards) if callable(minutes) else minutes, place, LONGEST_OF_STAGES)
 
     return grown

@@ -104,6 +104,9 @@ def dimensions(model: ModelEntry) -> Dimensions | None:
 
     Returns:
         The dimensions, or None if nothing is known.
+
+    Raises:
+        UserError: its config.json cannot be read.
     """
     if model.build is not None:
         return _of_build(Build.model_validate(model.build))
@@ -113,7 +116,11 @@ def dimensions(model: ModelEntry) -> Dimensions | None:
             folders.append(expand(model.path))
     for folder in folders:
         file = folder / "config.json"
-        if file.exists() and (found := _of_config(read_json(file))) is not None:
+        try:
+            found = _of_config(read_json(file)) if file.exists() else None
+        except UserError as error:
+            raise UserError(f"model {model.label}: {error}") from None
+        if found is not None:
             return found
     return guess(model.parameters) if model.parameters else None
 

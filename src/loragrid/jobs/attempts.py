@@ -33,6 +33,9 @@ FAILED = "failed.json"
 OUT_OF_TIME = "out of time"
 """How an attempt without checkpoints ended that came to its job's time limit."""
 
+ENDING = 30.0
+"""Seconds within which Slurm knows how a job ended that Snakemake has already seen fail."""
+
 ENDED_BY_SLURM = {"OUT_OF_MEMORY": "out of host memory", "TIMEOUT": OUT_OF_TIME}
 """How an attempt ended, by the state in which Slurm ended its job."""
 
@@ -160,25 +163,29 @@ def end_attempt(place: Path, number: int, ended: str, why: str = "") -> None:
     _append(place, {"attempt": number, "ended": ended, "why": why, "at": time.time()})
 
 
-def settle_if_over(place: Path) -> None:
+def settle_if_over(place: Path, patience: float = 0) -> None:
     """Put on record that the last attempt was killed, if it was this job's earlier life, or its job is over.
 
     Args:
         place: the folder of the records.
+        patience: seconds to wait for a job that is ending.
     """
     last = (read_attempts(place) or [{}])[-1]
-    if (job := last.get("job")) and "ended" not in last and (job == slurm.own_job() or slurm.is_over(job)):
+    if (job := last.get("job")) and "ended" not in last and (job == slurm.own_job() or slurm.is_over(job, patience)):
         settle_killed(place)
 
 
-def settle_if_gone(place: Path) -> None:
+def settle_if_gone(place: Path, patience: float = 0) -> None:
     """Put on record that the last attempt was killed, if nothing works on it any more.
 
     Args:
         place: a member's work folder.
+        patience: seconds to wait for a job that is ending.
     """
     attempts = read_attempts(place)
     if attempts and "ended" not in attempts[-1]:
+        if job := attempts[-1].get("job"):
+            slurm.is_over(job, patience)
         with if_free(place) as gone:
             if gone:
                 settle_killed(place)

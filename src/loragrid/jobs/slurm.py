@@ -126,10 +126,22 @@ def is_running(job: str) -> bool:
     return any(other.state == "RUNNING" for other in jobs(ids=[job]) or ())
 
 
-def is_over(job: str) -> bool:
-    """Whether a job of this user has ended and nothing of it runs any more, not even to save; False if unknown."""
-    queue = jobs()
-    return queue is not None and job not in {other.id for other in queue} and final_state(job) != ""
+def is_over(job: str, patience: float = 0) -> bool:
+    """Whether a job of this user has ended and nothing of it runs any more, not even to save; False if unknown.
+
+    Args:
+        job: its id.
+        patience: seconds to wait for a job that is ending, or whose end the accounting does not know yet.
+    """
+    deadline = time.monotonic() + patience
+    while (queue := jobs()) is not None:
+        state = next((other.state for other in queue if other.id == job), None)
+        if state is None and (final_state(job) or not has_accounting()):
+            return final_state(job) != ""
+        if state in ("PENDING", "RUNNING") or time.monotonic() >= deadline:
+            return False
+        time.sleep(1)
+    return False
 
 
 def has_accounting() -> bool:
