@@ -78,3 +78,19 @@ def test_a_job_is_over_once_it_has_left_a_fake_queue(queue, accounting, over, fa
     fake("squeue", queue or "", status=1 if queue is None else 0)
     fake("sacct", accounting)
     assert slurm.is_over("7") is over
+
+
+def test_the_end_of_a_job_that_is_ending_is_waited_for_with_a_fake_queue(fake, monkeypatch):
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: fake("squeue", ""))
+    fake("squeue", "7|COMPLETING|None|1:00|/grid|rule_clean\n")
+    fake("sacct", "TIMEOUT\n")
+    assert slurm.is_over("7", patience=30)
+
+
+def test_the_accounting_may_be_late_and_may_not_be_there_with_fake_commands(fake, monkeypatch):
+    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: fake("sacct", "TIMEOUT\n"))
+    fake("squeue", "")
+    fake("sacct", "RUNNING\n")
+    assert slurm.is_over("7", patience=30)
+    fake("sacct", "", status=1)
+    assert not slurm.is_over("7", patience=30)

@@ -9,7 +9,7 @@ from loragrid.errors import UserError
 from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import read_attempts
-from loragrid.jobs.stage import attempts_folder, restarting
+from loragrid.jobs.stage import attempts_folder, restarting, signal_seconds
 
 
 @pytest.fixture
@@ -130,3 +130,11 @@ def test_a_damaged_record_is_begun_anew(job):
     with restarting("clean", "a"):
         pass
     assert [attempt["ended"] for attempt in attempts()] == ["finished"]
+
+
+@pytest.mark.parametrize(("options", "seconds"), [
+    ("'--signal=TERM@60'", 60), ("--mail-type=END --signal=B:USR1@120", 120), ("--signal=R:15@300 --exclusive", 300),
+    ("--signal TERM@90", 90), ("--signal=TERM", 60), ("--exclusive", 0), ("", 0),
+])  # fmt: skip
+def test_how_long_before_its_limit_a_job_is_told(options, seconds):
+    assert signal_seconds(options) == seconds

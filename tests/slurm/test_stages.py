@@ -1,5 +1,6 @@
 """Jobs without checkpoints (clean, format, prompts, score) on a real Slurm: they begin anew, and fail for nothing."""
 
+import re
 import subprocess
 import time
 
@@ -69,6 +70,14 @@ def test_preempted_and_requeued_they_use_up_no_attempt(start, place, slow, profi
         assert begun(place, folder) == (3 if rule == "clean" else 2 * len(jobs)), rule
         assert ends(place, folder).count("finished") == len(jobs), rule
     assert "Trying to restart" not in head.output.read_text()
+    # Where they are on record is where requests look how much more to ask for.
+    rules = "".join(file.read_text() for file in (place.folder / "workflow/rules").glob("*.smk"))
+    looked_at = dict(re.findall(r'attempts_of\("(\w+)", "(.+?)"\)', rules))
+    assert looked_at.keys() == attempts.keys()
+    for rule, folder in attempts.items():
+        for file in folder.rglob("attempts.jsonl"):
+            expected = re.sub(r"\{\w+\}", ".+", looked_at[rule])
+            assert re.fullmatch(expected, str(file.parent.relative_to(folder))), file
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
 from loragrid.jobs.slurm_plugin import exclude_only_nodes
-from loragrid.jobs.stage import SIGNAL_SECONDS, attempts_folder
+from loragrid.jobs.stage import SIGNAL_SECONDS, attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.jobs.workflow_log import shorten
 from loragrid.errors import UserError
@@ -71,17 +71,17 @@ def of_profile(name, rule="train"):
     return None
 
 
-def signal_seconds():
-    """How long before its limit the profile lets Slurm tell a job, by `slurm_extra: "'--signal=TERM@60'"`."""
-    found = re.search(r"--signal[= ][^\s'\"@]*(?:@(\d+))?", str(of_profile("slurm_extra", rule=None) or ""))
-    return f"{SIGNAL_SECONDS}={found[1] or 60} " if found else ""  # Slurm's own default
+def told_before_the_limit():
+    """How long before its limit the profile lets Slurm tell a job, as jobs find it in their environment."""
+    seconds = signal_seconds(str(of_profile("slurm_extra", rule=None) or ""))
+    return f"{SIGNAL_SECONDS}={seconds} " if seconds else ""
 
 
 # A job of the cluster belongs to one piece of work, which may put it back into the queue (see loragrid/jobs), and runs
 # where there often is no internet: what it needs was downloaded before. SIGTERM, by which Slurm tells that it has to end,
 # is heard as soon as the work listens; before that it must not die of it.
 IN_JOB = (
-    f"export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1 {signal_seconds()}; trap '' TERM; " if workflow.remote_exec else ""
+    f"export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1 {told_before_the_limit()}; trap '' TERM; " if workflow.remote_exec else ""
 )
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 

@@ -7,6 +7,7 @@ is recorded beside the stage's log, in `results/logs/<rule>/<id>/attempts.jsonl`
 
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,19 @@ def attempts_folder(rule: str, id_: str) -> Path:
         id_: what it makes, as in the name of its log.
     """
     return Path("results/logs", rule, id_)
+
+
+def signal_seconds(options: str) -> int:
+    """How long before its limit Slurm tells a job.
+
+    Args:
+        options: of sbatch, e.g. `--signal=TERM@60`.
+
+    Returns:
+        Seconds; Slurm's own default of 60 where none are named, 0 without such an option.
+    """
+    found = re.search(r"--signal[= ][^\s'\"@]*(?:@(\d+))?", options)
+    return int(found[1] or 60) if found else 0
 
 
 @contextlib.contextmanager
