@@ -116,4 +116,4 @@ def test_a_config_that_cannot_be_read_is_named(study):
     Path("model/config.json").mkdir(parents=True)
     study.write_text(STUDY.replace("org/base", "org/base, path: model"), encoding="utf-8")
     told = run("check", "arrow").stderr.decode()
-    assert told == "loragrid: model/config.json: cannot be read (Is a directory)\n"
+    assert told == "loragrid: models.base: model/config.json: cannot be read (Is a directory)\n"

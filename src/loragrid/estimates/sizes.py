@@ -119,7 +119,7 @@ def dimensions(model: ModelEntry) -> Dimensions | None:
         try:
             found = _of_config(read_json(file)) if file.exists() else None
         except UserError as error:
-            raise UserError(f"model {model.label}: {error}") from None
+            raise UserError(f"models.{model.label}: {error}") from None
         if found is not None:
             return found
     return guess(model.parameters) if model.parameters else None
