@@ -239,7 +239,9 @@ def _state_of_this_job() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return asked.stdout.strip()
+    state = asked.stdout.strip()
+    # For the moment in which Slurm sends a running job a signal, squeue calls it so.
+    return "RUNNING" if state == "SIGNALING" else state
 
 
 def _has_ended(pid: int | None) -> bool:

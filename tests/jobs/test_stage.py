@@ -36,9 +36,10 @@ def attempts():
     return read_attempts(attempts_folder("clean", "a"))
 
 
-def test_told_to_end_it_goes_back_into_the_queue(job, fake, monkeypatch):
+@pytest.mark.parametrize("state", ["RUNNING", "SIGNALING"])
+def test_told_to_end_it_goes_back_into_the_queue(state, job, fake, monkeypatch):
     monkeypatch.setattr("loragrid.jobs.requeue.AFTER_REQUEUE", 0)
-    job("RUNNING", "1:00:00")
+    job(state, "1:00:00")
     asked = fake("scontrol", "")
     assert end_at_work() == os.EX_TEMPFAIL
     assert asked().strip() == "requeue 7"

@@ -16,6 +16,9 @@ NOT_AGAIN = "not again"
 OWN_JOB = "LORAGRID_OWN_JOB"
 """Environment variable that the workflow sets to 1 where a batch has a job of the cluster to itself."""
 
+SIGNALING = "SIGNALING"
+"""How squeue shows a running job for the moment in which Slurm sends it a signal, e.g. to preempt it."""
+
 PAUSES = (1.0, 4.0, 10.0)
 """Seconds between questions to a controller that does not answer."""
 
@@ -66,7 +69,7 @@ def jobs(*, ids: list[str] | None = None) -> list[Job] | None:
         return None
     fields = (line.split("|", 5) for line in said.splitlines() if line.count("|") >= 5)
     return [
-        Job(id_, state, reason, comment, folder, seconds_of(left))
+        Job(id_, "RUNNING" if state == SIGNALING else state, reason, comment, folder, seconds_of(left))
         for id_, state, reason, left, folder, comment in fields
     ]
 
