@@ -1,61 +1,19 @@
-"""The profile cluster/slurm on a real Slurm: the same tables, GPUs for those who need them, words at the start."""
+"""Both profiles on a real Slurm: partitions, GPUs, failures, a head process that ends, words at the start."""
 
 import os
 import signal
 
 import pytest
 import yaml
+from gpus import TELL, with_gpus
 from head import accounted, jobs, wait_until
 from interrupted import PACE
 
-# What the processes that train and answer find in their environment.
-TELL = """
-import sys
-if "worker" in sys.orig_argv:
-    import json, os
-    with open("environments.jsonl", "a") as file:
-        file.write(json.dumps(dict(os.environ)) + "\\n")
-"""
-
 
 @pytest.fixture
-def head(start, with_model):
-    """The nano study, not started yet."""
-    return start(with_model, study="nano", options=("--jobs", "4"))
-
-
-@pytest.fixture
-def trainings(start, with_data):
-    """The trainings of that study, not started yet; everything before them is there."""
+def head(start, with_data):
+    """The trainings of the nano study, not started yet; everything before them is there."""
     return start(with_data, study="nano", options=("--jobs", "4"))
-
-
-@pytest.fixture
-def one(start, with_data):
-    """One of them."""
-    with_data.study("one", grid={}, untrained=[])
-    return start(with_data, study="one", options=("--jobs", "4"))
-
-
-def test_the_same_table_as_without_a_cluster(head, finished_once):
-    folder = head.workspace.folder
-    (folder / "src/sitecustomize.py").write_text(TELL)
-    head.is_patient = True
-    head.start(until=None)
-    assert head.finish() == 0, head.all_said()
-    ours, theirs = (place / "results/studies/nano/comparison.csv" for place in (folder, finished_once.folder))
-    assert ours.read_bytes() == theirs.read_bytes()
-    # GPUs for trainings and answers, none for the CPU stages; downloads, publishing and tables are no jobs at all.
-    gpus = {job["rule"]: "gres/gpu=1" in job["AllocTRES"] for job in accounted(folder)}
-    assert gpus == {"clean": False, "format": False, "prompts": False, "score": False, "train": True, "generate": True}
-    with_gpus(head, ("train", "generate"))
-
-
-def test_gpus_are_asked_for_by_gres_where_a_cluster_wants_that(one):
-    (one.workspace.folder / "src/sitecustomize.py").write_text(TELL)
-    one.start("--set-resources", "train:gpu=0", "train:gres=gpu:t4:1")
-    assert one.finish() == 0, one.all_said()
-    with_gpus(one, ("train",))
 
 
 def test_jobs_go_to_the_partition_that_fits_where_partitions_are_described(start, with_model, node):
@@ -74,22 +32,15 @@ def test_jobs_go_to_the_partition_that_fits_where_partitions_are_described(start
     assert partitions == {("clean", "gpu"), ("format", "gpu"), ("train", "cancelling")}, head.all_said()
 
 
-def with_gpus(head, rules):
-    """Check that the processes of all jobs of some rules were given a GPU, and told not to ask the hub."""
-    environments = head.workspace.json_lines("environments.jsonl")
-    assert len(environments) == len([job for job in accounted(head.workspace.folder) if job["rule"] in rules])
-    for environment in environments:
-        assert environment["CUDA_VISIBLE_DEVICES"] in ("0", "1")
-        assert environment["HF_HUB_OFFLINE"] == "1"
-
-
 @pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
 def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_data, profile):
     # A learning rate at which the loss is not a number after the first steps.
     recipe = {"rank": 2, "batch_size": 4, "max_steps": 4}
     with_data.study("diverging", grid={"learning_rate": [1e30, 2e-3]}, recipe=recipe, untrained=[])
     head = start(with_data, study="diverging", profile=profile, options=("--jobs", "4"))
-    head.start()
+    # Where a cluster wants that, GPUs are asked for by gres.
+    (with_data.folder / "src/sitecustomize.py").write_text(TELL)
+    head.start(*(["--set-resources", "train:gpu=0", "train:gres=gpu:t4:1"] if profile == "cluster/slurm" else []))
     assert head.finish() == 1, head.all_said()
     rows = {row["learning_rate"]: row for row in with_data.table("diverging")}
     assert rows["0.002"]["reason"] == "trained, not asked yet"
@@ -98,6 +49,7 @@ def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_d
     assert "attempt-1.log" in rows["1e+30"]["reason"]
     trainings = [job for job in accounted(with_data.folder) if job["rule"] == "train"]
     assert len(trainings) == len(list(with_data.folder.glob("results/batches/train-*.json")))
+    with_gpus(head, ("train",))
     (failed,) = with_data.folder.glob("results/runs/*/*/*/work/failed.json")
     assert len(with_data.json_lines(failed.with_name("attempts.jsonl"))) == 2  # one attempt: its beginning and end
     # A new start says so again, and puts nothing into the queue.
@@ -106,23 +58,15 @@ def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_d
     assert len([job for job in accounted(with_data.folder) if job["rule"] == "train"]) == len(trainings)
 
 
-def test_ctrl_c_ends_all_jobs_and_a_new_start_goes_on(trainings):
-    head, folder = trainings, trainings.workspace.folder
+def test_ctrl_c_ends_all_jobs_and_a_start_beside_jobs_of_a_killed_head_says_what_to_do(head):
+    folder = head.workspace.folder
+    (folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", "4"))  # still there at the next start
+    made = head.workspace.files("data/**/*")
     head.start()
     wait_until(lambda: training(folder), what=head.all_said)
-    made = head.workspace.files("data/**/*")
     head.process.send_signal(signal.SIGINT)
     wait_until(lambda: not jobs(folder), seconds=30, what=head.all_said)
     assert head.finish() != 0
-    head.start()
-    assert head.finish() == 0, head.all_said()
-    assert head.workspace.files("data/**/*") == made
-    assert all((run / "run.json").exists() for run in head.workspace.runs().values())
-
-
-def test_a_start_beside_jobs_of_a_killed_head_says_what_to_do_and_later_goes_on(trainings):
-    head, folder = trainings, trainings.workspace.folder
-    (folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", "4"))  # still there at the next start
     head.start()
     job = wait_until(lambda: training(folder), what=head.all_said)[0]
     os.killpg(head.process.pid, signal.SIGKILL)
@@ -137,22 +81,29 @@ def test_a_start_beside_jobs_of_a_killed_head_says_what_to_do_and_later_goes_on(
     assert "scancel" in said
     # What its jobs finish in the meantime is not done again.
     wait_until(lambda: not jobs(folder), what=head.all_said)
-    trained = [run for run in head.workspace.runs().values() if (run / "work/run.json").exists()]
+    trained = {run: run / "work/attempts.jsonl" for run in head.workspace.runs().values() if is_trained(run)}
     assert trained
+    attempts = {run: file.read_bytes() for run, file in trained.items()}
     head.start()
     assert head.finish() == 0, head.all_said()
-    for run in trained:
-        assert len(head.workspace.json_lines(run / "work/attempts.jsonl")) == 2
+    assert {run: file.read_bytes() for run, file in trained.items()} == attempts
     assert all((run / "run.json").exists() for run in head.workspace.runs().values())
+    assert head.workspace.files("data/**/*") == made
 
 
-def test_partitions_that_cancel_preempted_jobs_are_named_at_the_start(head):
+def test_partitions_that_cancel_preempted_jobs_are_named_at_the_start(start, with_model):
+    head = start(with_model, study="nano")
     head.edit_profile(default_resources={"slurm_partition": "cancelling"})
     head.start(until="clean")
     assert head.finish() == 0, head.all_said()
     said = head.output.read_text()
     assert "partition cancelling: preempted jobs are cancelled here (PreemptMode=CANCEL)" in said
     assert "cluster/submitit" in said
+
+
+def is_trained(run):
+    """Whether a training has come to its end."""
+    return (run / "work/run.json").exists()
 
 
 def training(folder):

@@ -1,10 +1,14 @@
-"""Jobs without checkpoints (clean, format, prompts, score) on a real Slurm: they begin anew, and fail for nothing."""
+"""Jobs without checkpoints (build, clean, format, prompts, score) on a real Slurm: they begin anew, and fail for nothing.
+
+While they do, a whole study runs under each profile, to the same table as without a cluster.
+"""
 
 import re
 import subprocess
 import time
 
 import pytest
+from gpus import TELL, with_gpus
 from head import accounted, is_running, node_of, take_node, wait_until
 
 PROFILES = pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
@@ -43,9 +47,11 @@ def slow(place):
 
 
 @PROFILES
-def test_preempted_and_requeued_they_use_up_no_attempt(start, place, slow, profile):
-    slow(10)
-    head = start(place, study="short", profile=profile, options=("--retries", "0", "--jobs", "4"))
+def test_preempted_and_requeued_they_use_up_no_attempt(start, fresh, finished_once, profile):
+    """The whole nano study, whose table is the same as without a cluster."""
+    place = fresh
+    (place.folder / "src/sitecustomize.py").write_text(SLOW.replace("SECONDS", "10") + TELL)
+    head = start(place, study="nano", profile=profile, options=("--retries", "0", "--jobs", "4"), is_patient=True)
     # Without any more attempts of Snakemake's; each rule has some of its own.
     without_retries(place)
     head.start(until=None)
@@ -70,6 +76,12 @@ def test_preempted_and_requeued_they_use_up_no_attempt(start, place, slow, profi
         assert begun(place, folder) == (3 if rule == "clean" else 2 * len(jobs)), rule
         assert ends(place, folder).count("finished") == len(jobs), rule
     assert "Trying to restart" not in head.output.read_text()
+    ours, theirs = (at.folder / "results/studies/nano/comparison.csv" for at in (place, finished_once))
+    assert ours.read_bytes() == theirs.read_bytes()
+    # GPUs for trainings and answers, none for these stages; downloads, publishing and tables are no jobs at all.
+    gpus = {job["rule"]: "gres/gpu=1" in job["AllocTRES"] for job in accounted(place.folder)}
+    assert gpus == dict.fromkeys(RULES, False) | {"train": True, "generate": True}
+    with_gpus(head, ("train", "generate"))
     # Where they are on record is where requests look how much more to ask for.
     rules = "".join(file.read_text() for file in (place.folder / "workflow/rules").glob("*.smk"))
     looked_at = dict(re.findall(r'attempts_of\("(\w+)", "(.+?)"\)', rules))
