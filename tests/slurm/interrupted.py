@@ -34,9 +34,9 @@ LIMIT = 2
 
 
 def beyond_limit(head):
-    """Let a training take half a minute more than one job may: its steps are of as many micro-batches as are shared."""
+    """Let a training take a little longer than one job may: its steps are of as many micro-batches as are shared."""
     processes = 2 if "train:gpu=2" in head.options else 1
-    pause = (60 * LIMIT + 30) / STEPS / (RECIPE["batch_size"] / MICRO_BATCH / processes)
+    pause = (60 * LIMIT + 6) / STEPS / (RECIPE["batch_size"] / MICRO_BATCH / processes)
     (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", str(pause)))
 
 
