@@ -35,7 +35,7 @@ def test_jobs_go_to_the_partition_that_fits_where_partitions_are_described(start
 @pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
 def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_data, profile):
     # A learning rate at which the loss is not a number after the first steps.
-    recipe = {"rank": 2, "batch_size": 4, "max_steps": 4}
+    recipe = {"rank": 2, "batch_size": 4, "max_steps": 4, "max_length": 128}
     with_data.study("diverging", grid={"learning_rate": [1e30, 2e-3]}, recipe=recipe, untrained=[])
     head = start(with_data, study="diverging", profile=profile, options=("--jobs", "4"))
     # Where a cluster wants that, GPUs are asked for by gres.

@@ -12,11 +12,11 @@ from workspace import environment
 
 
 @pytest.fixture
-def slow(with_model):
+def slow(with_data):
     """A study of one longer run, to be interrupted."""
     recipe = {"learning_rate": 2e-3, "batch_size": 4, "epochs": 8, "dropout": 0.1, "max_length": 128, "evaluations": 2}
-    with_model.study("slow", grid={"rank": [2]}, recipe=recipe, untrained=[])
-    return with_model
+    with_data.study("slow", grid={"rank": [2]}, recipe=recipe, untrained=[])
+    return with_data
 
 
 def test_killed_training_leaves_nothing_that_looks_finished_and_is_done_again(slow):
@@ -47,25 +47,25 @@ def test_killed_training_leaves_nothing_that_looks_finished_and_is_done_again(sl
     assert [record["step"] for record in records if "loss" in record] == list(range(1, 49))
 
 
-def test_a_run_that_fails_for_good_is_told_once_and_the_rest_goes_on(with_model):
+def test_a_run_that_fails_for_good_is_told_once_and_the_rest_goes_on(with_data):
     # A learning rate at which the loss is not a number after the first steps.
-    recipe = {"rank": 2, "batch_size": 4, "max_steps": 4}
-    with_model.study("diverging", grid={"learning_rate": [2e-3, 1e30]}, recipe=recipe)
-    done = with_model.snakemake(study="diverging", fails=True)
-    rows = {row["learning_rate"]: row for row in with_model.table("diverging")}
+    recipe = {"rank": 2, "batch_size": 4, "max_steps": 4, "max_length": 128}
+    with_data.study("diverging", grid={"learning_rate": [2e-3, 1e30]}, recipe=recipe)
+    done = with_data.snakemake(study="diverging", fails=True)
+    rows = {row["learning_rate"]: row for row in with_data.table("diverging")}
     assert rows["0.002"]["status"] == "done"
     failed = rows["1e+30"]
     assert failed["status"] == "failed"
     assert "loss is" in failed["reason"]
     assert "attempt-1.log" in failed["reason"]
-    bad = next(path.parent.parent for path in with_model.folder.glob("results/runs/*/*/*/work/failed.json"))
+    bad = next(path.parent.parent for path in with_data.folder.glob("results/runs/*/*/*/work/failed.json"))
     assert "failed.json" in done.stdout + done.stderr
     # A new start tells the reason at once and does not train again.
-    with_model.snakemake(study="diverging", fails=True)
+    with_data.snakemake(study="diverging", fails=True)
     assert sorted(file.name for file in (bad / "work").glob("attempt-*.log")) == ["attempt-1.log"]
     # Whoever deletes the record gets another attempt.
     (bad / "work/failed.json").unlink()
-    with_model.snakemake(study="diverging", fails=True)
+    with_data.snakemake(study="diverging", fails=True)
     assert (bad / "work/attempt-2.log").exists()
 
 
