@@ -189,12 +189,15 @@ def kill_node(node: str) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 daemon = psutil.Process(pid)
                 lost += [daemon, *daemon.children(recursive=True)]
-    # Frozen first, connections open: an srun that outlived the daemon of its step by a moment would have Slurm end the
-    # step, which that tries again a minute later, when the job may be running once more.
-    for end in (psutil.Process.suspend, psutil.Process.kill):
-        for process in lost:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                end(process)
+    # Frozen first, connections open, and then from the leaves: an srun that outlives the daemon of its step by a moment,
+    # or is woken by a SIGHUP because its parent died first, has Slurm end the step, which that tries again a minute
+    # later, when the job may be running once more.
+    for process in lost:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+    for process in reversed(lost):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _configure() -> None:

@@ -27,7 +27,7 @@ from loragrid.estimates.devices import DEFAULT, DEVICES
 from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
-from loragrid.jobs.slurm_plugin import exclude_only_nodes
+from loragrid.jobs.slurm_plugin import exclude_no_failed_nodes
 from loragrid.jobs.stage import SIGNAL_SECONDS, attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.jobs.workflow_log import shorten
@@ -153,7 +153,7 @@ def check_cluster():
     if executor not in ("slurm", "submitit"):
         return
     if executor == "slurm":
-        exclude_only_nodes()
+        exclude_no_failed_nodes()
         for warning in warnings(partitions_of_jobs(), workflow.executor_settings.status_command):
             print(f"Warning: {warning}", file=sys.stderr)
     try:

@@ -1,21 +1,23 @@
-"""A defect of Snakemake's official Slurm plugin, mended in the head process until the plugin does it.
+"""What Snakemake's official Slurm plugin is kept from doing, in the head process.
 
-https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/485: it keeps jobs off nodes that have failed, and
-takes sacct's "None assigned", which a job has that waits to be started again, for the name of one. From then on no job
-of the study can be submitted.
+After a node has failed it keeps all later jobs of the study off that node. Slurm itself knows which nodes are down; one
+that came back may be the only one with a GPU, and then no job could be submitted any more. Neither could one after
+https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/485: sacct's "None assigned", which a job has that
+waits to be started again, is taken for the name of a node.
 """
 
 from typing import Any
 
 
-def exclude_only_nodes() -> None:
-    """Let the plugin, which has to be installed, exclude nothing from its submissions that is not a node."""
+def exclude_no_failed_nodes() -> None:
+    """Let the plugin, which has to be installed, keep jobs off those nodes only that its user names."""
     import snakemake_executor_plugin_slurm as plugin
 
     submit_command = plugin.get_submit_command
 
-    def get_submit_command(*arguments: Any, failed_nodes: set[str] | None = None, **settings: Any) -> str:
-        nodes = {node for node in failed_nodes or () if " " not in node}
-        return submit_command(*arguments, failed_nodes=nodes, **settings)
+    def get_submit_command(job: Any, params: Any, settings: Any = None, **rest: Any) -> str:
+        named = (getattr(settings, "exclude_failed_nodes", None) or "").split(",")
+        nodes = {node.strip() for node in named} - {""}
+        return submit_command(job, params, settings=settings, **rest | {"failed_nodes": nodes})
 
     plugin.get_submit_command = get_submit_command
