@@ -38,12 +38,12 @@ test-slow: $(VENV)/installed-dev ## run the tests that take a minute each: proce
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
 	@# As many at a time as there are nodes: each worker has one for itself (tests/slurm/conftest.py).
-	python -m pytest -n 4 --dist worksteal -ra --durations=12 -m "not storm" tests/slurm
+	python -m pytest -n 6 --dist load --maxschedchunk 1 -ra --durations=12 -m "not storm" tests/slurm
 
 test-storm: $(VENV)/installed-dev ## four minutes of random faults on that Slurm, which nothing else may use meanwhile
 	python -m pytest -s -m storm tests/slurm
 
-slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with four nodes and fake GPUs (needs root)
+slurm-up: $(VENV)/installed-dev ## bring up a real Slurm on this machine, with six nodes and fake GPUs (needs root)
 	python tests/slurm/cluster.py up
 
 slurm-down: $(VENV)/installed-dev ## end it

@@ -1,4 +1,4 @@
-"""A real Slurm on this one machine: four nodes with two "T4" each, accounting, preemption. Needs root.
+"""A real Slurm on this one machine: six nodes with two "T4" each, accounting, preemption. Needs root.
 
     python tests/slurm/cluster.py up | down | status
 
@@ -29,7 +29,7 @@ MARK = "# Written by loragrid's tests/slurm/cluster.py for a cluster of tests on
 DAEMONS = ("munged", "mariadbd", "slurmdbd", "slurmctld", "slurmd")
 CPUS, MEMORY_MB = 4, 12_000
 # A node for each worker of pytest: tests on Slurm mostly wait, for the queue and for those who look at it now and then.
-NODES = tuple(f"n{number}" for number in range(4))
+NODES = tuple(f"n{number}" for number in range(6))
 GPUS = 2
 
 SLURM = """{mark}
@@ -189,8 +189,8 @@ def kill_node(node: str) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 daemon = psutil.Process(pid)
                 lost += [daemon, *daemon.children(recursive=True)]
-    # Frozen first, connections open, and then from the leaves: an srun that outlives the daemon of its step by a moment,
-    # or is woken by a SIGHUP because its parent died first, has Slurm end the step, which that tries again a minute
+    # Frozen first, connections open, then killed from the leaves: an srun that outlives the daemon of its step, or is
+    # woken by a SIGHUP because its parent died before it, has Slurm end the step, which that tries again a minute
     # later, when the job may be running once more.
     for process in lost:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -11,6 +11,16 @@ import cluster
 __all__ = ["equal_to_whole", "finished_once", "fresh", "prepared", "with_data", "with_model"]
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the longest, for which trainings are prepared; meanwhile others do what needs none of them."""
+
+    def place(item):
+        longest = "requeueing_by_hand_and_the_time_limit" in item.name
+        return 0 if longest else 1 if item.path.name.startswith("test_submitit") else 2
+
+    items.sort(key=place)
+
+
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
     """The cluster, up; it stays up for the next tests (`make slurm-down` ends it)."""

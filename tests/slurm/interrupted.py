@@ -10,9 +10,9 @@ from workspace import Workspace
 
 STEPS = 96
 MICRO_BATCH = 2
-# Dropout and grouping by length draw random numbers; eight micro-batches a step make partial accumulation.
+# Dropout and grouping by length draw random numbers; four micro-batches a step make partial accumulation.
 RECIPE = {
-    "rank": 2, "dropout": 0.1, "group_by_length": True, "learning_rate": 2e-3, "batch_size": 16, "max_steps": STEPS,
+    "rank": 2, "dropout": 0.1, "group_by_length": True, "learning_rate": 2e-3, "batch_size": 8, "max_steps": STEPS,
     "max_length": 128, "evaluations": 2,
 }  # fmt: skip
 
@@ -24,7 +24,7 @@ if "worker" in sys.orig_argv:
     import loragrid.training.trainer as trainer
     step = trainer.RunTrainer.training_step
     def training_step(self, *inputs):
-        time.sleep(0.06)
+        time.sleep(0.12)
         return step(self, *inputs)
     trainer.RunTrainer.training_step = training_step
 """
@@ -37,7 +37,7 @@ def beyond_limit(head):
     """Let a training take a little longer than one job may: its steps are of as many micro-batches as are shared."""
     processes = 2 if "train:gpu=2" in head.options else 1
     pause = (60 * LIMIT + 6) / STEPS / (RECIPE["batch_size"] / MICRO_BATCH / processes)
-    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", str(pause)))
+    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.12", str(pause)))
 
 
 @pytest.fixture(params=[1, 2], ids=["one process", "two processes"])

@@ -69,7 +69,7 @@ def test_preemption_requeueing_by_hand_and_the_time_limit(head, equal_to_whole):
 def test_time_limit_that_slurm_tells_of_before_the_clock_does(head, equal_to_whole):
     # As in the profile; Slurm may send it up to a minute early.
     head.edit_profile(default_resources={"runtime": 3})
-    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", "0.17"))
+    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.12", "0.34"))
     head.start()
     assert head.finish() == 0, head.all_said()
     assert head.ends()[0] == "terminated", head.all_said()

@@ -20,7 +20,7 @@ def head(prepared, start, tmp_path):
 
 def slow_down(head, seconds):
     """Let each micro-batch take so long."""
-    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", str(seconds)))
+    (head.workspace.folder / "src/sitecustomize.py").write_text(PACE.replace("0.12", str(seconds)))
 
 
 def test_preemption_and_time_limit(head, equal_to_whole):
@@ -57,7 +57,7 @@ def finishes_in_the_same_job(head):
 @pytest.mark.parametrize("prepared", [2], indirect=True, ids=["two processes"])
 def test_ctrl_c_and_a_killed_head(head, equal_to_whole):
     folder = head.workspace.folder
-    slow_down(head, 0.12)  # each has half of the micro-batches
+    slow_down(head, 0.24)  # each has half of the micro-batches
     head.start()
     head.train_until(20)
     head.process.send_signal(signal.SIGINT)

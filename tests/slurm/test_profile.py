@@ -60,7 +60,7 @@ def test_a_run_that_fails_for_good_is_one_job_and_the_rest_goes_on(start, with_d
 
 def test_ctrl_c_ends_all_jobs_and_a_start_beside_jobs_of_a_killed_head_says_what_to_do(head):
     folder = head.workspace.folder
-    (folder / "src/sitecustomize.py").write_text(PACE.replace("0.06", "4"))  # still there at the next start
+    (folder / "src/sitecustomize.py").write_text(PACE.replace("0.12", "4"))  # still there at the next start
     made = head.workspace.files("data/**/*")
     head.start()
     wait_until(lambda: training(folder), what=head.all_said)
