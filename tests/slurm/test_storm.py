@@ -207,7 +207,7 @@ def heads(slurm, fresh, finished_once, tmp_path):
     for profile in ("cluster/slurm", "cluster/submitit"):
         place = fresh.copy_to(tmp_path / profile.replace("/", "-"))
         (place.folder / "src/sitecustomize.py").write_text(SLOW)
-        made.append(Head(place, None, study="nano", profile=profile, options=("--jobs", "4"), is_patient=True))
+        made.append(Head(place, None, study="nano", profile=profile, options=("--jobs", "4")))
         made[-1].checkpoint_every(seconds=5)
     yield made
     for head in made:

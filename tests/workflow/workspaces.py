@@ -1,6 +1,8 @@
 """Fixtures: one workspace in which the nano study has run, made once and copied by each test."""
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -9,9 +11,14 @@ from workspace import Workspace
 
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory, worker_id):
-    """The nano study, run from nothing; shared by all pytest-xdist workers."""
+    """The nano study, run from nothing; shared by all pytest-xdist workers.
+
+    Several sessions of pytest on the same state of the project share it in the folder that LORAGRID_TESTS_SHARE names.
+    """
     base = tmp_path_factory.getbasetemp()
     base = base if worker_id == "master" else base.parent
+    base = Path(os.environ.get("LORAGRID_TESTS_SHARE", base))
+    base.mkdir(parents=True, exist_ok=True)
     folder = base / "finished"
     with FileLock(base / "finished.lock"):
         if not (base / "finished.log").exists():
