@@ -101,3 +101,17 @@ def test_told_to_end_while_waiting_it_leaves_the_other_alone_and_will_be_started
     os.kill(owner.worker, signal.SIGCONT)
     assert owner.process.wait() == 0
     assert ends(owner) == ["finished"]
+
+
+def test_preempted_before_its_first_step_a_job_goes_back_into_a_fake_queue(start, fake, tmp_path):
+    fake("squeue", f"7|RUNNING|None|1:00:00|{tmp_path}|rule_train\n")
+    asked = fake("scontrol", "")
+    one = start(SLURM_JOB_ID="7", LORAGRID_OWN_JOB="1")
+    one.until(lambda: read_attempts(one.work))
+    one.process.send_signal(signal.SIGTERM)
+    one.until(lambda: "is back in the queue" in one.said())
+    (attempt,) = read_attempts(one.work)
+    assert (attempt["ended"], attempt["progress"]) == ("terminated", False)
+    assert asked().strip() == "requeue 7"
+    one.process.send_signal(signal.SIGTERM)  # by which Slurm then ends it
+    assert one.process.wait() == 1

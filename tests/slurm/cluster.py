@@ -141,8 +141,9 @@ def up() -> None:
 
 
 def down() -> None:
-    """Stop every daemon of the cluster and remove what it wrote."""
-    if (CONFIGURATION / "slurm.conf").exists() and not why_not():
+    """Stop every daemon of the cluster and remove what it wrote; a Slurm that is not ours is left alone."""
+    file = CONFIGURATION / "slurm.conf"
+    if file.exists() and MARK in file.read_text():
         subprocess.run(["scancel", "--state=PENDING,RUNNING"], capture_output=True, timeout=20, check=False)
     for name in ("slurmd", "slurmctld", "slurmdbd", "mariadbd", "munged"):
         _stop(name)
@@ -228,6 +229,8 @@ def _configure() -> None:
 
 
 def _start_munge() -> None:
+    if _ok("munge", "-n"):
+        return  # somebody's
     run = Path("/run/munge")
     run.mkdir(mode=0o755, parents=True, exist_ok=True)
     shutil.chown(run, "munge", "munge")
@@ -237,6 +240,7 @@ def _start_munge() -> None:
         key.write_bytes(secrets.token_bytes(128))
         shutil.chown(key, "munge", "munge")
     _run("runuser", "-u", "munge", "--", _program("munged"))
+    (STATE / "munged").touch()
     _wait("munged", lambda: _ok("munge", "-n"))
 
 
@@ -318,8 +322,12 @@ def _stop(name: str) -> None:
 
 
 def _is_ours(pid: int, name: str) -> bool:
-    """Whether a daemon is this cluster's: a workstation may have a database of its own."""
-    return name != "mariadbd" or str(STATE) in " ".join(_command_line(pid))
+    """Whether a daemon is this cluster's: a workstation may have some of its own."""
+    if name == "munged":
+        return (STATE / "munged").exists()
+    if name == "mariadbd":
+        return str(STATE) in " ".join(_command_line(pid))
+    return any(place.is_relative_to(STATE) for place in _open_files(pid))  # its log
 
 
 def _pids(*names: str) -> list[int]:
@@ -337,14 +345,20 @@ def _command_line(pid: int) -> list[str]:
     return [""]
 
 
-def _node_of(pid: int) -> str:
-    """The node that a daemon, or the daemon of a step, belongs to, by its log file."""
+def _open_files(pid: int) -> list[Path]:
+    found = []
     with contextlib.suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
-                target = link.readlink().name
-                if target.startswith("slurmd-") and target.endswith(".log"):
-                    return target.removeprefix("slurmd-").removesuffix(".log")
+                found.append(link.readlink())
+    return found
+
+
+def _node_of(pid: int) -> str:
+    """The node that a daemon, or the daemon of a step, belongs to, by its log file."""
+    for file in _open_files(pid):
+        if file.name.startswith("slurmd-") and file.suffix == ".log":
+            return file.stem.removeprefix("slurmd-")
     return ""
 
 

@@ -7,6 +7,7 @@ test_faults_submitit.py.
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_a_node_that_fails_a_killed_process_and_a_damaged_checkpoint(head, slurm
     equal_to_whole(head.run)
 
 
-ANSWERS = "results/untrained/*/eval/*"
+ANSWERS = "results/runs/*/*/r2-a4-*/eval/*"
 
 # Answers that a test interrupts take their time.
 SLOW_ANSWERS = """
@@ -135,9 +136,12 @@ def test_answers_go_on_after_preemption_where_they_were(start, with_data, finish
     models = place.yaml("config/studies/nano.yaml")["models"]
     models["nano"]["micro_batch"] = 2  # which changes no answer
     place.study("answers", models=models)
+    # The training is there; its answers are asked for anew.
+    (theirs,) = finished_once.folder.glob(f"{ANSWERS}/generations.jsonl")
+    run = theirs.parents[2].relative_to(finished_once.folder)
+    shutil.copytree(finished_once.folder / run, place.folder / run, ignore=shutil.ignore_patterns("eval", "work"))
     (place.folder / "src/sitecustomize.py").write_text(SLOW_ANSWERS)
     head = start(place, study="answers", options=("--jobs", "4"))
-    (theirs,) = finished_once.folder.glob(f"{ANSWERS}/generations.jsonl")
     ours = place.folder / theirs.relative_to(finished_once.folder)
     head.start(str(theirs.relative_to(finished_once.folder)), until=None)
     (part,) = wait_until(

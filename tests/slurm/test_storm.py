@@ -16,11 +16,16 @@ import psutil
 import pytest
 from head import Head, accounted, jobs, take_node
 
+from loragrid.jobs.slurm import seconds_of
+
 pytestmark = pytest.mark.storm
 
 SECONDS = 240
 PAUSE = (5, 14)
 """Seconds between two faults: the least and the most."""
+
+YOUNG = 15
+"""Seconds in which a job is sure to have come to its work."""
 
 PATIENCE = 900
 """Seconds for the rest of the study."""
@@ -116,15 +121,16 @@ class Storm:
 
     def requeue(self, number):
         if job := chosen(self.running(), number):
+            is_told = not is_young(job)
             subprocess.run(["scontrol", "requeue", job], check=False, capture_output=True)
-            return Fault(0, f"requeue of job {job}", {job}, tells=True)
+            return Fault(0, f"requeue of job {job}", {job}, tells=is_told)
 
     def preempt(self, number):
-        if job := chosen(self.running(), number):
-            node = where(job)
+        if (job := chosen(self.running(), number)) and (node := where(job)):
             hit = {other for other in self.running() if where(other) == node}
+            is_told = not any(map(is_young, hit))
             take_node(node)
-            return Fault(0, f"preemption on {node}: {', '.join(sorted(hit))}", hit | {job}, tells=True)
+            return Fault(0, f"preemption on {node}: {', '.join(sorted(hit))}", hit | {job}, tells=is_told)
 
     def terminate(self, number):
         return self.signal(number, signal.SIGTERM)
@@ -134,13 +140,15 @@ class Storm:
 
     def signal(self, number, sent):
         if process := chosen(self.processes(), number):
-            job, words = process.environ().get("SLURM_JOB_ID"), " ".join(process.cmdline()[1:5])
-            process.send_signal(sent)
+            try:
+                job, words = process.environ().get("SLURM_JOB_ID"), " ".join(process.cmdline()[1:5])
+                process.send_signal(sent)
+            except psutil.Error:
+                return None  # it has just ended
             return Fault(0, f"{sent.name} to {words} of job {job}", {job}, tells=sent == signal.SIGTERM)
 
     def lose_slurmd(self, number):
-        if job := chosen(self.running(), number):
-            node = where(job)
+        if (job := chosen(self.running(), number)) and (node := where(job)):
             hit = {other for other in self.running() if where(other) == node}
             self.cluster.kill_slurmd(node)
             self.tend(2 + number % 6)
@@ -187,6 +195,12 @@ def where(job):
     """The node of a job; empty if it has just ended."""
     said = subprocess.run(["squeue", "-h", "-j", job, "-o", "%N"], capture_output=True, text=True, check=False)
     return said.stdout.strip()
+
+
+def is_young(job):
+    """Whether a job has just begun: Python, while it starts and imports Snakemake, dies of a SIGTERM."""
+    said = subprocess.run(["squeue", "-h", "-j", job, "-o", "%M"], capture_output=True, text=True, check=False)
+    return (seconds_of(said.stdout) or 0) < YOUNG
 
 
 def start_again(head):

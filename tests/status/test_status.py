@@ -340,12 +340,10 @@ def test_a_stage_that_runs_on_this_machine(place):
 # -- the command
 
 
-def test_it_writes_nothing_and_starts_fast(place):
+def test_it_writes_nothing(place):
     place.attempt(place.first)
     before = {path: path.stat().st_mtime_ns for path in place.folder.rglob("*")}
-    began = time.monotonic()
     place.loragrid("status", "small")
-    assert time.monotonic() - began < 5  # under a second where nothing else runs
     assert {path: path.stat().st_mtime_ns for path in place.folder.rglob("*")} == before
 
 

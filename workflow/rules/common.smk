@@ -9,6 +9,7 @@
 import math
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ sys.path.insert(0, str(SOURCE))
 QUOTED = shlex.quote(str(SOURCE)).replace("{", "{{").replace("}", "}}")
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from loragrid.jobs.attempts import ENDING, settle_if_gone, settle_if_over
 from loragrid.estimates.devices import DEFAULT, DEVICES
@@ -28,7 +30,8 @@ from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
 from loragrid.jobs.slurm_plugin import exclude_no_failed_nodes
-from loragrid.jobs.stage import SIGNAL_SECONDS, attempts_folder, signal_seconds
+from loragrid.jobs.requeue import SIGNAL_SECONDS
+from loragrid.jobs.stage import attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.jobs.workflow_log import shorten
 from loragrid.errors import UserError
@@ -74,7 +77,14 @@ def of_profile(name, rule="train"):
 def told_before_the_limit():
     """How long before its limit the profile lets Slurm tell a job, as jobs find it in their environment."""
     seconds = signal_seconds(str(of_profile("slurm_extra", rule=None) or ""))
-    return f"{SIGNAL_SECONDS}={seconds} " if seconds else ""
+    # An executor that tells jobs itself knows better.
+    return f"{SIGNAL_SECONDS}=${{{{{SIGNAL_SECONDS}:-{seconds}}}}} " if seconds else ""
+
+
+# Snakemake in a job dies of SIGTERM before it has started the job's work, and the job has failed. The work alone answers.
+if workflow.remote_exec:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    JobScheduler.exit_gracefully = lambda *_: None
 
 
 # A job of the cluster belongs to one piece of work, which may put it back into the queue (see loragrid/jobs), and runs
@@ -178,10 +188,6 @@ def partitions_of_jobs():
 def unless_there(target, *inputs):
     """The inputs of a target that is still to be made; none for one that exists, so that data may be deleted."""
     return [] if Path(target).exists() else [ancient(file) for file in inputs]
-
-
-# Outputs that studies share are marked by `update`: Snakemake would delete them before it makes them, while another start
-# with another study may have made them meanwhile and read them.
 
 
 def any_of(ids):
@@ -290,6 +296,14 @@ def gpus_of_generate(wildcards):
 GIVEN = 0
 
 
+def settled(settle, place):
+    """Put on record how the last attempt ended; for an error here, Snakemake would cancel every job of the study."""
+    try:
+        settle(place, ENDING)
+    except (UserError, OSError) as error:
+        print(f"Warning: {error}", file=sys.stderr)
+
+
 def memory_of(stage):
     def memory(wildcards, attempt):
         if not ESTIMATOR:
@@ -298,7 +312,7 @@ def memory_of(stage):
         if attempt > 1:
             # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
             for member in batch.members:
-                settle_if_gone(work_folder(member), ENDING)
+                settled(settle_if_gone, work_folder(member))
         return ESTIMATOR.request(batch).memory_mb
 
     return memory
@@ -319,7 +333,7 @@ def memory_after(attempts, memory):
     def grown(wildcards, attempt):
         place = attempts(wildcards)
         if attempt > 1:
-            settle_if_over(place, ENDING)
+            settled(settle_if_over, place)
         return math.ceil((memory(wildcards) if callable(memory) else memory) * memory_factor(place))
 
     return grown
@@ -331,7 +345,7 @@ def minutes_after(attempts, minutes):
     def grown(wildcards, attempt):
         place = attempts(wildcards)
         if attempt > 1:
-            settle_if_over(place, ENDING)
+            settled(settle_if_over, place)
         return grown_minutes(minutes(wildcards) if callable(minutes) else minutes, place, LONGEST_OF_STAGES)
 
     return grown

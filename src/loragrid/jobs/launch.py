@@ -21,7 +21,7 @@ import psutil
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
 from loragrid.jobs.owner import owned
-from loragrid.jobs.requeue import requeue_this_job
+from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
 from loragrid.jobs.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
 
@@ -159,12 +159,23 @@ def _oom_kills() -> int:
 def _requeue(batch: Batch, stop: Stop, waiting: bool) -> None:
     """Put this Slurm job back into the queue if its runs can go on where they were, or tell an executor that does it.
 
-    Not if nothing was gained, which would go on for ever. Waiting for another's work gains what that does.
+    Not if nothing was gained before the job's time was up, which would go on for ever. Waiting for another's work gains
+    what that does. An executor finds out by itself when a job is preempted.
     """
     last = [attempts[-1] for member in batch.members if (attempts := read_attempts(work_folder(member)))]
-    if not waiting and not any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last):
-        return
+    gained = waiting or any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last)
     if file := os.environ.get(slurm.RESUBMITS):
-        Path(file).touch()
-        return
-    requeue_this_job(stop)
+        if gained:
+            Path(file).touch()
+    elif gained or _is_preempted(batch):
+        requeue_this_job(stop)
+
+
+def _is_preempted(batch: Batch) -> bool:
+    """Whether the work was told to end before its first step, though the job has time left."""
+    attempts = [read_attempts(work_folder(member))[-MOST_RESTARTS:] for member in batch.members]
+    told = [[attempt.get("ended") == "terminated" and not attempt.get("progress") for attempt in a] for a in attempts]
+    if not any(member and member[-1] for member in told) or any(member == [True] * MOST_RESTARTS for member in told):
+        return False
+    here = ask_for_this_job()
+    return here is not None and here.state == "RUNNING" and not is_at_limit(here)

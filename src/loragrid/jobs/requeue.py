@@ -1,10 +1,20 @@
 """Put the Slurm job that this process runs in back into the queue, where it goes on under the same number."""
 
+import os
 import shutil
 import time
 
 from loragrid.jobs import slurm
 from loragrid.jobs.stop import Stop
+
+SIGNAL_SECONDS = "LORAGRID_SIGNAL_SECONDS"
+"""Environment variable: how long before its limit a job is told to end, as the profile has it."""
+
+EARLY = 70.0
+"""Seconds that Slurm may tell earlier: a minute, and a little for being asked."""
+
+MOST_RESTARTS = 20
+"""Times in a row that work is told to end and begins anew: more often, that is no preemption."""
 
 AFTER_REQUEUE = 120
 """Seconds within which Slurm ends a job that was put back into the queue."""
@@ -31,6 +41,16 @@ def ask_for_this_job() -> slurm.Job | None:
     while (found := slurm.jobs(ids=[job])) is None and time.monotonic() < deadline:
         time.sleep(PAUSE)
     return found[0] if found else None
+
+
+def is_at_limit(here: slurm.Job) -> bool:
+    """Whether a job that is told to end is told so because its time is up: it would come there again.
+
+    Args:
+        here: this process's job.
+    """
+    told = float(os.environ.get(SIGNAL_SECONDS, 0)) + EARLY
+    return here.seconds_left is not None and here.seconds_left < told
 
 
 def requeue_this_job(stop: Stop) -> bool:

@@ -22,6 +22,9 @@ SIGNALING = "SIGNALING"
 PAUSES = (1.0, 4.0, 10.0)
 """Seconds between questions to a controller that does not answer."""
 
+LOOK_AGAIN = 3.0
+"""Seconds between two looks at a job that is ending."""
+
 SECONDS = 60
 """Patience with a busy controller; without an answer work goes on as if there were no Slurm."""
 
@@ -139,11 +142,12 @@ def is_over(job: str, patience: float = 0) -> bool:
     deadline = time.monotonic() + patience
     while (queue := jobs()) is not None:
         state = next((other.state for other in queue if other.id == job), None)
-        if state is None and (final_state(job) or not has_accounting()):
-            return final_state(job) != ""
-        if state in ("PENDING", "RUNNING") or time.monotonic() >= deadline:
+        if state is None and final_state(job):
+            return True
+        # What has seen the job fail may be ahead of the queue, but not of one that waits to be started again.
+        if state == "PENDING" or time.monotonic() >= deadline or (state is None and not has_accounting()):
             return False
-        time.sleep(1)
+        time.sleep(LOOK_AGAIN)
     return False
 
 

@@ -15,9 +15,13 @@ def exclude_no_failed_nodes() -> None:
 
     submit_command = plugin.get_submit_command
 
-    def get_submit_command(job: Any, params: Any, settings: Any = None, **rest: Any) -> str:
+    def get_submit_command(
+        job: Any, params: Any, settings: Any = None, failed_nodes: set[str] | None = None, **rest: Any
+    ) -> str:
         named = (getattr(settings, "exclude_failed_nodes", None) or "").split(",")
-        nodes = {node.strip() for node in named} - {""}
-        return submit_command(job, params, settings=settings, **rest | {"failed_nodes": nodes})
+        failed = failed_nodes if failed_nodes is not None else set()
+        # The plugin's own set, of which it tells at the end.
+        failed.intersection_update(node.strip() for node in named)
+        return submit_command(job, params, settings=settings, failed_nodes=failed, **rest)
 
     plugin.get_submit_command = get_submit_command

@@ -16,17 +16,8 @@ from pathlib import Path
 from loragrid.errors import UserError
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import OUT_OF_TIME, begin_attempt, end_attempt, read_attempts
-from loragrid.jobs.requeue import ask_for_this_job, requeue_this_job
+from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
 from loragrid.jobs.stop import Stop
-
-SIGNAL_SECONDS = "LORAGRID_SIGNAL_SECONDS"
-"""Environment variable: how long before its limit a job is told to end, as the profile has it."""
-
-EARLY = 70.0
-"""Seconds that Slurm may tell earlier: a minute, and a little for being asked."""
-
-MOST_RESTARTS = 20
-"""Times in a row that a stage is told to end and begins anew: more often, that is no preemption."""
 
 TEMPORARY_FAILURE = os.EX_TEMPFAIL
 
@@ -110,7 +101,7 @@ def _start_again_later(place: Path, number: int) -> None:
     if number == 0:
         number = begin_attempt(place)  # told before that was on record
     executor = os.environ.get(slurm.RESUBMITS)
-    if here.seconds_left is not None and here.seconds_left < float(os.environ.get(SIGNAL_SECONDS, 0)) + EARLY:
+    if is_at_limit(here):
         end_attempt(place, number, OUT_OF_TIME, f"told to end {here.seconds_left:.0f} s before the job's time limit")
         print("loragrid: out of time; the next attempt asks for more", flush=True)
         if executor:
