@@ -106,12 +106,6 @@ def test_requests_grow_for_what_slurm_says(job, fake, state, minutes, memory):
     assert (grown_minutes(60, place), memory_factor(place)) == (60, 1), "it was enough"
 
 
-def test_requests_do_not_grow_for_ever(tmp_path):
-    lines = [f'{{"attempt": {number}, "started": 1.0, "ended": "out of time"}}\n' for number in range(1, 9)]
-    (tmp_path / "attempts.jsonl").write_text("".join(lines))
-    assert grown_minutes(60, tmp_path) == 480
-
-
 def test_told_to_end_again_and_again_it_gives_up(job, tmp_path, monkeypatch):
     monkeypatch.setattr("loragrid.jobs.stage.MOST_RESTARTS", 2)
     monkeypatch.setenv(slurm.RESUBMITS, str(tmp_path / "progress"))
