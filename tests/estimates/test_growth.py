@@ -25,7 +25,7 @@ TIME, MEMORY = "out of time", "out of host memory"
 @pytest.mark.parametrize(("ends", "minutes", "memory"), [
     ((), 60, 1), ((TIME,), 120, 1), ((TIME, TIME), 240, 1), ((MEMORY,), 60, 1.5), ((TIME, MEMORY), 120, 1.5),
     (("terminated", "killed"), 60, 1),
-    ((TIME, "finished"), 60, 1), ((MEMORY, "failed", TIME), 120, 1),  # what was enough, or not the cause, counts no more
+    ((TIME, "finished"), 60, 1), ((MEMORY, "failed", TIME), 120, 1),  # as if there were none before
     ((TIME,) * 8, 480, 1), ((MEMORY,) * 8, 60, 1.5**3),  # not for ever
 ])  # fmt: skip
 def test_requests_grow_for_what_was_wanting(after, ends, minutes, memory):
