@@ -1,4 +1,4 @@
-"""TweetSumm in both of DialogStudio's forms."""
+"""TweetSumm in DialogStudio's layouts, in that of the original's program, and as annotations with tweets apart."""
 
 import json
 import shutil
@@ -140,3 +140,103 @@ def test_real_examples_as_one_file_without_splits(tmp_path):
     for noise in ("http", "@", "^", "&amp;"):
         assert noise not in text
     assert all(len(record["meta"]["references"]) >= 2 for _, record in records)
+
+
+def original(*turns, name="b0", summaries=(("The customer asks.", "The agent helps."),)):
+    """A row as the original's get_json() writes it."""
+    return {
+        "dialog": {
+            "dialog_id": name,
+            "turns": [{"is_agent": is_agent, "sentences": list(sentences)} for is_agent, *sentences in turns],
+        },
+        "summaries": {"extractive_summaries": [], "abstractive_summaries": [list(each) for each in summaries]},
+    }
+
+
+def test_the_originals_own_layout_with_tweets_of_one_side_in_one_turn(tmp_path):
+    (tmp_path / "train.json").write_text(
+        json.dumps([original((False, "Hi.", "Help!"), (False, "@a please"), (True, "Sure. ^SH"), name="b06")])
+    )
+    [(_, record)], _ = read(tmp_path)
+    assert record["id"] == "b06"
+    assert dialogue(record) == "Customer: Hi. Help! please\nAgent: Sure."
+    assert record["messages"][1]["content"] == "The customer asks. The agent helps."
+
+
+ANNOTATION = {
+    "conversation_id": "caae",
+    "tweet_ids_sentence_offset": [
+        {"tweet_id": 11, "sentence_offsets": ["[0, 6]", "[7, 12]"]},
+        {"tweet_id": 12, "sentence_offsets": ["[4, 12]"]},
+    ],
+    "annotations": [{"extractive": [], "abstractive": ["It broke.", "They help."]}, {"abstractive": []}],
+}
+TWEETS = """tweet_id,author_id,inbound,created_at,text,response_tweet_id,in_response_to_tweet_id
+10,a,True,now,not asked for,,
+11,b,True,now,"Broke,\nhelp! and more",12,
+12,Shop,False,now,"@b, DM us",,11
+"""
+
+
+def test_annotations_are_joined_with_their_tweets(tmp_path):
+    (tmp_path / "final_valid_tweetsum.jsonl").write_text(json.dumps(ANNOTATION) + "\n")
+    (tmp_path / "twcs.csv").write_text(TWEETS, newline="")
+    [(split, record)], drops = read(tmp_path)
+    assert (split, record["id"]) == ("validation", "caae")
+    assert dialogue(record) == "Customer: Broke, help!\nAgent: DM us"
+    assert record["meta"]["references"] == ["It broke. They help."]
+    assert not drops.reasons
+
+
+def test_annotations_without_tweets_say_where_they_are(tmp_path):
+    (tmp_path / "final_train_tweetsum.jsonl").write_text(json.dumps(ANNOTATION) + "\n")
+    with pytest.raises(UserError, match=r"put twcs\.csv of Kaggle's thoughtvector"):
+        read(tmp_path)
+    (tmp_path / "twcs.csv").write_text("id,text\n1,a\n")
+    with pytest.raises(UserError, match=r"twcs\.csv: no column inbound, tweet_id; found id, text"):
+        read(tmp_path)
+    (tmp_path / "twcs.csv").write_text(TWEETS.splitlines()[0] + "\n")
+    records, drops = read(tmp_path)
+    assert not records
+    assert drops.reasons["train"]["a tweet that twcs.csv lacks"].count == 1
+
+
+def test_what_is_not_text_is_a_counted_drop(tmp_path):
+    rows = {
+        "a": row((float("nan"), "Ok")), "b": {**row(), "log": ["Where is it?"]}, "c": row((None, "Ok")),
+        "d": original((True, 7)), "e": original(("yes", "Hi")), "f": {"messages": []},
+    }  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps(rows))
+    records, drops = read(tmp_path)
+    assert [dialogue(record) for _, record in records] == ["Agent: Ok"]
+    assert {reason: entry.count for reason, entry in drops.reasons["train"].items()} == {
+        "`user utterance` is not text": 1, "a turn is not an object": 1, "a sentence is not text": 1,
+        "a turn without `is_agent` and `sentences`": 1, "row of an unknown layout": 1,
+    }  # fmt: skip
+
+
+def test_a_layout_that_is_not_known_is_told_with_its_columns(tmp_path):
+    (tmp_path / "train.jsonl").write_text(json.dumps({"document": "Hi", "summary": "Hi"}) + "\n")
+    with pytest.raises(UserError, match=r"no known layout; expected `log` and .* found document, summary"):
+        read(tmp_path)
+
+
+def test_both_layouts_of_the_same_real_dialogues_give_the_same(tmp_path):
+    if not SAMPLES.is_dir():
+        pytest.skip(f"no sample of the real dataset at {SAMPLES}")
+    found = []
+    for name in ("dialogstudio_converted_examples.json", "dialogstudio_original_examples.json"):
+        (tmp_path / name).mkdir()
+        shutil.copy(SAMPLES / name, tmp_path / name)
+        records, drops = read(tmp_path / name)
+        assert not drops.reasons
+        found.append([(record["messages"], record["meta"]) for _, record in records])
+    assert found[0] == found[1]
+
+
+def test_real_annotations_say_that_their_tweets_are_missing(tmp_path):
+    if not SAMPLES.is_dir():
+        pytest.skip(f"no sample of the real dataset at {SAMPLES}")
+    shutil.copy(SAMPLES / "final_valid_tweetsum.sample.jsonl", tmp_path / "final_valid_tweetsum.jsonl")
+    with pytest.raises(UserError, match="hold numbers of tweets only"):
+        read(tmp_path)

@@ -1,11 +1,21 @@
-"""TweetSumm (Feigenblat et al. 2021) as converted by DialogStudio: customer service dialogues and their summaries.
+"""TweetSumm (Feigenblat et al. 2021): customer service dialogues on Twitter, and their summaries.
 
-Two forms are read. In the GitHub files a file is an object keyed by dialogue, and `original dialog info` an object; in
-the hub's rows `original dialog info` is a string that holds JSON.
+In the layouts in which people have it:
+
+- as converted by DialogStudio: rows with `log` and `original dialog info`, which is an object in the GitHub files,
+  keyed by dialogue, and a string that holds JSON in the hub's rows;
+- as the original's own program writes it (`get_json()`): rows with `dialog` and `summaries`;
+- as published (https://github.com/guyfe/Tweetsumm): annotations with the numbers of tweets, whose text is in twcs.csv
+  of https://www.kaggle.com/datasets/thoughtvector/customer-support-on-twitter, which has to lie beside them.
+
+Tweets of one side in a row are one turn, as DialogStudio has it.
 """
 
+import csv
 import html
+import itertools
 import json
+import operator
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +34,10 @@ REMOTE = Remote(hub=HubDataset(id="Salesforce/dialogstudio", files=["*TweetSumm*
 SIZE = Size(rows={"train": 879, "validation": 110, "test": 110}, tokens=320)
 
 SPLIT_OF = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+SPLIT_OF |= {f"final_{name}_tweetsum": split for name, split in SPLIT_OF.items()}
+
+TWEETS = "twcs.csv"
+LAYOUTS = "`log` and `original dialog info`, `dialog` and `summaries`, or `tweet_ids_sentence_offset` and `annotations`"
 NOISE = {
     # The last character of an address is not the full stop of the sentence around it.
     "urls": re.compile(r"(?:https?://|www\.)\S*[^\s.,;:!?)\]'\"…]"),
@@ -58,14 +72,25 @@ def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, di
         Split and record.
 
     Raises:
-        UserError: there are no such files, or one is not JSON.
+        UserError: there are no such files, one is not JSON, no row is of a known layout, or the tweets are missing.
     """
-    for split, path in _files(folder):
+    files = _files(folder)
+    tweets = _Tweets(folder, files)
+    for split, path in files:
         name = path.relative_to(folder).as_posix()
+        known, strange = 0, ""
         for where, row in _rows(path, name, split, drops):
-            record = _record(row, where, split, options, drops)
-            if record is not None:
-                yield split, record
+            try:
+                record = _record(row, where, options, tweets)
+            except _Unusable as problem:
+                drops.add(str(problem), where=where, split=split)
+                strange = strange or (", ".join(map(str, row)) if str(problem) == UNKNOWN else "")
+                known += str(problem) != UNKNOWN
+                continue
+            known += 1
+            yield split, record
+        if strange and not known:
+            raise UserError(f"{path}: rows of no known layout; expected {LAYOUTS}; found {_short(strange)}")
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
@@ -120,24 +145,26 @@ def _lines(path: Path, name: str, split: str, drops: Drops) -> Iterator[tuple[st
                 drops.add("line is not JSON", where=f"{name}:{number}", split=split)
 
 
-def _record(row: dict[str, Any], where: str, split: str, options: Options, drops: Drops) -> dict[str, Any] | None:
-    info = row.get("original dialog info")
-    if isinstance(info, str):
-        try:
-            info = json.loads(info)
-        except json.JSONDecodeError:
-            drops.add("`original dialog info` is not JSON", where=where, split=split)
-            return None
-    summaries = _summaries(info)
+class _Unusable(Exception):
+    """Why a row is dropped: the same words each time, since they are counted."""
+
+
+UNKNOWN = "row of an unknown layout"
+
+Turn = tuple[str, str]
+"""Who speaks (Customer or Agent), and what."""
+
+
+def _record(row: dict[str, Any], where: str, options: Options, tweets: "_Tweets") -> dict[str, Any]:
+    name, turns, summaries = _unfold(row, tweets)
     if not summaries:
-        drops.add("no abstractive summary", where=where, split=split)
-        return None
-    dialogue = "\n".join(_dialogue(row.get("log"), options))
-    if not dialogue:
-        drops.add("no dialogue", where=where, split=split)
-        return None
+        raise _Unusable("no abstractive summary")
+    lines = [f"{speaker}: {text}" for speaker, said in turns if (text := _clean(said, options))]
+    if not lines:
+        raise _Unusable("no dialogue")
+    dialogue = "\n".join(lines)
     return {
-        "id": str(row.get("new dialog id") or row.get("original dialog id") or where),
+        "id": str(name or where),
         "messages": [
             {"role": "user", "content": f"{options.instruction}\n\n{dialogue}"},
             {"role": "assistant", "content": summaries[0]},
@@ -147,25 +174,135 @@ def _record(row: dict[str, Any], where: str, split: str, options: Options, drops
     }
 
 
-def _summaries(info: Any) -> list[str]:
+def _unfold(row: dict[str, Any], tweets: "_Tweets") -> tuple[Any, list[Turn], list[str]]:
+    """A dialogue's name, turns and summaries, from whichever layout."""
+    if "log" in row:
+        info = row.get("original dialog info")
+        if isinstance(info, str):
+            try:
+                info = json.loads(info)
+            except json.JSONDecodeError:
+                raise _Unusable("`original dialog info` is not JSON") from None
+        name = row.get("new dialog id") or row.get("original dialog id")
+        return name, list(_log(row["log"])), _summaries(_part(info, "summaries", "abstractive_summaries"))
+    if "dialog" in row and "summaries" in row:
+        turns = _joined(_turn(turn) for turn in _list(_part(row, "dialog", "turns")))
+        return _part(row, "dialog", "dialog_id"), turns, _summaries(_part(row, "summaries", "abstractive_summaries"))
+    if "tweet_ids_sentence_offset" in row:
+        turns = _joined(tweets.turn(tweet) for tweet in _list(row["tweet_ids_sentence_offset"]))
+        annotations = [_part(annotation, "abstractive") for annotation in _list(row.get("annotations"))]
+        return row.get("conversation_id"), turns, _summaries(annotations)
+    raise _Unusable(UNKNOWN)
+
+
+def _part(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _summaries(lists: Any) -> list[str]:
     """All abstractive summaries, each a list of sentences joined; empty ones are left out."""
-    summaries = info.get("summaries") if isinstance(info, dict) else None
-    lists = summaries.get("abstractive_summaries") if isinstance(summaries, dict) else None
     joined = [
         " ".join(html.unescape(sentence).strip() for sentence in sentences)
-        for sentences in lists or []
+        for sentences in _list(lists)
         if isinstance(sentences, list) and all(isinstance(sentence, str) for sentence in sentences)
     ]
     return [text for text in joined if text.strip()]
 
 
-def _dialogue(log: Any, options: Options) -> Iterator[str]:
-    """One line for each thing said that has words left."""
-    for turn in log if isinstance(log, list) else []:
+def _log(log: Any) -> Iterator[Turn]:
+    for turn in _list(log):
+        if not isinstance(turn, dict):
+            raise _Unusable("a turn is not an object")
         for speaker, key in (("Customer", "user utterance"), ("Agent", "system response")):
-            text = _clean(str(turn.get(key) or ""), options)
-            if text:
-                yield f"{speaker}: {text}"
+            text = turn.get(key)
+            if text is not None and not isinstance(text, str):  # NaN, for example
+                raise _Unusable(f"`{key}` is not text")
+            yield speaker, text or ""
+
+
+def _turn(turn: Any) -> Turn:
+    sentences = _part(turn, "sentences")
+    if not isinstance(_part(turn, "is_agent"), bool) or not isinstance(sentences, list):
+        raise _Unusable("a turn without `is_agent` and `sentences`")
+    if not all(isinstance(sentence, str) for sentence in sentences):
+        raise _Unusable("a sentence is not text")
+    return "Agent" if turn["is_agent"] else "Customer", " ".join(sentences)
+
+
+def _joined(turns: Iterator[Turn]) -> list[Turn]:
+    """Turns of one side in a row as one."""
+    return [
+        (speaker, " ".join(text for _, text in same))
+        for speaker, same in itertools.groupby(turns, key=operator.itemgetter(0))
+    ]
+
+
+class _Tweets:
+    """The tweets that annotations refer to; their file is read once, and only what is needed is kept.
+
+    Args:
+        folder: holds twcs.csv, at any depth, if the files are annotations.
+        files: the files, by split.
+
+    Raises:
+        UserError: it is missing, or has other columns.
+    """
+
+    def __init__(self, folder: Path, files: list[tuple[str, Path]]):
+        wanted = {number for _, path in files if path.suffix == ".jsonl" for number in _numbers(path)}
+        self._tweets: dict[str, tuple[bool, str]] = {}
+        if not wanted:
+            return
+        path = next(iter(sorted(folder.rglob(TWEETS))), None)
+        if path is None:
+            raise UserError(
+                f"{folder}: these annotations hold numbers of tweets only; put {TWEETS} of Kaggle's "
+                "thoughtvector/customer-support-on-twitter beside them"
+            )
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            rows = csv.DictReader(file)
+            if missing := {"tweet_id", "inbound", "text"} - set(rows.fieldnames or ()):
+                found = ", ".join(rows.fieldnames or ()) or "nothing"
+                raise UserError(f"{path}: no column {', '.join(sorted(missing))}; found {_short(found)}")
+            for row in rows:
+                if row["tweet_id"] in wanted:
+                    self._tweets[row["tweet_id"]] = row["inbound"] == "True", row["text"] or ""
+
+    def turn(self, tweet: Any) -> Turn:
+        """What one tweet says: its sentences by their places in the text."""
+        number, places = _part(tweet, "tweet_id"), _list(_part(tweet, "sentence_offsets"))
+        if str(number) not in self._tweets:
+            raise _Unusable(f"a tweet that {TWEETS} lacks")
+        inbound, text = self._tweets[str(number)]
+        spans = [re.fullmatch(r"\[(\d+), ?(\d+)\]", str(place)) for place in places]
+        if not all(spans):
+            raise _Unusable("a sentence's place is not of the form [0, 12]")
+        return "Customer" if inbound else "Agent", " ".join(text[int(span[1]) : int(span[2])] for span in spans if span)
+
+
+def _numbers(path: Path) -> Iterator[str]:
+    """Numbers of the tweets that a file of annotations refers to; none for another layout."""
+    with path.open("rb") as file:
+        for line in file:
+            if b"tweet_ids_sentence_offset" not in line:
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # counted when it is read
+            for tweet in _list(_part(row, "tweet_ids_sentence_offset")):
+                yield str(_part(tweet, "tweet_id"))
+
+
+def _short(text: str) -> str:
+    """No more of a file in a message than a line."""
+    return text if len(text) <= 100 else f"{text[:97]} …"
 
 
 def _clean(text: str, options: Options) -> str:
