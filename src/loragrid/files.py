@@ -3,6 +3,7 @@
 Every stage publishes through these functions, so a killed job never leaves an output that looks finished.
 """
 
+import codecs
 import hashlib
 import json
 import os
@@ -73,6 +74,18 @@ def unreadable(path: Path, error: OSError) -> str:
     return f"{path}: cannot be read ({error.strerror})"
 
 
+def encoding_of(beginning: bytes) -> str:
+    """What a file that is no UTF-8 seems to be encoded in, by its byte order mark; empty if it has none.
+
+    Args:
+        beginning: its first bytes.
+    """
+    for mark, name in ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16")):
+        if beginning.startswith(mark):
+            return f"it seems to be {name}: save it as UTF-8"
+    return ""
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -80,10 +93,14 @@ def read_json(path: Path) -> Any:
         UserError: the file cannot be read or is not JSON; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(unreadable(path, error)) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not valid UTF-8 ({encoding_of(content) or error})") from None
+    except json.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
 

@@ -159,7 +159,7 @@ def test_own_splits_are_kept_unless_named(run):
 
 def test_rows_of_one_conversation_stay_in_one_split(tmp_path):
     header = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags"
-    lines = [f"c{c},{n},sad,p,1,text {c} {n},1,," for c in range(40) for n in (1, 2, 3)]
+    lines = [f"c{c},{n},sad,p,1,text {c} {n},5|5|5_5|5|5," for c in range(40) for n in (1, 2, 3)]
     (tmp_path / "train.csv").write_text("\n".join([header, *lines]) + "\n")
     shares = {"validation": 0.3, "test": 0.3}
     clean(tmp_path, tmp_path / "out", "empathetic_dialogues", {"form": "row"}, splits=shares, rows=None, seed=0)

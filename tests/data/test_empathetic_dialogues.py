@@ -175,3 +175,53 @@ def test_unknown_source_lists_the_valid_ones():
     with pytest.raises(UserError, match="empathetic_dialogues, tweetsumm"):
         get("empathetic")
     assert all(name == module.NAME for name, module in SOURCES.items())
+
+
+def test_lines_that_a_spreadsheet_has_saved_again_are_counted_and_never_cut(tmp_path):
+    lines = [
+        line("c1", 1, '"Yes, the cat broke down"'), line("c1", 2, "Oh no"),
+        line("c2", 1, "He said hi"), line("c2", 2, '"Oh, well, yes"'),
+        line("c3", 1, "Fine"), line("c3", 2, "Good"),
+    ]  # fmt: skip
+    records, drops = read(write(tmp_path, lines))
+    assert [record["id"] for _, record in records] == ["c3"]
+    assert counts(drops) == {
+        "wrong number of fields (quoted, as a spreadsheet saves it)": (2, 2),
+        "broken conversation: a turn is missing": (1, 1),
+        "one turn only: no listener's answer": (1, 1),
+    }
+
+
+def test_where_a_ninth_field_is_allowed_fields_out_of_place_are_counted(tmp_path):
+    lines = [line("c1", 1, '"Yes, the cat broke down"'), line("c1", 2, "Oh no")]
+    _, drops = read(write(tmp_path, lines, name="valid.csv"))
+    reason = "selfeval is no rating: fields out of place (quoted, as a spreadsheet saves it)"
+    assert counts(drops, "validation")[reason] == (1, 1)
+
+
+def test_ratings_with_words_in_them_are_ratings(tmp_path):
+    lines = [line("c1", 1, "Hi"), line("c1", 2, "Yo").replace("5|5|5_2|2|5", "1|5|5_I have clicked it!|4|5")]
+    records, drops = read(write(tmp_path, lines))
+    assert len(records) == 1
+    assert not drops.reasons
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r", b"\n"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_any_line_ends_and_a_byte_order_mark_are_read(tmp_path, end, mark):
+    lines = [HEADER, line("c1", 1, "Hi"), line("c1", 2, "Hello")]
+    (tmp_path / "train.csv").write_bytes(mark + end.join(text.encode() for text in lines) + end)
+    [(_, record)], drops = read(tmp_path)
+    assert contents(record) == [("user", "Hi"), ("assistant", "Hello")]
+    assert not drops.reasons
+
+
+def test_another_encoding_is_named_and_no_file_is_quoted_in_full(tmp_path):
+    lines = "\n".join([HEADER, line("c1", 1, "Hi")])
+    (tmp_path / "train.csv").write_bytes(lines.encode("utf-16"))
+    with pytest.raises(UserError, match="it seems to be UTF-16: save it as UTF-8"):
+        read(tmp_path)
+    (tmp_path / "train.csv").write_text("x" * 10_000)
+    with pytest.raises(UserError) as told:
+        read(tmp_path)
+    assert len(str(told.value)) < 1000

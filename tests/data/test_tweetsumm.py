@@ -240,3 +240,15 @@ def test_real_annotations_say_that_their_tweets_are_missing(tmp_path):
     shutil.copy(SAMPLES / "final_valid_tweetsum.sample.jsonl", tmp_path / "final_valid_tweetsum.jsonl")
     with pytest.raises(UserError, match="hold numbers of tweets only"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train.json", "train.jsonl"])
+def test_a_byte_order_mark_is_read_and_another_encoding_named(tmp_path, name):
+    text = json.dumps([row(("Hi", "Yo"))] if name == "train.json" else row(("Hi", "Yo")))
+    (tmp_path / name).write_text(text, encoding="utf-8-sig")
+    records, drops = read(tmp_path)
+    assert len(records) == 1
+    assert not drops.reasons
+    (tmp_path / name).write_text(text, encoding="utf-16")
+    with pytest.raises(UserError, match=r"not valid UTF-8 \(it seems to be UTF-16: save it as UTF-8\)"):
+        read(tmp_path)

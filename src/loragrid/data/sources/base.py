@@ -15,6 +15,19 @@ EXAMPLES = 5
 """Places kept for each reason of a drop: enough to look it up, without listing the dataset."""
 
 
+MESSAGE = 100
+"""Characters of a file that a message quotes at most."""
+
+
+def shortened(text: str) -> str:
+    """No more of a text than a message may quote.
+
+    Args:
+        text: from a file.
+    """
+    return text if len(text) <= MESSAGE else f"{text[: MESSAGE - 2]} …"
+
+
 class RemoteFile(BaseModel, extra="forbid"):
     """A file on a web server, told by its hash."""
 

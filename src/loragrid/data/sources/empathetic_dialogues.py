@@ -5,14 +5,16 @@ The files look like CSV but are not quoted: the official readers split each line
 field of candidate answers.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, model_validator
 
-from loragrid.data.sources.base import Drops, Remote, RemoteFile, Size
+from loragrid.data.sources.base import Drops, Remote, RemoteFile, Size, shortened
 from loragrid.errors import UserError
+from loragrid.files import encoding_of
 
 NAME = "empathetic_dialogues"
 LICENCE = "CC BY-NC 4.0"
@@ -31,6 +33,9 @@ REMOTE = Remote(
 SIZE = Size(rows={"train": 19_500, "validation": 2_770, "test": 2_540}, tokens=100)
 
 FILES = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
+RATINGS = 5
+"""Parts of `selfeval`, as in `5|5|5_2|2|5`."""
+
 COLUMNS = ("conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags")
 
 
@@ -96,20 +101,22 @@ def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, di
 def _turns(path: Path, name: str, split: str, drops: Drops) -> Iterator[Turn]:
     """The readable lines of a file; the others are counted."""
     with path.open("rb") as file:
-        header = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n").split(",")
+        lines = _lines(file)
+        first = next(lines, b"")
+        if encoding := encoding_of(first):
+            raise UserError(f"{path}: not valid UTF-8 ({encoding})")
+        header = first.decode("utf-8-sig", errors="replace").split(",")
         missing = [column for column in COLUMNS if column not in header]
         if missing:
             raise UserError(
                 f"{path}: no column {', '.join(missing)}\n"
                 f"  expected: {','.join(COLUMNS)}\n"
-                f"  found:    {','.join(header)}\n"
+                f"  found:    {shortened(','.join(header))}\n"
                 "  This source reads the official files, not a spreadsheet's or another site's form of them."
             )
         places = [header.index(column) for column in COLUMNS]
-        # A binary file ends its lines at \n only; text may hold other characters that Python takes for line ends.
-        for line_number, raw in enumerate(file, start=2):
+        for line_number, raw in enumerate(lines, start=2):
             where = f"{name}:{line_number}"
-            raw = raw.rstrip(b"\r\n")
             if not raw:
                 continue
             drops.read(split)
@@ -118,14 +125,33 @@ def _turns(path: Path, name: str, split: str, drops: Drops) -> Iterator[Turn]:
             except UnicodeDecodeError:
                 drops.add("not valid UTF-8", where=where, split=split)
                 continue
-            if len(fields) not in (len(header), len(header) + 1):
-                drops.add("wrong number of fields", where=where, split=split)
+            if len(fields) - len(header) not in ((0,) if split == "train" else (0, 1)):
+                drops.add(f"wrong number of fields{_spreadsheet(raw)}", where=where, split=split)
                 continue
-            conversation, number, emotion, situation, _, text, _, _ = (fields[place] for place in places)
+            conversation, number, emotion, situation, _, text, ratings, _ = (fields[place] for place in places)
             if not number.isdecimal():
                 drops.add("turn number is not a number", where=where, split=split)
                 continue
+            if ratings and ratings.count("|") != RATINGS - 1:
+                drops.add(f"selfeval is no rating: fields out of place{_spreadsheet(raw)}", where=where, split=split)
+                continue
             yield Turn(where, conversation, int(number), emotion, _commas(situation), _commas(text))
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines without their ends, which are LF, CR LF or, if already the first is so, CR."""
+    ends_with_cr = None
+    # A binary file ends its lines at \n only; text may hold other characters that Python takes for line ends.
+    for line in file:
+        line = line.rstrip(b"\r\n")
+        if ends_with_cr is None:
+            ends_with_cr = b"\r" in line
+        yield from line.split(b"\r") if ends_with_cr else (line,)
+
+
+def _spreadsheet(raw: bytes) -> str:
+    """Whether a line has fields in quotation marks, which the official files never have."""
+    return " (quoted, as a spreadsheet saves it)" if re.search(rb'(?:^|,)"[^"]*(?:""[^"]*)*"(?:,|$)', raw) else ""
 
 
 def _commas(text: str) -> str:

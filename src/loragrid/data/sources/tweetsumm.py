@@ -11,6 +11,7 @@ In the layouts in which people have it:
 Tweets of one side in a row are one turn, as DialogStudio has it.
 """
 
+import codecs
 import csv
 import html
 import itertools
@@ -23,9 +24,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from loragrid.data.sources.base import Drops, HubDataset, Remote, Size
+from loragrid.data.sources.base import Drops, HubDataset, Remote, Size, shortened
 from loragrid.errors import UserError
-from loragrid.files import read_json
+from loragrid.files import encoding_of, read_json
 
 NAME = "tweetsumm"
 LICENCE = "CC0 1.0 (summaries); the tweets are under Twitter's terms and CC BY-NC-SA 4.0"
@@ -90,7 +91,7 @@ def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, di
             known += 1
             yield split, record
         if strange and not known:
-            raise UserError(f"{path}: rows of no known layout; expected {LAYOUTS}; found {_short(strange)}")
+            raise UserError(f"{path}: rows of no known layout; expected {LAYOUTS}; found {shortened(strange)}")
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
@@ -136,6 +137,10 @@ def _rows(path: Path, name: str, split: str, drops: Drops) -> Iterator[tuple[str
 def _lines(path: Path, name: str, split: str, drops: Drops) -> Iterator[tuple[str, Any]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            if number == 1:
+                if encoding := encoding_of(line):
+                    raise UserError(f"{path}: not valid UTF-8 ({encoding})")
+                line = line.removeprefix(codecs.BOM_UTF8)
             if not line.strip():
                 continue
             try:
@@ -269,7 +274,7 @@ class _Tweets:
             rows = csv.DictReader(file)
             if missing := {"tweet_id", "inbound", "text"} - set(rows.fieldnames or ()):
                 found = ", ".join(rows.fieldnames or ()) or "nothing"
-                raise UserError(f"{path}: no column {', '.join(sorted(missing))}; found {_short(found)}")
+                raise UserError(f"{path}: no column {', '.join(sorted(missing))}; found {shortened(found)}")
             for row in rows:
                 if row["tweet_id"] in wanted:
                     self._tweets[row["tweet_id"]] = row["inbound"] == "True", row["text"] or ""
@@ -298,11 +303,6 @@ def _numbers(path: Path) -> Iterator[str]:
                 continue  # counted when it is read
             for tweet in _list(_part(row, "tweet_ids_sentence_offset")):
                 yield str(_part(tweet, "tweet_id"))
-
-
-def _short(text: str) -> str:
-    """No more of a file in a message than a line."""
-    return text if len(text) <= 100 else f"{text[:97]} …"
 
 
 def _clean(text: str, options: Options) -> str:
