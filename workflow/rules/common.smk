@@ -91,7 +91,9 @@ if workflow.remote_exec:
 # where there often is no internet: what it needs was downloaded before. SIGTERM, by which Slurm tells that it has to end,
 # is heard as soon as the work listens; before that it must not die of it.
 IN_JOB = (
-    f"export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1 {told_before_the_limit()}; trap '' TERM; " if workflow.remote_exec else ""
+    f"export LORAGRID_OWN_JOB=1 HF_HUB_OFFLINE=1 {told_before_the_limit()}; trap '' TERM; "
+    if workflow.remote_exec
+    else ""
 )
 shell.prefix(f"set -euo pipefail; export PYTHONPATH={QUOTED}; {IN_JOB}")
 
