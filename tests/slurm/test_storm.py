@@ -66,12 +66,14 @@ class Fault:
         what: for people.
         jobs: the jobs that it may have hit, by id.
         tells: whether it gives them time to end, after which none may count as failed.
+        at_its_start: more jobs that may fail for it, before their work begins.
     """
 
     at: float
     what: str
     jobs: set[str]
     tells: bool = False
+    at_its_start: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -156,10 +158,12 @@ class Storm:
             return Fault(0, f"slurmd of {node} killed and started: {', '.join(sorted(hit))}", hit | {job})
 
     def lose_slurmctld(self, number):
+        queued = {job["id"] for head in self.heads for job in jobs(head.workspace.folder)}
         self.cluster.stop_controller()
         time.sleep(2 + number % 6)  # nobody can start a workflow now
         self.cluster.start_controller()
-        return Fault(0, "slurmctld ended and started", set())
+        # A job that starts at that moment may find no GPU on its node, which has not yet told of them again.
+        return Fault(0, "slurmctld ended and started", set(), at_its_start=queued)
 
     def kill_head(self, number):
         head = chosen([head for head in self.heads if head.process.poll() is None], number)
@@ -241,7 +245,7 @@ def test_storm(heads, slurm, finished_once):
     while any(head.process.poll() != 0 for head in heads):
         assert time.monotonic() < deadline, "".join(head.all_said() for head in heads)
         storm.tend(1)
-    killed = {job for fault in storm.faults if not fault.tells for job in fault.jobs}
+    killed = {job for fault in storm.faults if not fault.tells for job in fault.jobs | fault.at_its_start}
     for head in heads:
         folder = head.workspace.folder
         failed = {job["JobID"]: job["State"] for job in accounted(folder) if job["State"] != "COMPLETED"}
