@@ -75,15 +75,13 @@ def unreadable(path: Path, error: OSError) -> str:
 
 
 def encoding_of(beginning: bytes) -> str:
-    """What a file that is no UTF-8 seems to be encoded in, by its byte order mark; empty if it has none.
+    """What a file that is no UTF-8 seems to be encoded in, and what to do; empty if its beginning does not tell.
 
     Args:
         beginning: its first bytes.
     """
-    for mark, name in ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16")):
-        if beginning.startswith(mark):
-            return f"it seems to be {name}: save it as UTF-8"
-    return ""
+    is_utf16 = beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "it seems to be UTF-16: save it as UTF-8" if is_utf16 else ""
 
 
 def read_json(path: Path) -> Any:

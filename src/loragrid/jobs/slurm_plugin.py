@@ -15,13 +15,10 @@ def exclude_no_failed_nodes() -> None:
 
     submit_command = plugin.get_submit_command
 
-    def get_submit_command(
-        job: Any, params: Any, settings: Any = None, failed_nodes: set[str] | None = None, **rest: Any
-    ) -> str:
-        named = (getattr(settings, "exclude_failed_nodes", None) or "").split(",")
-        failed = failed_nodes if failed_nodes is not None else set()
+    def get_submit_command(job: Any, params: Any, *, settings: Any, failed_nodes: set[str], **rest: Any) -> str:
+        named = (settings.exclude_failed_nodes or "").split(",")
         # The plugin's own set, of which it tells at the end.
-        failed.intersection_update(node.strip() for node in named)
-        return submit_command(job, params, settings=settings, failed_nodes=failed, **rest)
+        failed_nodes.intersection_update(node.strip() for node in named)
+        return submit_command(job, params, settings=settings, failed_nodes=failed_nodes, **rest)
 
     plugin.get_submit_command = get_submit_command

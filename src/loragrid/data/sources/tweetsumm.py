@@ -79,19 +79,21 @@ def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, di
     tweets = _Tweets(folder, files)
     for split, path in files:
         name = path.relative_to(folder).as_posix()
-        known, strange = 0, ""
+        is_known, columns = False, ""
         for where, row in _rows(path, name, split, drops):
             try:
                 record = _record(row, where, options, tweets)
             except _Unusable as problem:
                 drops.add(str(problem), where=where, split=split)
-                strange = strange or (", ".join(map(str, row)) if str(problem) == UNKNOWN else "")
-                known += str(problem) != UNKNOWN
+                if str(problem) == UNKNOWN:
+                    columns = columns or ", ".join(row)
+                else:
+                    is_known = True
                 continue
-            known += 1
+            is_known = True
             yield split, record
-        if strange and not known:
-            raise UserError(f"{path}: rows of no known layout; expected {LAYOUTS}; found {shortened(strange)}")
+        if columns and not is_known:
+            raise UserError(f"{path}: rows of no known layout; expected {LAYOUTS}; found {shortened(columns)}")
 
 
 def _files(folder: Path) -> list[tuple[str, Path]]:
