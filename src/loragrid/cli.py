@@ -98,11 +98,11 @@ def download(arguments: argparse.Namespace) -> None:
 def build(arguments: argparse.Namespace) -> None:
     """Make a small base model from a corpus."""
     with restarting("build_model", arguments.model):
-        _set_up()
-        import torch
+        with _importing():
+            import torch
 
-        from loragrid.modeling.build import build_model
-        from loragrid.study.references import expand
+            from loragrid.modeling.build import build_model
+            from loragrid.study.references import expand
 
         torch.set_num_threads(arguments.threads)
         model = _entry(open_study(arguments.study, REGISTRY), "models", arguments.model)
@@ -138,8 +138,8 @@ def clean(arguments: argparse.Namespace) -> None:
 def format_(arguments: argparse.Namespace) -> None:
     """Tokenise and mask a cleaned dataset for one model."""
     with restarting("format", arguments.formatted):
-        _set_up()
-        from loragrid.data.format import format_dataset
+        with _importing():
+            from loragrid.data.format import format_dataset
 
         grid = open_study(arguments.study, REGISTRY)
         formatted = _entry(grid, "formatted", arguments.formatted)
@@ -204,14 +204,15 @@ def worker(arguments: argparse.Namespace) -> int:
     from loragrid.study.batches import open_batch
 
     die_with_parent()
-    _set_up()
     batch = open_batch(arguments.batch)
     if arguments.stage == "train":
-        from loragrid.training.train import train_batch
+        with _importing():
+            from loragrid.training.train import train_batch
 
         return 0 if train_batch(batch, arguments.checkpoint_minutes) else 1
-    from loragrid.generation.generate import generate_batch
-    from loragrid.scoring.likelihood import summarise
+    with _importing():
+        from loragrid.generation.generate import generate_batch
+        from loragrid.scoring.likelihood import summarise
 
     return 0 if generate_batch(batch, {"likelihood": summarise}) else 1
 
@@ -278,10 +279,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _set_up() -> None:
-    from loragrid.modeling.environment import set_up
+def _importing() -> contextlib.AbstractContextManager[None]:
+    from loragrid.modeling.environment import importing
 
-    set_up()
+    return importing()
 
 
 def _entry(grid: Grid, kind: str, id_: str):
