@@ -37,8 +37,8 @@ test-slow: $(VENV)/installed-dev ## run the tests that take a minute each: proce
 	python -m pytest -n 2 --dist worksteal -ra --durations=12 -m slow --ignore=tests/slurm
 
 test-slurm: $(VENV)/installed-dev ## run the tests on a real Slurm (needs root and Debian's Slurm packages; minutes each)
-	@# As many at a time as there are nodes: each worker has one for itself (tests/slurm/conftest.py).
-	python -m pytest -n 6 --dist load --maxschedchunk 1 -ra --durations=12 -m "not storm" tests/slurm
+	@# Each worker has a node for itself (tests/slurm/conftest.py). More than four would only wait for two cores.
+	python -m pytest -n 4 --dist load --maxschedchunk 1 -ra --durations=12 -m "not storm" tests/slurm
 
 test-storm: $(VENV)/installed-dev ## four minutes of random faults on that Slurm, which nothing else may use meanwhile
 	python -m pytest -s -m storm tests/slurm

@@ -10,6 +10,9 @@ import pytest
 import yaml
 from workspace import environment
 
+PATIENCE = 600
+"""Seconds after which something is taken to hang: on a busy machine a job may need two minutes to begin."""
+
 IMPATIENT = Path(__file__).with_name("impatient.py")
 
 
@@ -66,9 +69,9 @@ def take_node(node):
     subprocess.run(command, check=True, capture_output=True)
 
 
-def wait_until(there, *, seconds=120, what=lambda: ""):
+def wait_until(there, *, what=lambda: ""):
     """Wait for something that is sure to come; with what is known if it does not."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not (found := there()):
         assert time.monotonic() < deadline, what()
         time.sleep(0.5)
@@ -139,7 +142,7 @@ class Head:
                 start_new_session=True,
             )  # fmt: skip
 
-    def finish(self, seconds=900):
+    def finish(self, seconds=1200):
         """Wait for the end; the exit status."""
         try:
             return self.process.wait(seconds)
@@ -162,7 +165,7 @@ class Head:
             assert self.process.poll() is None, self.all_said()
             return self.attempts() and "ended" not in self.attempts()[-1] and self.steps() >= step
 
-        wait_until(there, seconds=180, what=self.all_said)
+        wait_until(there, what=self.all_said)
         return self.attempts()[-1]
 
     def attempts(self):

@@ -61,7 +61,7 @@ def test_ctrl_c_and_a_killed_head(head, equal_to_whole):
     head.start()
     head.train_until(20)
     head.process.send_signal(signal.SIGINT)
-    wait_until(lambda: not jobs(folder), seconds=30, what=head.all_said)
+    wait_until(lambda: not jobs(folder), what=head.all_said)
     assert head.finish() != 0
     assert head.ends() == ["terminated"], head.all_said()
     # The next start goes on, is killed, and the one after it finds the job that still runs.

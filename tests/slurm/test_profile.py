@@ -65,7 +65,7 @@ def test_ctrl_c_ends_all_jobs_and_a_start_beside_jobs_of_a_killed_head_says_what
     head.start()
     wait_until(lambda: training(folder), what=head.all_said)
     head.process.send_signal(signal.SIGINT)
-    wait_until(lambda: not jobs(folder), seconds=30, what=head.all_said)
+    wait_until(lambda: not jobs(folder), what=head.all_said)
     assert head.finish() != 0
     head.start()
     job = wait_until(lambda: training(folder), what=head.all_said)[0]

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from head import node_of
+from head import PATIENCE, node_of
 
 pytestmark = pytest.mark.usefixtures("slurm")
 
@@ -96,7 +96,7 @@ class Workflow:
     def ends(self, status: int = 0) -> str:
         """Wait for Snakemake to end, and return what it said."""
         assert self.head
-        self.wait_for(lambda: self.head.poll() is not None, "Snakemake ends", seconds=200)
+        self.wait_for(lambda: self.head.poll() is not None, "Snakemake ends")
         said = self.said()
         assert self.head.returncode == status, said + self.logs()
         return said
@@ -112,8 +112,8 @@ class Workflow:
         file = self.folder / f"{name or self.names}.events"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def wait_for(self, there, what: str, seconds: float = 120) -> None:
-        deadline = time.monotonic() + seconds
+    def wait_for(self, there, what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
         while not there():
             assert time.monotonic() < deadline, f"{what}\n{self.said()}{self.logs()}\n{self.queue()}"
             time.sleep(0.5)
@@ -228,7 +228,7 @@ def test_interrupt_ends_all_jobs_and_a_new_start_continues(workflow):
     for name in names.split():
         workflow.begins(name=name)
     workflow.head.send_signal(signal.SIGINT)
-    workflow.wait_for(lambda: not workflow.queue(), "jobs are gone from the queue", seconds=30)
+    workflow.wait_for(lambda: not workflow.queue(), "jobs are gone from the queue")
     workflow.ends(status=1)
     workflow.start(names=names, steps=40)
     workflow.ends()
