@@ -7,6 +7,9 @@ from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.schema import Recipe
 
+CHAT = {"name": "chat", "version": 1, "options": {}}
+"""The format of dialogues, resolved."""
+
 
 def make_grid(**changes):
     fields = {"study": "demo", "file": "config/studies/demo.yaml", "title": "A study", "description": ""}
@@ -24,15 +27,15 @@ def make_model(**changes):
 
 def make_clean(**changes):
     fields = {
-        "id": "inline", "key": "c" * 64, "label": "inline", "raw": "raw", "raw_key": "r" * 64, "source": "inline",
-        "steps": {}, "splits": {}, "rows": {}, "seed": 0,
+        "id": "inline", "key": "c" * 64, "raw": "raw", "raw_key": "r" * 64, "source": "inline", "version": 1,
+        "read": {}, "steps": [], "needs": ["train", "validation", "test"], "splits": {}, "rows": {}, "seed": 0,
     }  # fmt: skip
     return Clean(**(fields | changes))
 
 
 def make_prompts(**changes):
     fields = {
-        "id": "test", "key": "p" * 64, "clean": "inline", "split": "test", "turns": "all", "rows": None,
+        "id": "test", "key": "p" * 64, "clean": "inline", "format": CHAT, "split": "test", "turns": "all", "rows": None,
         "system": None, "default_system": None,
     }  # fmt: skip
     return Prompts(**(fields | changes))

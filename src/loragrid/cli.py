@@ -127,10 +127,12 @@ def clean(arguments: argparse.Namespace) -> None:
                 Path(grid.raw[dataset.raw].folder),
                 Path(dataset.folder),
                 dataset.source,
+                dataset.read,
                 dataset.steps,
                 splits=dataset.splits,
                 rows=dataset.rows,
                 seed=dataset.seed,
+                needs=dataset.needs,
             ),
         )
 
@@ -152,6 +154,7 @@ def format_(arguments: argparse.Namespace) -> None:
                 Path(model.folder),
                 Path(formatted.folder),
                 key=formatted.key,
+                format_=formatted.format,
                 template=model.template,
                 system=model.system,
                 mask=formatted.mask,
@@ -170,6 +173,7 @@ def prompts(arguments: argparse.Namespace) -> None:
         write_prompts(
             Path(grid.clean[entry.clean].folder),
             Path(entry.file),
+            format_=entry.format,
             split=entry.split,
             turns=entry.turns,
             rows=entry.rows,

@@ -92,7 +92,6 @@ def test_rows_of_the_tested_split_are_other_prompts(place):
 def test_other_splits_are_other_prompts(place):
     grid = place.small("points: [{name: one, splits: {test: 0.1}}, {name: two, splits: {test: 0.2}}]")
     assert len(grid.prompts) == 2
-    assert "letters" in {clean.label for clean in grid.clean.values()}
     assert len(grid.clean) == 2  # and none for the data as they are, which nothing uses
 
 
@@ -283,3 +282,46 @@ def test_a_second_study_of_the_same_name_does_not_overwrite_the_first_ones_table
     other = place.write(Path("config/studies/small.yaml").read_text(), "other/small")
     with pytest.raises(UserError, match=r"holds the tables of config/studies/small\.yaml"):
         open_study(str(other), place.registry)
+
+
+def with_data(place, datasets, more=""):
+    """The grid of a study with the letters and other datasets."""
+    return place.open(
+        f"{{title: x, models: {{base: {{id: a/b}}}}, datasets: {{letters: {{source: letters}}, {datasets}}}, {more}}}"
+    )
+
+
+def test_one_dataset_in_two_formats_is_cleaned_once(place):
+    grid = with_data(place, "turns: {source: letters, format: turns}")
+    assert len(grid.clean) == 1
+    assert {run.dataset for run in grid.runs.values()} == {"letters", "turns"}
+    assert len({run.formatted for run in grid.runs.values()}) == 2
+    assert sorted(prompts.format["name"] for prompts in grid.prompts.values()) == ["chat", "turns"]
+
+
+def test_the_same_data_given_twice_is_a_problem(place):
+    with pytest.raises(StudyError, match=r"datasets\.again: is the same data as 'letters'; give it once"):
+        with_data(place, "again: {source: letters, steps: [trim, {merge: {minimum: 2}}], format: chat}")
+
+
+def test_data_that_is_only_asked_about_is_not_trained_on_and_needs_no_training_rows(place):
+    more = "untrained: [base], evaluations: {own: {}, other: {dataset: asked}}"
+    grid = with_data(place, "asked: {source: tickets, train: false}", more)
+    assert {run.dataset for run in grid.runs.values()} == {"letters"}
+    asked = {(item.evaluation, item.dataset) for item in grid.answers.values()}
+    assert asked == {("own", "letters"), ("other", "asked")}
+    assert {clean.source: clean.needs for clean in grid.clean.values()} == {
+        "letters": ["train", "validation", "test"],
+        "tickets": ["test"],
+    }
+
+
+def test_what_nothing_uses_is_not_made(place):
+    grid = with_data(place, "unused: {source: tickets, train: false}")
+    assert [clean.source for clean in grid.clean.values()] == ["letters"]
+
+
+def test_preference_pairs_cannot_be_answers_to_learn(place):
+    with pytest.raises(StudyError, match=r"grid: 'qlora' cannot be trained on 'votes' in the format 'pairs'"):
+        with_data(place, "votes: {source: votes}")
+    with_data(place, "votes: {source: votes, train: false}")

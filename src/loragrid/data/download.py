@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from loragrid.data import sources
 from loragrid.data.digest import files_below
 from loragrid.data.fetch import extract, fetch, redacted
+from loragrid.data.sources import SOURCES
 from loragrid.data.sources.base import HubDataset, Remote
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
@@ -48,7 +48,7 @@ def download_dataset(
     Raises:
         UserError: something is wrong with the settings, the network or the files.
     """
-    reader = sources.get(source)
+    reader = SOURCES[source]
     origin: dict[str, Any]
     if path is not None:
         # The absolute path is the user's own business, and would make equal data unequal.

@@ -1,7 +1,7 @@
-"""Format: cleaned dialogues as tokenised, masked rows for one model, so that training only uses its GPU."""
+"""Format: cleaned records as tokenised, masked rows for one model, so that training only uses its GPU."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from datasets import Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedTokenizerBase
 
+from loragrid.data.examples import examples_of
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json
 from loragrid.modeling.chat import encode
@@ -28,6 +29,7 @@ def format_dataset(
     out: Path,
     *,
     key: str,
+    format_: Mapping[str, Any],
     template: str | None,
     system: str | None,
     mask: str,
@@ -43,6 +45,7 @@ def format_dataset(
         model: folder of the model, for its tokenizer.
         out: folder to write.
         key: the formatted data's key, recorded.
+        format_: resolved format: what the records become.
         template: file with a chat template in place of the tokenizer's.
         system: system prompt for dialogues without one.
         mask: `answers` for a loss on the assistant's answers only, `all` for every token.
@@ -58,11 +61,12 @@ def format_dataset(
     try:
         splits = {
             split: _format_split(
-                tokenizer, clean / f"{split}.jsonl", temporary / f"{split}.arrow", system, mask, max_length
+                tokenizer, clean / f"{split}.jsonl", temporary / f"{split}.arrow", format_, system, mask, max_length
             )
             for split in ("train", "validation")
         }
-        write_json(temporary / "format.json", {"key": key, "mask": mask, "max_length": max_length, "splits": splits})
+        settings = {"format": format_, "mask": mask, "max_length": max_length}
+        write_json(temporary / "format.json", {"key": key, **settings, "splits": splits})
         shutil.rmtree(out, ignore_errors=True)
         temporary.rename(out)
     finally:
@@ -70,21 +74,33 @@ def format_dataset(
 
 
 def _format_split(
-    tokenizer: PreTrainedTokenizerBase, source: Path, target: Path, system: str | None, mask: str, max_length: int
-) -> dict[str, int]:
-    counts = {"dialogues": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
+    tokenizer: PreTrainedTokenizerBase,
+    source: Path,
+    target: Path,
+    format_: Mapping[str, Any],
+    system: str | None,
+    mask: str,
+    max_length: int,
+) -> dict[str, Any]:
+    counts = {"examples": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
+    unusable: dict[str, int] = {}
     with ArrowWriter(path=str(target), features=FEATURES) as writer:
-        for record in each(read_jsonl(source), f"formatting {source.stem}"):
-            counts["dialogues"] += 1
-            for row in _rows(tokenizer, with_system(record["messages"], None, system), mask, max_length, counts):
+        lines = each(read_jsonl(source), f"formatting {source.stem}")
+        for example in examples_of(lines, format_, unusable):
+            counts["examples"] += 1
+            for row in _rows(tokenizer, with_system(example.messages, None, system), mask, max_length, counts):
                 writer.write(row)
         writer.finalize()
     if counts["rows"] == 0:
+        if counts["examples"] == 0:
+            why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(unusable.items()))
+            why = why or "; set `splits` of this dataset, such as {validation: 0.1}"
+            raise UserError(f"{source}: nothing to learn from for the format {format_['name']!r}{why}")
         raise UserError(
-            f"{source}: of {counts['dialogues']} dialogues none has an answer within max_length={max_length} tokens; "
+            f"{source}: of {counts['examples']} examples none has an answer within max_length={max_length} tokens; "
             "raise max_length in the recipe"
         )
-    return counts
+    return {**counts, "unusable": dict(sorted(unusable.items()))}
 
 
 def _rows(

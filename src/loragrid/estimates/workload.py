@@ -81,8 +81,8 @@ class Workload:
 
     def uncounted(self) -> list[str]:
         """The datasets, by the study's names, that are not formatted yet for every run."""
-        missing = [item for item in self.grid.formatted.values() if not Path(item.folder, "format.json").exists()]
-        return sorted({self.grid.clean[formatted.clean].label for formatted in missing})
+        missing = {item.id for item in self.grid.formatted.values() if not Path(item.folder, "format.json").exists()}
+        return sorted({run.dataset for run in self.grid.runs.values() if run.formatted in missing})
 
     def of_run(self, run: Run) -> TrainingWork:
         """The work of a training."""

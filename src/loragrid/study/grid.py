@@ -30,11 +30,13 @@ class Clean:
 
     id: str
     key: str
-    label: str
     raw: str
     raw_key: str
     source: str
-    steps: dict[str, Any]
+    version: int
+    read: dict[str, Any]
+    steps: list[dict[str, Any]]
+    needs: list[str]
     splits: dict[str, float]
     rows: dict[str, int]
     seed: int
@@ -84,6 +86,7 @@ class Formatted:
     id: str
     key: str
     clean: str
+    format: dict[str, Any]
     model: str
     mask: str
     max_length: int
@@ -101,6 +104,7 @@ class Prompts:
     id: str
     key: str
     clean: str
+    format: dict[str, Any]
     split: str
     turns: str
     rows: int | None

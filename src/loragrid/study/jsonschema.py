@@ -1,8 +1,10 @@
 """The JSON Schema of study files, generated from the models so that editors check what the code does."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from loragrid.study.registry import Registry
 from loragrid.study.schema import Recipe, Study
@@ -30,22 +32,43 @@ def schema_text(registry: Registry) -> str:
     definitions["Point"]["additionalProperties"] = False
     for named in ("models", "datasets", "evaluations"):
         parts[named]["additionalProperties"] = False  # a name that does not match the pattern
-    definitions["DatasetSpec"]["properties"]["source"]["enum"] = sorted(registry.sources)
-    definitions["DatasetSpec"]["allOf"] = []
-    for name in sorted(registry.sources):
-        options = registry.sources[name].Options.model_json_schema()
-        definitions |= options.pop("$defs", {})
-        definitions["DatasetSpec"]["allOf"].append(_steps(name, options))
+    dataset = definitions["DatasetSpec"]
+    dataset["properties"]["source"]["enum"] = sorted(registry.sources)
+    dataset["properties"]["steps"]["anyOf"][0]["items"] = _choice(registry.steps)
+    dataset["properties"]["format"]["anyOf"] = [_choice(registry.formats), {"type": "null"}]
+    dataset["allOf"] = [_read(name, registry.sources[name].Options) for name in sorted(registry.sources)]
     definitions["EvaluationSpec"]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
     return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _steps(source: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The cleaning steps that go with one source."""
+def _read(source: str, options: type[BaseModel]) -> dict[str, Any]:
+    """The options of reading that go with one source."""
     return {
         "if": {"properties": {"source": {"const": source}}},
-        "then": {"properties": {"steps": {"type": "object", **options}}},
+        "then": {"properties": {"read": {"type": "object", **options.model_json_schema()}}},
     }
+
+
+def _choice(valid: Mapping[str, Any]) -> dict[str, Any]:
+    """A name, or `{name: options}`."""
+    named = {name: _short(module.Options.model_json_schema()) for name, module in sorted(valid.items())}
+    return {
+        "anyOf": [
+            {"enum": list(named)},
+            {
+                "type": "object",
+                "properties": named,
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+        ]
+    }
+
+
+def _short(options: dict[str, Any]) -> dict[str, Any]:
+    options.pop("title", None)
+    return options
 
 
 class _Dumper(yaml.SafeDumper):

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from loragrid.study import choices
 from loragrid.study.problems import check_part, unknown
 from loragrid.study.registry import Registry
 from loragrid.study.schema import Recipe
@@ -20,7 +21,7 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
 
     Args:
         content: a study as read from its file.
-        registry: sources and score families.
+        registry: what the study may name.
     """
     models, datasets = _mapping(content.get("models")), _mapping(content.get("datasets"))
     problems = []
@@ -34,8 +35,7 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += unknown(f"datasets.{name}.source", source, registry.sources)
         problems += missing_path(f"datasets.{name}.path", dataset.get("path"))
         if isinstance(source, str) and source in registry.sources:
-            options = registry.sources[source].Options
-            problems += check_part(options, _mapping(dataset.get("steps")), f"datasets.{name}.steps")
+            problems += _data_problems(f"datasets.{name}", registry.sources[source], dataset, registry)
     problems += _point_problems(_list(content.get("points")), models, datasets)
     for index, name in enumerate(_list(content.get("untrained"))):
         problems += unknown(f"untrained[{index}]", name, models)
@@ -50,6 +50,24 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += unknown(f"published[{index}].dataset", published.get("dataset"), datasets)
         for field in _mapping(published.get("where")):
             problems += unknown(f"published[{index}].where", field, [*Recipe.model_fields, "name"])
+    return problems
+
+
+def _data_problems(where: str, source: Any, dataset: dict[str, Any], registry: Registry) -> list[str]:
+    """Problems of how a dataset is read, cleaned and formatted."""
+    problems = check_part(source.Options, _mapping(dataset.get("read")), f"{where}.read")
+    for index, step in enumerate(_list(dataset.get("steps"))):
+        problems += choices.problems(f"{where}.steps[{index}]", step, registry.steps)
+    if (format_ := dataset.get("format")) is None:
+        return problems
+    if found := choices.problems(f"{where}.format", format_, registry.formats):
+        return problems + found
+    name, _ = choices.parted(format_)
+    if registry.formats[name].KIND is not source.KIND:
+        fitting = sorted(name for name, format_ in registry.formats.items() if format_.KIND is source.KIND)
+        problems.append(
+            f"{where}.format: {name!r} is not for what {dataset['source']} has. Valid: {', '.join(fitting)}."
+        )
     return problems
 
 

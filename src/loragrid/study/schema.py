@@ -13,6 +13,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 
 Precision = Literal["nf4", "16bit", "32bit"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+# A wider type than that of `loragrid.study.choices`: what is wrong with it is told there, in words.
+Choice = str | dict[str, Any]
 Scalar = bool | int | float | str | None
 
 
@@ -125,14 +127,22 @@ class Splits(Model):
 
 
 class DatasetSpec(Model):
-    """A dataset: where it comes from and how it is cleaned."""
+    """A dataset: where it comes from, how it is read and cleaned, and what it becomes for a model."""
 
     source: str = Field(description="Module in loragrid/data/sources that reads its original format.")
     path: str | None = Field(
         None, description="Local file or folder in the original format, instead of the download. May use $VARIABLES."
     )
     revision: str | None = Field(None, description="Revision of the download instead of the source's own.")
-    steps: dict[str, Any] = Field(default_factory=dict, description="Cleaning options of that source.")
+    read: dict[str, Any] = Field(default_factory=dict, description="How that source reads it.")
+    steps: list[Choice] | None = Field(
+        None, description="Cleaning steps, in their order: names, or `{name: options}`. Default: the source's own."
+    )
+    format: Choice | None = Field(
+        None,
+        description="What a record becomes: a name, or `{name: options}`. Default: the source's own.",
+    )
+    train: bool = Field(True, description="Whether runs are trained on it; `false` for data that is only asked about.")
     rows: Rows = Field(default_factory=Rows, description="Rows to keep of each split.")
     splits: Splits = Field(default_factory=Splits, description="Splits to make, where the data has none.")
     seed: int = Field(0, ge=0, description="Seed of splits and of the choice of rows.")

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, Field, model_validator
 
+from loragrid.data.records import Record
+from loragrid.study.choices import Choice
+
 SPLITS = ("train", "validation", "test")
 """The splits that cleaning writes."""
 
@@ -116,15 +119,29 @@ class Drops:
 class Source(Protocol):
     """What a module in this package defines, beside a docstring that describes the original format."""
 
-    NAME: str
+    VERSION: int
+    """Raised when the same files come to make other records: what was cleaned is then cleaned anew."""
+
     LICENCE: str
     HOMEPAGE: str
     REMOTE: Remote
     SIZE: Size
+    KIND: type[Record]
+    """What its records are."""
+
+    STEPS: list[Choice]
+    """Cleaning steps of a study that does not choose its own."""
+
+    FORMAT: Choice
+    """Format of a study that does not choose another."""
+
+    FACETS: tuple[str, ...]
+    """Names in `meta` whose values statistics.json counts, e.g. emotions."""
+
     Options: type[BaseModel]
 
-    def read(self, folder: Path, options: Any, drops: Drops) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Read the original format.
+    def read(self, folder: Path, options: Any, drops: Drops) -> Iterator[tuple[str, Record]]:
+        """Read the original format, and change nothing in it: that is for steps.
 
         Args:
             folder: the raw files.
@@ -132,9 +149,7 @@ class Source(Protocol):
             drops: counts raw rows and what is dropped of them.
 
         Yields:
-            A split (train, validation, test, or `all` where the dataset has none) and a record: `id`, `messages`,
-            `meta`. For the count of drops it also has `where` (`file:line`) and, unless it is 1, `rows` (raw rows in
-            it); these are not written. Records of one `meta["conversation"]` stay together when splits are made.
+            A split (train, validation, test, or `all` where the dataset has none) and a record.
 
         Raises:
             UserError: the folder does not hold this format.

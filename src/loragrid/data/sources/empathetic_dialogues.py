@@ -8,15 +8,17 @@ field of candidate answers.
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel
 
+from loragrid.data.records import Dialogue
 from loragrid.data.sources.base import Drops, Remote, RemoteFile, Size, shortened
 from loragrid.errors import UserError
 from loragrid.files import encoding_of
+from loragrid.study.choices import Choice
 
-NAME = "empathetic_dialogues"
+VERSION = 1
 LICENCE = "CC BY-NC 4.0"
 HOMEPAGE = "https://github.com/facebookresearch/EmpatheticDialogues"
 REMOTE = Remote(
@@ -32,6 +34,12 @@ REMOTE = Remote(
 )
 SIZE = Size(rows={"train": 19_500, "validation": 2_770, "test": 2_540}, tokens=100)
 
+KIND = Dialogue
+# Written by people in one line each: a blank more or less in it means nothing.
+STEPS: list[Choice] = ["unicode", {"whitespace": {"within": "single"}}, "merge_turns", "answered"]
+FORMAT: Choice = "chat"
+FACETS = ("emotion",)
+
 FILES = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
 RATINGS = 5
 """Parts of `selfeval`, as in `5|5|5_2|2|5`."""
@@ -39,23 +47,8 @@ RATINGS = 5
 COLUMNS = ("conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags")
 
 
-class Options(BaseModel, extra="forbid"):
-    """Cleaning options of EmpatheticDialogues."""
-
-    form: Literal["conversation", "row"] = Field(
-        "conversation",
-        description="`conversation`: whole dialogues, the person with the experience as user and the listener as "
-        "assistant. `row`: every turn of either person by itself, as `Instruction: {emotion}\\nResponse: {turn}`.",
-    )
-    emotion: Literal["none", "system"] = Field(
-        "none", description="`system`: a system message before each conversation names the emotion."
-    )
-
-    @model_validator(mode="after")
-    def _emotion_once(self) -> "Options":
-        if self.form == "row" and self.emotion == "system":
-            raise ValueError("`emotion: system` goes with `form: conversation`: a `row` has the emotion in it already")
-        return self
+class Options(BaseModel, extra="forbid", frozen=True):
+    """How EmpatheticDialogues is read."""
 
 
 class Turn(NamedTuple):
@@ -69,12 +62,12 @@ class Turn(NamedTuple):
     text: str
 
 
-def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, dict[str, Any]]]:
+def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, Dialogue]]:
     """Read train.csv, valid.csv and test.csv, as many of them as there are.
 
     Args:
         folder: the folder with the files, or with the archive's folder `empatheticdialogues`.
-        options: cleaning options.
+        options: none.
         drops: counts raw rows and what is dropped of them.
 
     Yields:
@@ -92,10 +85,7 @@ def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, di
         raise UserError(f"{folder}: expected {', '.join(FILES.values())}; found {found or 'nothing'}")
     for split, path in files.items():
         turns = _turns(path, path.relative_to(folder).as_posix(), split, drops)
-        if options.form == "row":
-            yield from ((split, _row(turn)) for turn in turns)
-        else:
-            yield from ((split, record) for record in _conversations(turns, split, options, drops))
+        yield from ((split, record) for record in _conversations(turns, split, drops))
 
 
 def _turns(path: Path, name: str, split: str, drops: Drops) -> Iterator[Turn]:
@@ -158,20 +148,8 @@ def _commas(text: str) -> str:
     return text.replace("_comma_", ",").strip()
 
 
-def _row(turn: Turn) -> dict[str, Any]:
-    return {
-        "id": f"{turn.conversation}:{turn.number}",
-        "messages": [
-            {"role": "user", "content": f"Instruction: {turn.emotion}\nResponse:"},
-            {"role": "assistant", "content": turn.text},
-        ],
-        "meta": {"conversation": turn.conversation, "emotion": turn.emotion, "situation": turn.situation},
-        "where": turn.where,
-    }
-
-
-def _conversations(turns: Iterator[Turn], split: str, options: Options, drops: Drops) -> Iterator[dict[str, Any]]:
-    """Dialogues that end with a listener's answer, in the order of their first lines."""
+def _conversations(turns: Iterator[Turn], split: str, drops: Drops) -> Iterator[Dialogue]:
+    """Dialogues of which no turn is missing, in the order of their first lines."""
     conversations: dict[str, dict[int, Turn]] = {}
     for turn in turns:
         kept = conversations.setdefault(turn.conversation, {}).setdefault(turn.number, turn)
@@ -185,20 +163,7 @@ def _conversations(turns: Iterator[Turn], split: str, options: Options, drops: D
         if [turn.number for turn in ordered] != list(range(1, len(ordered) + 1)):
             drops.add("broken conversation: a turn is missing", where=first.where, split=split, rows=len(ordered))
             continue
-        if len(ordered) == 1:
-            drops.add("one turn only: no listener's answer", where=first.where, split=split)
-            continue
-        if len(ordered) % 2:
-            drops.add("last turn without a listener's answer, cut off", where=ordered[-1].where, split=split)
-            ordered.pop()
         # Odd turns belong to the person with the experience; speaker_idx is a worker's number and says nothing.
         messages = [{"role": "user" if turn.number % 2 else "assistant", "content": turn.text} for turn in ordered]
-        if options.emotion == "system":
-            messages.insert(0, {"role": "system", "content": f"The user feels {first.emotion}."})
-        yield {
-            "id": name,
-            "messages": messages,
-            "meta": {"emotion": first.emotion, "situation": first.situation},
-            "where": first.where,
-            "rows": len(ordered),
-        }
+        meta = {"emotion": first.emotion, "situation": first.situation}
+        yield Dialogue(name, messages, meta, first.where, len(ordered))
