@@ -83,7 +83,7 @@ def download(arguments: argparse.Namespace) -> None:
         make_once(
             Path(raw.folder),
             ["provenance.json"],
-            lambda: download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=None),
+            lambda: download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=raw.remote),
         )
     else:
         model = _entry(grid, "models", arguments.model)

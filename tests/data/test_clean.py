@@ -7,9 +7,9 @@ from cleaning import resolved
 
 from loragrid.data import clean as module
 from loragrid.data.clean import clean
+from loragrid.data.drops import Drops
 from loragrid.data.records import ChoiceQuestion, Dialogue, PreferencePair
 from loragrid.data.sources import SOURCES
-from loragrid.data.sources.base import Drops
 from loragrid.data.steps.base import NoOptions
 from loragrid.errors import UserError
 

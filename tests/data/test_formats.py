@@ -91,5 +91,5 @@ def test_a_name_that_the_records_lack_is_told_with_those_they_have():
 def test_every_format_says_which_records_it_takes():
     assert {name: format_.KIND.__name__ for name, format_ in FORMATS.items()} == {
         "chat": "Dialogue", "choice": "ChoiceQuestion", "instruction": "Dialogue", "preference": "PreferencePair",
-        "summary": "Dialogue",
+        "replay": "Dialogue", "summary": "Dialogue",
     }  # fmt: skip

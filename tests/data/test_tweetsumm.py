@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cleaning import cleaned, formatted
 
+from loragrid.data.drops import Drops
 from loragrid.data.sources import SOURCES
-from loragrid.data.sources.base import Drops
 from loragrid.errors import UserError
 
 SOURCE = SOURCES["tweetsumm"]

@@ -23,7 +23,7 @@ GOLDEN_STUDY = """
       letters:
         source: letters
         path: letters.csv
-        read: {form: halves}
+        form: halves
         steps: [{merge: {minimum: 3}}]
         rows: {train: 100, test: 10}
       tickets: {source: tickets, format: {turns: {form: halves}}, splits: {test: 0.1}, seed: 7}

@@ -16,7 +16,7 @@ BAD = """
       bad name: {id: org/bad}
     datasets:
       letters: {source: leters}
-      tickets: {source: tickets, path: not/there.csv, read: {form: hole, minimun: 3}}
+      tickets: {source: tickets, path: not/there.csv, form: hole, minimun: 3}
       again: {source: letters, splits: {validation: 0.6, test: 0.6}, steps: [trm, {merge: {minimun: 1}}, {}],
               format: pairs}
       votes: {source: votes, format: {pairs: 7}}
@@ -65,8 +65,8 @@ def problems(place):
         ("models.bad name", "should match pattern"),
         ("datasets.letters.source", "there is no 'leters'. Did you mean 'letters'? Valid: letters, tickets, votes."),
         ("datasets.tickets.path", "there is no 'not/there.csv'"),
-        ("datasets.tickets.read.form", "'whole' or 'halves', not 'hole'"),
-        ("datasets.tickets.read.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, minimum."),
+        ("datasets.tickets.form", "'whole' or 'halves', not 'hole'"),
+        ("datasets.tickets.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, format, minimum, path,"),
         ("datasets.again.steps[0]", "there is no 'trm'. Did you mean 'trim'? Valid: merge, trim."),
         ("datasets.again.steps[1].merge.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, minimum."),
         ("datasets.again.steps[2]", "needs one name with its options"),

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loragrid.data.records import Dropped, Record, content, texts
-from loragrid.data.sources.base import shortened
 from loragrid.data.steps.base import Apply
+from loragrid.errors import shortened
 
 EXAMPLES = 3
 BEFORE = 20

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from loragrid.data.changes import Change
+from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.duplicates import without_duplicates, without_leaks
 from loragrid.data.entries import Entry, drawn
 from loragrid.data.records import Dropped, Record, asked, content, fault, to_json
 from loragrid.data.sources import SOURCES
-from loragrid.data.sources.base import SPLITS, Drops
 from loragrid.data.splits import checked_rows, checked_shares, choose, share_out
 from loragrid.data.statistics import Counts
 from loragrid.data.steps import STEPS

@@ -149,12 +149,14 @@ def _finish(out: Path, name: str, facts: dict[str, Any]) -> None:
     write_json(out / name, {**facts, "files": files})
 
 
-def _remote(own: Remote, given: dict[str, Any] | None, revision: str | None, source: str) -> Remote:
+def _remote(own: Remote | None, given: dict[str, Any] | None, revision: str | None, source: str) -> Remote:
     try:
         place = own if given is None else Remote.model_validate(given)
     except ValidationError as error:
         lines = [f"  - {'.'.join(['remote', *map(str, p['loc'])])}: {p['msg']}" for p in error.errors()]
         raise UserError("\n".join([f"{source}: wrong `remote`", *lines])) from None
+    if place is None:
+        raise UserError(f"{source}: has no download; give its files as `path`")
     if revision is None:
         return place
     if place.hub is None:

@@ -1,7 +1,7 @@
 """Records that are there twice, and those that would let a model see in training what it is asked later."""
 
+from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.entries import Entry
-from loragrid.data.sources.base import SPLITS, Drops
 
 
 def without_duplicates(entries: list[Entry], drops: Drops) -> list[Entry]:

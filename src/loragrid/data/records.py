@@ -24,6 +24,7 @@ class Dialogue:
     """
 
     FIELDS: ClassVar = ("messages", "summaries")
+    FORMAT: ClassVar = "chat"
 
     id: str
     messages: list[Message]
@@ -45,6 +46,7 @@ class PreferencePair:
     """
 
     FIELDS: ClassVar = ("messages", "chosen", "rejected")
+    FORMAT: ClassVar = "preference"
 
     id: str
     messages: list[Message]
@@ -67,6 +69,7 @@ class ChoiceQuestion:
     """
 
     FIELDS: ClassVar = ("question", "choices", "answer")
+    FORMAT: ClassVar = "choice"
 
     id: str
     question: str

@@ -1,7 +1,7 @@
 """Which records go into train, validation and test, and how many are kept: by the seed and each record alone."""
 
+from loragrid.data.drops import SPLITS
 from loragrid.data.entries import Entry, drawn
-from loragrid.data.sources.base import SPLITS
 from loragrid.errors import UserError
 
 

@@ -17,6 +17,7 @@ class Raw:
     source: str
     path: str | None
     revision: str | None
+    remote: dict[str, Any] | None
 
     @property
     def folder(self) -> str:

@@ -36,17 +36,22 @@ def schema_text(registry: Registry) -> str:
     dataset["properties"]["source"]["enum"] = sorted(registry.sources)
     dataset["properties"]["steps"]["anyOf"][0]["items"] = _choice(registry.steps)
     dataset["properties"]["format"]["anyOf"] = [_choice(registry.formats), {"type": "null"}]
-    dataset["allOf"] = [_read(name, registry.sources[name].Options) for name in sorted(registry.sources)]
+    options = {name: set(source.Options.model_fields) for name, source in sorted(registry.sources.items())}
+    every = set().union(*options.values())
+    dataset["properties"] |= dict.fromkeys(sorted(every), True)
+    dataset["additionalProperties"] = False
+    dataset["allOf"] = [_options(name, registry.sources[name].Options, every - own) for name, own in options.items()]
     definitions["EvaluationSpec"]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
     return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _read(source: str, options: type[BaseModel]) -> dict[str, Any]:
-    """The options of reading that go with one source."""
-    return {
-        "if": {"properties": {"source": {"const": source}}},
-        "then": {"properties": {"read": {"type": "object", **options.model_json_schema()}}},
-    }
+def _options(source: str, options: type[BaseModel], others: set[str]) -> dict[str, Any]:
+    """What may be said of one source, and of no other."""
+    own = options.model_json_schema()
+    then: dict[str, Any] = {"properties": {**own.get("properties", {}), **dict.fromkeys(sorted(others), False)}}
+    if "required" in own:
+        then["required"] = own["required"]
+    return {"if": {"properties": {"source": {"const": source}}}, "then": then}
 
 
 def _choice(valid: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from loragrid.errors import UserError
 from loragrid.study import choices
 from loragrid.study.problems import check_part, unknown
 from loragrid.study.registry import Registry
-from loragrid.study.schema import Recipe
+from loragrid.study.schema import DatasetSpec, Recipe
 
 
 def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]:
@@ -55,20 +56,50 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
 
 def _data_problems(where: str, source: Any, dataset: dict[str, Any], registry: Registry) -> list[str]:
     """Problems of how a dataset is read, cleaned and formatted."""
-    problems = check_part(source.Options, _mapping(dataset.get("read")), f"{where}.read")
+    options = {name: value for name, value in dataset.items() if name not in DatasetSpec.model_fields}
+    problems = check_part(source.Options, options, where, also=DatasetSpec.model_fields)
+    path = dataset.get("path")
+    if not problems and not missing_path(where, path):  # what data is shows only where it can be found
+        try:
+            kind = kind_of(source, source.Options.model_validate(options), path)
+        except UserError as error:
+            problems.append(f"{where}: {error}")
+        else:
+            problems += _format_problems(f"{where}.format", dataset, kind, registry)
     for index, step in enumerate(_list(dataset.get("steps"))):
         problems += choices.problems(f"{where}.steps[{index}]", step, registry.steps)
-    if (format_ := dataset.get("format")) is None:
-        return problems
-    if found := choices.problems(f"{where}.format", format_, registry.formats):
-        return problems + found
-    name, _ = choices.parted(format_)
-    if registry.formats[name].KIND is not source.KIND:
-        fitting = sorted(name for name, format_ in registry.formats.items() if format_.KIND is source.KIND)
-        problems.append(
-            f"{where}.format: {name!r} is not for what {dataset['source']} has. Valid: {', '.join(fitting)}."
-        )
     return problems
+
+
+def _format_problems(where: str, dataset: dict[str, Any], kind: type, registry: Registry) -> list[str]:
+    if (format_ := dataset.get("format")) is None:
+        return []
+    if found := choices.problems(where, format_, registry.formats):
+        return found
+    name, _ = choices.parted(format_)
+    if registry.formats[name].KIND is kind:
+        return []
+    fitting = sorted(name for name, format_ in registry.formats.items() if format_.KIND is kind)
+    return [f"{where}: {name!r} is not for what {dataset['source']} has. Valid: {', '.join(fitting)}."]
+
+
+def kind_of(source: Any, options: Any, path: Any) -> Any:
+    """What the records of a dataset are: a class of the data package.
+
+    Args:
+        source: its source.
+        options: checked options of it.
+        path: of the study, if it is a text.
+
+    Raises:
+        UserError: nothing says it, or there is nothing to read.
+    """
+    local = expand(path) if isinstance(path, str) else None
+    if source.KIND is None:
+        return source.kind(options, local)
+    if source.REMOTE is None and local is None:
+        raise UserError(f"has no download; get it from {source.HOMEPAGE} and give its place as `path`")
+    return source.KIND
 
 
 def missing_path(where: str, path: Any) -> list[str]:

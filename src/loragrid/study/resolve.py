@@ -27,7 +27,7 @@ from loragrid.study.keys import (
     short,
 )
 from loragrid.study.problems import describe
-from loragrid.study.references import expand
+from loragrid.study.references import expand, kind_of
 from loragrid.study.registry import Registry
 from loragrid.study.schema import DatasetSpec, EvaluationSpec, ModelSpec, Point, Recipe, Study
 
@@ -112,13 +112,16 @@ class _Resolver:
         return model
 
     def _raw(self, name: str, spec: DatasetSpec) -> Raw:
+        remote = None
         if spec.path is not None:
             origin: dict[str, Any] = {"content": self._digest(f"datasets.{name}.path", spec.path)}
         else:
-            remote = self.registry.sources[spec.source].REMOTE
-            origin = {"revision": spec.revision, "remote": plain(remote.model_dump(exclude_defaults=True))}
+            source = self.registry.sources[spec.source]
+            place = source.REMOTE or source.remote(source.Options.model_validate(spec.options))
+            remote = plain(place.model_dump(exclude_defaults=True))
+            origin = {"revision": spec.revision, "remote": remote}
         key = key_of("raw", {"source": spec.source, **origin})
-        return Raw(f"{spec.source}-{short(key)}", key, spec.source, spec.path, spec.revision)
+        return Raw(f"{spec.source}-{short(key)}", key, spec.source, spec.path, spec.revision, remote)
 
     def _digest(self, where: str, path: str | None) -> str | None:
         if path is None:
@@ -141,12 +144,16 @@ class _Resolver:
         seen: dict[tuple[str, str], str] = {}
         for name, clean in cleans.items():
             spec = self.study.datasets[name]
-            chosen = spec.format or self.registry.sources[spec.source].FORMAT
-            formats[name] = choices.resolved(chosen, self.registry.formats)
+            formats[name] = choices.resolved(spec.format or self._usual_format(spec), self.registry.formats)
             same = seen.setdefault((clean.id, key_of("format", formats[name])), name)
             if same != name:
                 self.problems.append(f"datasets.{name}: is the same data as {same!r}; give it once")
         return formats
+
+    def _usual_format(self, spec: DatasetSpec) -> str | dict[str, Any]:
+        source = self.registry.sources[spec.source]
+        usual: str | dict[str, Any] | None = source.FORMAT
+        return usual or str(kind_of(source, source.Options.model_validate(spec.options), spec.path).FORMAT)
 
     def _clean(self, name: str, raw: Raw, point: Point | None) -> Clean:
         spec = self.study.datasets[name]
@@ -161,7 +168,7 @@ class _Resolver:
             raw_key=raw.key,
             source=spec.source,
             version=source.VERSION,
-            read=changed(source.Options.model_validate(spec.read)),
+            read=changed(source.Options.model_validate(spec.options)),
             steps=[choices.resolved(step, self.registry.steps) for step in steps],
             needs=["train", "validation", "test"] if spec.train else self._asked(name),
             splits=splits,

@@ -127,14 +127,18 @@ class Splits(Model):
 
 
 class DatasetSpec(Model):
-    """A dataset: where it comes from, how it is read and cleaned, and what it becomes for a model."""
+    """A dataset: where it comes from, how it is read and cleaned, and what it becomes for a model.
+
+    Further keys are options of its source.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     source: str = Field(description="Module in loragrid/data/sources that reads its original format.")
     path: str | None = Field(
         None, description="Local file or folder in the original format, instead of the download. May use $VARIABLES."
     )
     revision: str | None = Field(None, description="Revision of the download instead of the source's own.")
-    read: dict[str, Any] = Field(default_factory=dict, description="How that source reads it.")
     steps: list[Choice] | None = Field(
         None, description="Cleaning steps, in their order: names, or `{name: options}`. Default: the source's own."
     )
@@ -146,6 +150,11 @@ class DatasetSpec(Model):
     rows: Rows = Field(default_factory=Rows, description="Rows to keep of each split.")
     splits: Splits = Field(default_factory=Splits, description="Splits to make, where the data has none.")
     seed: int = Field(0, ge=0, description="Seed of splits and of the choice of rows.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the source."""
+        return self.model_extra or {}
 
 
 class Recipe(Model):

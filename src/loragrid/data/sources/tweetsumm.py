@@ -21,11 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
+from loragrid.data.drops import Drops
 from loragrid.data.records import Dialogue
-from loragrid.data.sources.base import Drops, HubDataset, Remote, Size, shortened
-from loragrid.errors import UserError
+from loragrid.data.sources.base import HubDataset, NoOptions, Remote, Size
+from loragrid.errors import UserError, shortened
 from loragrid.files import encoding_of, read_json
 from loragrid.study.choices import Choice
 
@@ -55,11 +54,10 @@ TWEETS = "twcs.csv"
 LAYOUTS = "`log` and `original dialog info`, `dialog` and `summaries`, or `tweet_ids_sentence_offset` and `annotations`"
 
 
-class Options(BaseModel, extra="forbid", frozen=True):
-    """How TweetSumm is read."""
+Options = NoOptions
 
 
-def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, Dialogue]]:
+def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Dialogue]]:
     """Read the splits' files, or one file without splits.
 
     Args:
