@@ -54,9 +54,9 @@ WRAPPED = re.compile(r"\s*Customer\s*:(.*?)(?:\n\s*Agent\s*:\s*)?", re.S)
 
 EMOTIONS = {
     "afraid", "angry", "annoyed", "anticipating", "anxious", "apprehensive", "ashamed", "caring", "confident",
-    "content", "devastated", "disappointed", "disgusted", "embarrassed", "excited", "faithful", "furious", "grateful", "guilty",
-    "hopeful", "impressed", "jealous", "joyful", "lonely", "nostalgic", "prepared", "proud", "sad", "sentimental",
-    "surprised", "terrified", "trusting",
+    "content", "devastated", "disappointed", "disgusted", "embarrassed", "excited", "faithful", "furious", "grateful",
+    "guilty", "hopeful", "impressed", "jealous", "joyful", "lonely", "nostalgic", "prepared", "proud", "sad",
+    "sentimental", "surprised", "terrified", "trusting",
 }  # fmt: skip
 """All that there are (table 1 of the paper): a row with another has its fields out of place."""
 
