@@ -321,8 +321,8 @@ def test_prompts_with_and_without_a_reference(tmp_path):
 
 # -- instructions and preferences from the hub
 
-ANSWER = {"role": "assistant", "content": "b"}
-GPT = {"from": "gpt", "value": "b"}
+OPENAI = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}'
+SHAREGPT = '[{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}]'
 
 
 @pytest.mark.parametrize(
@@ -338,8 +338,8 @@ GPT = {"from": "gpt", "value": "b"}
             "turkish_instructions", "instructions.csv", "Unnamed: 0,talimat, giriş, çıktı\n0,Topla,1 2,3\n",
             ("Topla\n\n1 2", "3", {}),
         ),
-        ("no_robots_turkish", "train.jsonl", json.dumps({"messages": [{"role": "user", "content": "a"}, ANSWER]}), ("a", "b", {})),
-        ("lima_turkish", "train.json", json.dumps([{"conversations": [{"from": "human", "value": "a"}, GPT]}]), ("a", "b", {})),
+        ("no_robots_turkish", "train.jsonl", OPENAI, ("a", "b", {})),
+        ("lima_turkish", "train.json", SHAREGPT, ("a", "b", {})),
         ("alpaca_turkish", "data.json", '[{"instruction": "a", "input": "", "output": "b"}]', ("a", "b", {})),
     ],
 )  # fmt: skip

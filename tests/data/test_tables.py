@@ -46,6 +46,7 @@ def read(path, **options):
         ("a.json", json.dumps(TWO, indent=1)),
         ("a.json", "\n".join(map(json.dumps, TWO))),  # JSON Lines that are called otherwise
         ("a.json", json.dumps({"version": 1, "data": TWO})),
+        ("a.json", json.dumps(TWO[0]) + "\n" + json.dumps({**TWO[1]})),
         ("a.csv", AS_CSV),
         ("a.csv.gz", AS_CSV),
         ("a.tsv", AS_CSV.replace(",1", "\t1").replace(",2", "\t2").replace("prompt,", "prompt\t")),

@@ -28,6 +28,9 @@ SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "tes
 NO_DATA = ("provenance.json", "dataset_infos.json", "dataset_dict.json", "dataset_info.json", "state.json")
 """What lies beside data and is none."""
 
+WRAPPERS = ("data", "rows", "examples", "records")
+"""What a JSON object may call the list of its rows."""
+
 LONGEST_FIELD = 10_000_000
 """Characters of a CSV field. A quotation mark that nobody closes takes all that follows as one field."""
 
@@ -216,8 +219,8 @@ def _json(path: Path) -> Iterator[tuple[int, Any]]:
             return
         raise UserError(f"{path}: not valid JSON ({error})") from None
     if isinstance(whole, dict):
-        lists = [value for value in whole.values() if isinstance(value, list)]
-        whole = lists[0] if len(lists) == 1 else [whole]
+        # A single row, unless it says that it holds others.
+        whole = next((whole[name] for name in WRAPPERS if isinstance(whole.get(name), list)), [whole])
     if not isinstance(whole, list):
         raise UserError(f"{path}: expected a list of rows")
     yield from enumerate(whole, start=1)
