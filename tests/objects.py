@@ -10,6 +10,11 @@ from loragrid.study.schema import Recipe
 CHAT = {"name": "chat", "version": 1, "options": {}}
 """The format of dialogues, resolved."""
 
+OWN_CHAT = {
+    "name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
+}  # fmt: skip
+"""A model's own chat."""
+
 
 def make_grid(**changes):
     fields = {"study": "demo", "file": "config/studies/demo.yaml", "title": "A study", "description": ""}
@@ -19,8 +24,7 @@ def make_grid(**changes):
 def make_model(**changes):
     fields = {
         "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
-        "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
-        "micro_batch": 8, "gpus": 1, "sharded": False,
+        "build": None, "precision": "nf4", "parameters": None, "micro_batch": 8, "gpus": 1, "sharded": False,
     }  # fmt: skip
     return ModelEntry(**(fields | changes))
 
@@ -45,7 +49,8 @@ def make_run(recipe=None, **changes):
     """A run in a folder, named like it; of its recipe only what differs from the defaults need be given."""
     fields = {
         "key": "r" * 64, "label": None, "model": "nano", "dataset": "inline", "clean": "inline",
-        "formatted": "nano/inline", "precision": "nf4", "seed": 42, "parent": None, "folder": "results/runs/run",
+        "formatted": "nano/inline", "precision": "nf4", "chat": OWN_CHAT, "seed": 42, "parent": None,
+        "folder": "results/runs/run",
     } | changes  # fmt: skip
     return Run(**({"name": Path(fields["folder"]).name} | fields), recipe=Recipe(**(recipe or {})).model_dump())
 
@@ -59,7 +64,8 @@ def make_answers(**changes):
     """Answers in a folder, which is their id, too."""
     fields = {
         "subject": "results/runs/run", "evaluation": "test", "model": "nano", "precision": "nf4", "dataset": "inline",
-        "prompts": "test", "decoding": {}, "seed": 0, "key": "e" * 64, "model_families": ["likelihood"],
+        "chat": OWN_CHAT, "prompts": "test", "decoding": {}, "seed": 0, "key": "e" * 64,
+        "model_families": ["likelihood"],
         "families": {"likelihood": "l" * 64, "text": "t" * 64}, "folder": "results/runs/run/eval/test",
     } | changes  # fmt: skip
     return Answers(**({"id": fields["folder"]} | fields))

@@ -63,6 +63,7 @@ REGISTRY = Registry(
         "text": Family({"rougeL": 1, "bleu": 2}, needs_model=False),
         "likelihood": Family({"perplexity": 1}, needs_model=True),
     },
+    templates={"chatml": Path(__file__)},
     digest=lambda path: hashlib.sha256(path.read_bytes()).hexdigest(),
 )
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 from datasets import Dataset
-from objects import CHAT
+from objects import CHAT, OWN_CHAT
 from transformers import AutoTokenizer
 
 from loragrid.data import format as formatting
@@ -44,14 +44,13 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def form(tmp_path, model):
-    def form(data=DATA, **changes):
+    def form(data=DATA, chat=None, **changes):
         for split, records in data.items():
             write_jsonl(tmp_path / "clean" / f"{split}.jsonl", records)
         settings = {
             "key": "k",
             "format_": CHAT,
-            "template": None,
-            "system": None,
+            "chat": OWN_CHAT | (chat or {}),
             "mask": "answers",
             "max_length": 200,
         } | changes
@@ -95,15 +94,15 @@ def test_a_loss_on_every_token(form):
 def test_a_loss_on_every_token_counts_each_dialogue_once(form, tmp_path):
     (tmp_path / "unstable.jinja").write_text(UNSTABLE)
     template = str(tmp_path / "unstable.jinja")
-    assert form(template=template)[1]["splits"]["train"]["rows"] == 3
-    rows, manifest = form(template=template, mask="all")
+    assert form(chat={"template": template})[1]["splits"]["train"]["rows"] == 3
+    rows, manifest = form(chat={"template": template}, mask="all")
     assert manifest["splits"]["train"]["rows"] == 2
     assert "Good morning" in form.tokenizer.decode(rows["train"][0]["input_ids"])
 
 
 def test_a_system_prompt_for_dialogues_without_one(form):
     own = {"id": "d", "messages": [{"role": "system", "content": "Well."}, *DATA["train"][1]["messages"]], "meta": {}}
-    rows, _ = form({"train": [own, DATA["train"][1]], "validation": DATA["validation"]}, system="Hello.")
+    rows, _ = form({"train": [own, DATA["train"][1]], "validation": DATA["validation"]}, chat={"system": "Hello."})
     texts = [form.tokenizer.decode(row["input_ids"]) for row in rows["train"]]
     assert [text.split("<|im_end|>")[0] for text in texts] == [
         "<|im_start|>system\nWell.",

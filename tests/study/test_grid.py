@@ -325,3 +325,74 @@ def test_preference_pairs_cannot_be_answers_to_learn(place):
     with pytest.raises(StudyError, match=r"grid: 'qlora' cannot be trained on 'votes' in the format 'pairs'"):
         with_data(place, "votes: {source: votes}")
     with_data(place, "votes: {source: votes, train: false}")
+
+
+# -- chats
+
+CHATS = """
+    models: {base: {id: a/b, template: chatml, system: Be brief.}}
+    title: x
+    datasets: {letters: {source: letters}}
+    chats: {kind: {system: Be kind.}, bare: {template: chat.jinja, system: "", template_arguments: {thinking: false}}}
+    untrained: [base]
+    """
+
+
+def test_chats_are_an_axis_and_untrained_models_are_asked_in_each_chat_of_their_runs(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    grid = place.open(CHATS, "grid: {chat: [kind, bare], rank: [4, 8]}")
+    runs = list(grid.runs.values())
+    assert [(run.chat["name"], run.recipe["rank"]) for run in runs] == [
+        ("kind", 4),
+        ("kind", 8),
+        ("bare", 4),
+        ("bare", 8),
+    ]
+    kind, bare = runs[0].chat, runs[2].chat
+    # What a chat does not say is the model's own.
+    assert (kind["template"], kind["system"], kind["arguments"]) == ("chatml", "Be kind.", {})
+    assert (bare["template"], bare["system"], bare["arguments"]) == ("chat.jinja", "", {"thinking": False})
+    assert len({run.formatted for run in runs}) == len({prompts.key for prompts in grid.prompts.values()}) == 2
+    asked = [item.chat["name"] for item in grid.answers.values() if item.subject in grid.untrained]
+    assert asked == ["kind", "bare"]
+    assert len({item.key for item in grid.answers.values()}) == 2
+
+
+def test_a_point_has_a_chat_and_the_models_own_is_the_default(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    grid = place.open(CHATS, "points: [{name: own}, {name: kind, chat: kind}]")
+    assert {run.label: run.chat["name"] for run in grid.runs.values()} == {"own": None, "kind": "kind"}
+    assert {run.label: run.chat["system"] for run in grid.runs.values()} == {"own": "Be brief.", "kind": "Be kind."}
+
+
+def test_another_date_or_argument_is_another_run(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    grids = [
+        place.open(CHATS, "grid: {chat: [kind]}\nseeds: [1]\n".replace("kind]", f"{name}]"))
+        for name in ("kind", "bare")
+    ]
+    later = place.open(
+        CHATS.replace("{system: Be kind.}", "{system: Be kind., date: '2025-01-01'}"),
+        "grid: {chat: [kind]}",
+        "seeds: [1]",
+    )
+    assert len({run for grid in (*grids, later) for run in grid.runs}) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("grid: {chat: [kin]}", r"grid\.chat\[0\]: there is no 'kin'. Did you mean 'kind'\?"),
+        ("points: [{name: a, chat: kin}]", r"points\[0\]\.chat: there is no 'kin'"),
+        ("grid: {chat: []}", r"grid\.chat: an empty list"),
+    ],
+)
+def test_a_chat_that_is_not_there(place, more, message):
+    Path("chat.jinja").write_text("{{ messages }}")
+    with pytest.raises(StudyError, match=message):
+        place.open(CHATS, more)
+
+
+def test_a_template_that_has_no_such_name(place):
+    with pytest.raises(StudyError, match=r"models\.base\.template: there is no 'chatlm'. Did you mean 'chatml'\?"):
+        place.open("{title: x, models: {base: {id: a/b, template: chatlm}}, datasets: {letters: {source: letters}}}")

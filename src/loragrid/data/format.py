@@ -7,14 +7,13 @@ from typing import Any
 
 from datasets import Features, List, Value
 from datasets.arrow_writer import ArrowWriter
-from transformers import PreTrainedTokenizerBase
 
 from loragrid.data.examples import examples_of
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json
-from loragrid.modeling.chat import encode
+from loragrid.modeling.chat import Chat
 from loragrid.modeling.messages import Message, with_system
-from loragrid.modeling.tokenizer import load_tokenizer
+from loragrid.modeling.tokenizer import load_chat
 from loragrid.progress import each
 
 IGNORED = -100
@@ -30,8 +29,7 @@ def format_dataset(
     *,
     key: str,
     format_: Mapping[str, Any],
-    template: str | None,
-    system: str | None,
+    chat: Mapping[str, Any],
     mask: str,
     max_length: int,
 ) -> None:
@@ -46,26 +44,35 @@ def format_dataset(
         out: folder to write.
         key: the formatted data's key, recorded.
         format_: resolved format: what the records become.
-        template: file with a chat template in place of the tokenizer's.
-        system: system prompt for dialogues without one.
+        chat: `template` (a name or a file in place of the tokenizer's, or None), its `arguments` and `date`, and the
+            `system` prompt for dialogues without one.
         mask: `answers` for a loss on the assistant's answers only, `all` for every token.
         max_length: longest row in tokens.
 
     Raises:
         UserError: no row of a split is left.
     """
-    tokenizer = load_tokenizer(str(model), template)
+    loaded = load_chat(str(model), chat)
+    for warning in loaded.warnings():
+        print(f"warning: {warning}", flush=True)
     temporary = out.with_name(f".{out.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         splits = {
             split: _format_split(
-                tokenizer, clean / f"{split}.jsonl", temporary / f"{split}.arrow", format_, system, mask, max_length
+                loaded,
+                clean / f"{split}.jsonl",
+                temporary / f"{split}.arrow",
+                format_,
+                chat["system"],
+                mask,
+                max_length,
             )
             for split in ("train", "validation")
         }
         settings = {"format": format_, "mask": mask, "max_length": max_length}
+        settings |= {"chat": loaded.describe(), "warnings": loaded.warnings()}
         write_json(temporary / "format.json", {"key": key, **settings, "splits": splits})
         shutil.rmtree(out, ignore_errors=True)
         temporary.rename(out)
@@ -74,7 +81,7 @@ def format_dataset(
 
 
 def _format_split(
-    tokenizer: PreTrainedTokenizerBase,
+    chat: Chat,
     source: Path,
     target: Path,
     format_: Mapping[str, Any],
@@ -83,12 +90,13 @@ def _format_split(
     max_length: int,
 ) -> dict[str, Any]:
     counts = {"examples": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
+    counts |= {"merged_borders": 0, "unknown_tokens": 0}
     unusable: dict[str, int] = {}
     with ArrowWriter(path=str(target), features=FEATURES) as writer:
         lines = each(read_jsonl(source), f"formatting {source.stem}")
         for example in examples_of(lines, format_, unusable):
             counts["examples"] += 1
-            for row in _rows(tokenizer, with_system(example.messages, None, system), mask, max_length, counts):
+            for row in _rows(chat, with_system(example.messages, None, system), mask, max_length, counts):
                 writer.write(row)
         writer.finalize()
     if counts["rows"] == 0:
@@ -104,9 +112,9 @@ def _format_split(
 
 
 def _rows(
-    tokenizer: PreTrainedTokenizerBase, messages: list[Message], mask: str, max_length: int, counts: dict[str, int]
+    chat: Chat, messages: list[Message], mask: str, max_length: int, counts: dict[str, int]
 ) -> Iterator[dict[str, Any]]:
-    encoded_rows = encode(tokenizer, messages)
+    encoded_rows = chat.encode(messages)
     if mask == "all":
         encoded_rows = encoded_rows[-1:]  # the whole dialogue; the others are its beginnings
     for encoded in encoded_rows:
@@ -120,6 +128,8 @@ def _rows(
             counts["dropped"] += 1
             continue
         counts["rows"] += 1
+        counts["merged_borders"] += encoded.merged
+        counts["unknown_tokens"] += encoded.ids[:max_length].count(chat.tokenizer.unk_token_id)
         counts["tokens"] += len(labels)
         counts["answer_tokens"] += sum(label != IGNORED for label in labels[1:])
         yield {"input_ids": encoded.ids[:max_length], "labels": labels, "length": len(labels)}

@@ -61,9 +61,6 @@ class ModelEntry:
     path: str | None
     build: dict[str, Any] | None
     precision: str
-    template: str | None
-    template_key: str | None
-    system: str | None
     parameters: float | None
     micro_batch: int
     gpus: int
@@ -81,6 +78,25 @@ class ModelEntry:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """How dialogues become text for a model: a name in the study, and what it stands for.
+
+    Runs, formatted data and answers hold it as a mapping of these fields.
+    """
+
+    name: str | None
+    template: str | None
+    template_key: str | None
+    system: str | None
+    arguments: dict[str, Any]
+    date: str
+
+    def key_parts(self) -> dict[str, Any]:
+        """What a key needs of it; the system prompt stands in the messages already where they are keyed."""
+        return {"template": self.template_key, "arguments": self.arguments, "date": self.date}
+
+
+@dataclass(frozen=True)
 class Formatted:
     """Tokenised, masked rows of one dataset for one model: `data/formatted/<model>/<dataset>-<key>/`."""
 
@@ -89,6 +105,7 @@ class Formatted:
     clean: str
     format: dict[str, Any]
     model: str
+    chat: dict[str, Any]
     mask: str
     max_length: int
 
@@ -130,6 +147,7 @@ class Run:
     clean: str
     formatted: str
     precision: str
+    chat: dict[str, Any]
     recipe: dict[str, Any]
     seed: int
     parent: str | None
@@ -156,6 +174,7 @@ class Answers:
     model: str
     precision: str
     dataset: str
+    chat: dict[str, Any]
     prompts: str
     decoding: dict[str, Any]
     seed: int

@@ -25,12 +25,15 @@ def schema_text(registry: Registry) -> str:
     fields = {name: {"$ref": f"#/$defs/Recipe/properties/{name}"} for name in Recipe.model_fields}
     parts["recipe"] = {"$ref": "#/$defs/Recipe", "description": parts["recipe"]["description"]}
     parts["grid"] |= {
-        "properties": {name: {"type": "array", "minItems": 1, "items": field} for name, field in fields.items()},
+        "properties": {
+            **{name: {"type": "array", "minItems": 1, "items": field} for name, field in fields.items()},
+            "chat": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        },
         "additionalProperties": False,
     }
     definitions["Point"]["properties"] |= fields
     definitions["Point"]["additionalProperties"] = False
-    for named in ("models", "datasets", "evaluations"):
+    for named in ("models", "chats", "datasets", "evaluations"):
         parts[named]["additionalProperties"] = False  # a name that does not match the pattern
     dataset = definitions["DatasetSpec"]
     dataset["properties"]["source"]["enum"] = sorted(registry.sources)

@@ -29,15 +29,18 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
     for name, model in _parts(models):
         build = _mapping(model.get("build"))
         problems += missing_path(f"models.{name}.path", model.get("path"))
-        problems += unreadable_text(f"models.{name}.template", model.get("template"))
+        problems += _template_problems(f"models.{name}.template", model.get("template"), registry)
         problems += unreadable_text(f"models.{name}.build.corpus", build.get("corpus"))
+    chats = _mapping(content.get("chats"))
+    for name, chat in _parts(chats):
+        problems += _template_problems(f"chats.{name}.template", chat.get("template"), registry)
     for name, dataset in _parts(datasets):
         source = dataset.get("source")
         problems += unknown(f"datasets.{name}.source", source, registry.sources)
         problems += missing_path(f"datasets.{name}.path", dataset.get("path"))
         if isinstance(source, str) and source in registry.sources:
             problems += _data_problems(f"datasets.{name}", registry.sources[source], dataset, registry)
-    problems += _point_problems(_list(content.get("points")), models, datasets)
+    problems += _point_problems(_list(content.get("points")), models, datasets, chats)
     for index, name in enumerate(_list(content.get("untrained"))):
         problems += unknown(f"untrained[{index}]", name, models)
     for name, evaluation in _parts(_mapping(content.get("evaluations"))):
@@ -138,13 +141,22 @@ def expand(path: str) -> Path:
     return Path(os.path.expandvars(path)).expanduser()
 
 
-def _point_problems(points: list, models: dict, datasets: dict) -> list[str]:
+def _template_problems(where: str, template: Any, registry: Registry) -> list[str]:
+    if not isinstance(template, str) or template in registry.templates:
+        return []
+    if "/" not in template and "." not in template and not expand(template).exists():
+        return unknown(where, template, registry.templates)
+    return unreadable_text(where, template)
+
+
+def _point_problems(points: list, models: dict, datasets: dict, chats: dict) -> list[str]:
     problems = []
     names = [point["name"] for point in map(_mapping, points) if isinstance(point.get("name"), str)]
     parents = {}
     for index, point in enumerate(map(_mapping, points)):
         problems += unknown(f"points[{index}].model", point.get("model"), models)
         problems += unknown(f"points[{index}].dataset", point.get("dataset"), datasets)
+        problems += unknown(f"points[{index}].chat", point.get("chat"), chats)
         problems += unknown(f"points[{index}].parent", point.get("parent"), set(names))
         if isinstance(point.get("name"), str) and isinstance(point.get("parent"), str):
             parents[point["name"]] = point["parent"]

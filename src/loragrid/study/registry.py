@@ -29,6 +29,7 @@ class Registry:
         steps: cleaning steps by name; of each, `VERSION` and `Options` are used.
         formats: by name; of each, `VERSION`, `Options`, `KIND` and `METHODS` are used.
         families: score families by name.
+        templates: files of chat templates by name.
         digest: content digest of a local file or folder.
     """
 
@@ -36,4 +37,5 @@ class Registry:
     steps: Mapping[str, Any]
     formats: Mapping[str, Any]
     families: Mapping[str, Family]
+    templates: Mapping[str, Path]
     digest: Callable[[Path], str]

@@ -4,16 +4,16 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
-from loragrid.files import unreadable
+from loragrid.files import canonical, unreadable
 from loragrid.study import choices
-from loragrid.study.grid import Answers, Clean, Formatted, Grid, ModelEntry, Prompts, Raw, Run, Untrained
+from loragrid.study.grid import Answers, Chat, Clean, Formatted, Grid, ModelEntry, Prompts, Raw, Run, Untrained
 from loragrid.study.keys import (
     BUILD_VERSION,
     CLEAN_VERSION,
@@ -29,7 +29,7 @@ from loragrid.study.keys import (
 from loragrid.study.problems import describe
 from loragrid.study.references import expand, kind_of
 from loragrid.study.registry import Registry
-from loragrid.study.schema import DatasetSpec, EvaluationSpec, ModelSpec, Point, Recipe, Study
+from loragrid.study.schema import ChatSpec, DatasetSpec, EvaluationSpec, ModelSpec, Point, Recipe, Study
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -52,6 +52,7 @@ class _Resolver:
         self.file = file
         self.registry = registry
         self.problems: list[str] = []
+        self.chats: dict[tuple[str, str | None], Chat] = {}
         self.out = Grid(file.stem, str(file), study.title, study.description)
 
     def grid(self) -> Grid:
@@ -59,6 +60,7 @@ class _Resolver:
         raws = {name: self._raw(name, spec) for name, spec in self.study.datasets.items()}
         cleans = self._cleans(raws)
         formats = self._formats(cleans)
+        self.chats = self._chats()
         self._runs(models, raws, cleans, formats)
         self._untrained(models)
         self._answers(cleans, formats)
@@ -71,7 +73,6 @@ class _Resolver:
     # -- models and data
 
     def _model(self, name: str, spec: ModelSpec) -> ModelEntry:
-        template_key = self._digest(f"models.{name}.template", spec.template)
         if spec.build is not None:
             corpus_key = self._digest(f"models.{name}.build.corpus", spec.build.corpus)
             build = spec.build.model_dump()
@@ -96,9 +97,6 @@ class _Resolver:
             path=spec.path,
             build=build,
             precision=spec.precision,
-            template=spec.template,
-            template_key=template_key,
-            system=spec.system,
             parameters=spec.parameters,
             micro_batch=spec.micro_batch,
             gpus=spec.gpus,
@@ -110,6 +108,23 @@ class _Resolver:
             )
         self.out.models[model.id] = model
         return model
+
+    def _chats(self) -> dict[tuple[str, str | None], Chat]:
+        """Each model's own chat (without a name), and each of the study's with it."""
+        chats: dict[tuple[str, str | None], Chat] = {}
+        for model, own in self.study.models.items():
+            chats[model, None] = self._chat(f"models.{model}", None, own)
+            for name, chat in self.study.chats.items():
+                # What a chat does not say is the model's own.
+                given = chat.model_dump(exclude_unset=True)
+                chats[model, name] = self._chat(f"chats.{name}", name, own.model_copy(update=given))
+        return chats
+
+    def _chat(self, where: str, name: str | None, spec: ChatSpec) -> Chat:
+        template = spec.template
+        file = str(self.registry.templates.get(template, template)) if template else None
+        key = self._digest(f"{where}.template", file)
+        return Chat(name, template, key, spec.system, plain(dict(spec.template_arguments)), spec.date)
 
     def _raw(self, name: str, spec: DatasetSpec) -> Raw:
         remote = None
@@ -188,13 +203,15 @@ class _Resolver:
         """The splits of a dataset that evaluations ask about."""
         return sorted({str(spec.split) for spec in self.study.evaluations.values() if spec.dataset == dataset})
 
-    def _formatted(self, clean: Clean, format_: dict[str, Any], model: ModelEntry, recipe: Recipe) -> Formatted:
+    def _formatted(
+        self, clean: Clean, format_: dict[str, Any], model: ModelEntry, chat: Chat, recipe: Recipe
+    ) -> Formatted:
         settings = {
             "clean": clean.key,
             "format": format_,
             "tokenizer": model.key,
-            "template": model.template_key,
-            "system": model.system,
+            "chat": chat.key_parts(),
+            "system": chat.system,
             "mask": recipe.mask,
             "max_length": recipe.max_length,
             "version": FORMAT_VERSION,
@@ -206,6 +223,7 @@ class _Resolver:
             clean=clean.id,
             format=format_,
             model=model.id,
+            chat=asdict(chat),
             mask=recipe.mask,
             max_length=recipe.max_length,
         )
@@ -222,8 +240,8 @@ class _Resolver:
                 folder = f"results/untrained/{model.id}-{precision}"
                 self.out.untrained[folder] = Untrained(name, model.id, precision, folder)
 
-    def _combinations(self) -> Iterator[tuple[str, Point | None, Recipe]]:
-        """Where each combination stands in the study, its point if it is one, and its recipe."""
+    def _combinations(self) -> Iterator[tuple[str, Point | None, str | None, Recipe]]:
+        """Where each combination stands in the study, its point if it is one, its chat, and its recipe."""
         study = self.study
         given: list[tuple[str, Point | None, dict[str, Any]]] = []
         if study.grid or not study.points:
@@ -232,8 +250,9 @@ class _Resolver:
         given += [(f"points[{index}]", point, point.model_extra or {}) for index, point in enumerate(study.points)]
         for where, point, own in given:
             fields = {**study.recipe, **own}
+            chat = point.chat if point else fields.pop("chat", None)
             try:
-                yield where, point, Recipe.model_validate(fields)
+                yield where, point, chat, Recipe.model_validate(fields)
             except ValidationError as error:  # fields that are good each by itself
                 self.problems += describe(error, Recipe, fields, where)
 
@@ -255,20 +274,21 @@ class _Resolver:
         named: dict[tuple[str, str, int], dict[str, Run]] = {}
         for generation, (place, (model_name, dataset)) in itertools.product(sorted(generations), enumerate(places)):
             model = models[model_name]
-            for index, where, point, recipe in generations[generation]:
+            for index, where, point, chat_name, recipe in generations[generation]:
                 if not _applies(point, model_name, dataset):
                     continue
                 self._check_method(where, recipe, dataset, formats[dataset]["name"])
                 own_rows = point is not None and (point.rows or point.splits)
                 clean = self._clean(dataset, raws[dataset], point) if own_rows else cleans[dataset]
-                formatted = self._formatted(clean, formats[dataset], model, recipe)
+                chat = self.chats[model_name, chat_name]
+                formatted = self._formatted(clean, formats[dataset], model, chat, recipe)
                 for repeat, seed in enumerate(self.study.seeds):
                     parent = None
                     if point and point.parent:
                         parent = self._parent(where, point, recipe, model_name, dataset, seed, named)
                         if parent is None:
                             continue
-                    run = self._run(point, model, dataset, clean, formatted, recipe, seed, parent)
+                    run = self._run(point, model, dataset, clean, formatted, chat, recipe, seed, parent)
                     runs.append(((place, index, repeat), run))
                     if point and point.name:
                         named.setdefault((point.name, model_name, seed), {})[dataset] = run
@@ -325,6 +345,7 @@ class _Resolver:
         dataset: str,
         clean: Clean,
         formatted: Formatted,
+        chat: Chat,
         recipe: Recipe,
         seed: int,
         parent: Run | None,
@@ -353,6 +374,7 @@ class _Resolver:
             clean=clean.id,
             formatted=formatted.id,
             precision=precision,
+            chat=asdict(chat),
             recipe=plain(recipe.model_dump()),
             seed=seed,
             parent=parent.folder if parent else None,
@@ -371,7 +393,8 @@ class _Resolver:
                 dataset = spec.dataset or run.dataset
                 clean = whole[dataset] if spec.dataset else self.out.clean[run.clean]
                 self._check_leak(name, run, clean, dataset)
-                self._ask(name, spec, folder, run.model, run.precision, clean, dataset, formats[dataset])
+                chat = Chat(**run.chat)
+                self._ask(name, spec, folder, run.model, run.precision, clean, dataset, formats[dataset], chat)
                 asked[dataset, clean.id] = clean
             if not asked:
                 asked = {
@@ -379,13 +402,29 @@ class _Resolver:
                     for dataset in ([spec.dataset] if spec.dataset else self._to_ask())
                 }
             for folder, untrained in self.out.untrained.items():
-                for (dataset, _), clean in sorted(asked.items()):
+                for ((dataset, _), clean), chat in itertools.product(sorted(asked.items()), self._chats_of(untrained)):
                     self._ask(
-                        name, spec, folder, untrained.model, untrained.precision, clean, dataset, formats[dataset]
+                        name,
+                        spec,
+                        folder,
+                        untrained.model,
+                        untrained.precision,
+                        clean,
+                        dataset,
+                        formats[dataset],
+                        chat,
                     )
             used |= {clean.id for clean in asked.values()}
         self.out.clean = {id_: clean for id_, clean in self.out.clean.items() if id_ in used}
         self.out.raw = {clean.raw: self.out.raw[clean.raw] for clean in self.out.clean.values()}
+
+    def _chats_of(self, untrained: Untrained) -> list[Chat]:
+        """In which chats an untrained model is asked: those of its runs, or its own if it has none."""
+        of_runs: dict[str, Chat] = {}
+        for run in self.out.runs.values():
+            if run.model == untrained.model:
+                of_runs.setdefault(canonical(run.chat), Chat(**run.chat))
+        return list(of_runs.values()) or [self.chats[untrained.name, None]]
 
     def _to_ask(self) -> list[str]:
         """What untrained models alone are asked about where an evaluation does not say it."""
@@ -415,8 +454,8 @@ class _Resolver:
         clean: Clean,
         dataset: str,
         format_: dict[str, Any],
+        chat: Chat,
     ) -> None:
-        model = self.out.models[model_id]
         # Only the rows of this split count: studies and points that differ in training rows share their prompts.
         rows = {split: number for split, number in clean.rows.items() if split == str(spec.split)}
         prompts_key = key_of(
@@ -428,7 +467,7 @@ class _Resolver:
                 "turns": spec.turns,
                 "rows": spec.rows,
                 "system": spec.system,
-                "default_system": model.system,
+                "default_system": chat.system,
                 "version": PROMPTS_VERSION,
             },
         )
@@ -441,7 +480,7 @@ class _Resolver:
             turns=spec.turns,
             rows=spec.rows,
             system=spec.system,
-            default_system=model.system,
+            default_system=chat.system,
         )
         prompts = self.out.prompts.setdefault(prompts.id, prompts)
         decoding = plain(spec.decoding.model_dump())
@@ -449,7 +488,7 @@ class _Resolver:
             "evaluation",
             {
                 "prompts": prompts_key,
-                "template": model.template_key,
+                "chat": chat.key_parts(),
                 "decoding": changed(spec.decoding),
                 # Greedy decoding draws nothing, so its seed means nothing.
                 "seed": spec.seed if spec.decoding.temperature else None,
@@ -464,6 +503,7 @@ class _Resolver:
             model=model_id,
             precision=precision,
             dataset=dataset,
+            chat=asdict(chat),
             prompts=prompts.id,
             decoding=decoding,
             seed=spec.seed,

@@ -61,7 +61,28 @@ class Build(Model):
         return 2 * self.vocabulary * self.hidden + self.layers * layer
 
 
-class ModelSpec(Model):
+class ChatSpec(Model):
+    """How dialogues become text for a model. What is not given is the model's own."""
+
+    template: str | None = Field(
+        None,
+        description="Chat template: a name (chatml, gemma, llama-2, llama-3, mistral, phi-3, plain, zephyr) or a file "
+        "with Jinja text. Default: the tokenizer's own.",
+    )
+    system: str | None = Field(None, description="System prompt put before every dialogue without one.")
+    template_arguments: dict[str, Scalar] = Field(
+        default_factory=dict,
+        description="Variables that the template knows, e.g. `{enable_thinking: true}`. A template that can do without "
+        "thoughts is told to, unless it is told otherwise here.",
+    )
+    date: str = Field(
+        "2024-07-26",
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="What a template takes for today that writes the date: a result must not depend on the day.",
+    )
+
+
+class ModelSpec(ChatSpec):
     """A base model: from the hub (`id`, `revision`), from a local folder (`path`) or made here (`build`)."""
 
     id: str | None = Field(None, description="Repository on the Hugging Face hub, e.g. `mistralai/Mistral-7B-v0.1`.")
@@ -73,10 +94,6 @@ class ModelSpec(Model):
         description="Of the base weights: `nf4` (4 bits, double quantisation), `16bit` (bf16 or fp16, as the device "
         "has), `32bit`.",
     )
-    template: str | None = Field(
-        None, description="Chat template: a file with Jinja text. Default: the tokenizer's own."
-    )
-    system: str | None = Field(None, description="System prompt put before every dialogue without one.")
     parameters: float | None = Field(
         None, gt=0, description="Number of parameters, for the plan before the model is downloaded, e.g. 7.2e9."
     )
@@ -215,6 +232,7 @@ class Point(Model):
     name: Name | None = Field(None, description="Label in the tables, e.g. `SFT4`; also what `parent` refers to.")
     model: str | None = Field(None, description="Only for this model.")
     dataset: str | None = Field(None, description="Only for this dataset.")
+    chat: Name | None = Field(None, description="Name in `chats`; default: the model's own chat.")
     rows: Rows | None = Field(None, description="Rows of data for this point.")
     splits: Splits | None = Field(None, description="Splits of data for this point.")
     parent: Name | None = Field(None, description="Name of the point whose adapter this one starts from.")
@@ -264,9 +282,14 @@ class Study(Model):
     description: str = Field("", description="What the study asks; shown in the report.")
     models: dict[Name, ModelSpec] = Field(min_length=1, description="Base models by name.")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="Datasets by name.")
+    chats: dict[Name, ChatSpec] = Field(
+        default_factory=dict,
+        description="Templates and system prompts by name, for `grid: {chat: […]}` and the `chat` of a point.",
+    )
     recipe: dict[str, Any] = Field(default_factory=dict, description="Recipe fields common to all runs.")
     grid: dict[str, list[Any]] = Field(
-        default_factory=dict, description="Recipe fields with lists of values: the product."
+        default_factory=dict,
+        description="Recipe fields, and `chat`, with lists of values: the product.",
     )
     points: list[Point] = Field(default_factory=list, description="Combinations that are not a product.")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(

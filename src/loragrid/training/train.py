@@ -58,7 +58,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     if device().type == "cpu" and recipe["optimizer"] != "adamw":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
     micro = _micro_batch(recipe["batch_size"], member["model"]["micro_batch"], work)
-    tokenizer = load_tokenizer(member["model_folder"], member["model"]["template"])
+    tokenizer = load_tokenizer(member["model_folder"], run["chat"]["template"])
     model = _model(member)
     trainable, everything = model.get_nb_trainable_parameters()
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
