@@ -12,7 +12,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.study import choices
-from loragrid.study.problems import check_part, unknown
+from loragrid.study.problems import check_part, suggestion, unknown
 from loragrid.study.registry import Registry
 from loragrid.study.schema import DatasetSpec, Recipe
 
@@ -40,6 +40,8 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += missing_path(f"datasets.{name}.path", dataset.get("path"))
         if isinstance(source, str) and source in registry.sources:
             problems += _data_problems(f"datasets.{name}", registry.sources[source], dataset, registry)
+        else:
+            problems += _keys_of_no_source(f"datasets.{name}", dataset, registry)
     problems += _point_problems(_list(content.get("points")), models, datasets, chats)
     for index, name in enumerate(_list(content.get("untrained"))):
         problems += unknown(f"untrained[{index}]", name, models)
@@ -72,6 +74,16 @@ def _data_problems(where: str, source: Any, dataset: dict[str, Any], registry: R
     for index, step in enumerate(_list(dataset.get("steps"))):
         problems += choices.problems(f"{where}.steps[{index}]", step, registry.steps)
     return problems
+
+
+def _keys_of_no_source(where: str, dataset: dict[str, Any], registry: Registry) -> list[str]:
+    """Keys of a dataset without a known source that none would know."""
+    valid = set(DatasetSpec.model_fields).union(*(each.Options.model_fields for each in registry.sources.values()))
+    return [
+        f"{where}.{key}: unknown key.{suggestion(str(key), valid)} Valid keys: {', '.join(sorted(valid))}."
+        for key in dataset
+        if key not in valid
+    ]
 
 
 def _format_problems(where: str, dataset: dict[str, Any], kind: type, registry: Registry) -> list[str]:
