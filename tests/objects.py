@@ -31,7 +31,8 @@ def make_model(**changes):
 
 def make_clean(**changes):
     fields = {
-        "id": "inline", "key": "c" * 64, "raw": "raw", "raw_key": "r" * 64, "source": "inline", "version": 1,
+        "id": "inline", "key": "c" * 64, "raw": "raw", "raw_key": "r" * 64, "source": "inline", "slug": "inline",
+        "version": 1,
         "read": {}, "steps": [], "needs": ["train", "validation", "test"], "splits": {}, "rows": {}, "seed": 0,
     }  # fmt: skip
     return Clean(**(fields | changes))

@@ -181,3 +181,23 @@ datasets:
     assert "datasets.far: give its `layout` (preference, choice, messages" in told
     assert "datasets.none: give the place of your files as `path`" in told
     assert "datasets.extes: has no download; get it from https://github.com/pandazzh2020/ExTES" in told
+
+
+def test_folders_are_called_after_the_users_files(tmp_path, monkeypatch):
+    from loragrid.plugins import REGISTRY
+    from loragrid.study.open import open_study
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "My data.jsonl").write_text(json.dumps({"messages": [U, A]}) + "\n")
+    (tmp_path / "study.yaml").write_text("""
+title: x
+models: {m: {id: a/b, parameters: 1e9}}
+datasets:
+  own: {source: jsonl, path: My data.jsonl, splits: {validation: 0.1, test: 0.1}}
+  far: {source: hub, id: a/Some-Data, files: ["*"], layout: messages}
+""")
+    grid = open_study("study.yaml", REGISTRY)
+    assert {folder.split("/")[3] for folder in grid.runs} == {"my-data", "some-data"}
+    assert grid.raw[next(clean.raw for clean in grid.clean.values() if clean.slug == "some-data")].remote == {
+        "hub": {"id": "a/Some-Data", "files": ["*"]}
+    }

@@ -34,6 +34,7 @@ class Clean:
     raw: str
     raw_key: str
     source: str
+    slug: str
     version: int
     read: dict[str, Any]
     steps: list[dict[str, Any]]

@@ -165,6 +165,13 @@ class _Resolver:
                 self.problems.append(f"datasets.{name}: is the same data as {same!r}; give it once")
         return formats
 
+    def _data_slug(self, spec: DatasetSpec) -> str:
+        source = self.registry.sources[spec.source]
+        if source.KIND is not None:
+            return spec.source
+        path = expand(spec.path) if spec.path else None
+        return _slug(source.slug(source.Options.model_validate(spec.options), path))
+
     def _usual_format(self, spec: DatasetSpec) -> str | dict[str, Any]:
         source = self.registry.sources[spec.source]
         usual: str | dict[str, Any] | None = source.FORMAT
@@ -182,6 +189,7 @@ class _Resolver:
             raw=raw.id,
             raw_key=raw.key,
             source=spec.source,
+            slug=self._data_slug(spec),
             version=source.VERSION,
             read=changed(source.Options.model_validate(spec.options)),
             steps=[choices.resolved(step, self.registry.steps) for step in steps],
@@ -191,7 +199,7 @@ class _Resolver:
             seed=spec.seed,
         )
         key = _clean_key(clean, rows)
-        clean = replace(clean, id=f"{spec.source}-{short(key)}", key=key)
+        clean = replace(clean, id=f"{clean.slug}-{short(key)}", key=key)
         self.out.raw[raw.id] = raw
         # The one that needs more of it, if another dataset of this study is the same data in another format.
         other = self.out.clean.get(clean.id)
@@ -218,7 +226,7 @@ class _Resolver:
         }
         key = key_of("formatted", settings)
         formatted = Formatted(
-            id=f"{model.id}/{clean.source}-{short(key)}",
+            id=f"{model.id}/{clean.slug}-{short(key)}",
             key=key,
             clean=clean.id,
             format=format_,
@@ -378,7 +386,7 @@ class _Resolver:
             recipe=plain(recipe.model_dump()),
             seed=seed,
             parent=parent.folder if parent else None,
-            folder=f"results/runs/{model.slug}/{clean.source}/{name}",
+            folder=f"results/runs/{model.slug}/{clean.slug}/{name}",
         )
 
     # -- what they are asked

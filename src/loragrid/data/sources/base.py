@@ -111,6 +111,10 @@ class TableSource(Source, Protocol):
         """Where its files come from, if a study's options say it."""
         ...
 
+    def slug(self, options: Any, path: Path | None) -> str:
+        """What to call its data in names of folders: something that says more than the kind of file."""
+        ...
+
     def kind(self, options: Any, path: Path | None) -> type[Record]:
         """What the records of a study's files are, from its options or the first row.
 

@@ -40,6 +40,11 @@ def remote(options: Options) -> Remote | None:
     raise UserError("give the place of your files as `path`")
 
 
+def slug(options: Options, path: Path | None) -> str:
+    """The name of the file or folder, without its ending."""
+    return path.name.split(".")[0] if path else "own"
+
+
 def kind(options: Options, path: Path | None) -> type[Record]:
     """See `loragrid.data.sources.base.TableSource.kind`."""
     if path is None:

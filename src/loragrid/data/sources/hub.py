@@ -38,6 +38,11 @@ def remote(options: Options) -> Remote | None:
     return Remote(hub=HubDataset(id=options.id, files=options.files))
 
 
+def slug(options: Options, path: Path | None) -> str:
+    """The name of the repository."""
+    return options.id.rpartition("/")[2]
+
+
 def kind(options: Options, path: Path | None) -> type[Record]:
     """See `loragrid.data.sources.base.TableSource.kind`."""
     return kind_of_rows(options, path, SUFFIXES, None)

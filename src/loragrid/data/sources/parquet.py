@@ -32,6 +32,11 @@ def remote(options: OwnOptions) -> Remote | None:
     raise UserError("give the place of your files as `path`")
 
 
+def slug(options: OwnOptions, path: Path | None) -> str:
+    """The name of the file or folder, without its ending."""
+    return path.name.split(".")[0] if path else "own"
+
+
 def kind(options: OwnOptions, path: Path | None) -> type[Record]:
     """See `loragrid.data.sources.base.TableSource.kind`."""
     if path is None:
