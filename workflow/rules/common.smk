@@ -240,6 +240,12 @@ def answers_in_words(wildcards):
 # data
 
 
+def downloads_of_study():
+    """What has to come from elsewhere, so that all else runs without the internet."""
+    data = [f"{raw.folder}/provenance.json" for raw in GRID.raw.values()]
+    return data + [f"{model.folder}/model.json" for model in GRID.models.values() if not model.build]
+
+
 def raw_of_clean(wildcards):
     clean = GRID.clean[wildcards.dataset]
     return unless_there(f"{clean.folder}/cleaning.json", f"{GRID.raw[clean.raw].folder}/provenance.json")
