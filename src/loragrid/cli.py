@@ -68,14 +68,13 @@ def inspect(arguments: argparse.Namespace) -> None:
     """Show records of a study as they are read, cleaned, and seen by a model; before and without any training."""
     from loragrid.files import write_text
     from loragrid.reporting.inspect import inspect as look
-    from loragrid.reporting.inspect_show import as_page, for_terminal
-    from loragrid.status.show import console
+    from loragrid.reporting.inspect_show import as_page, show
 
     grid = open_study(arguments.study, REGISTRY)
     used = [run.dataset for run in grid.runs.values()] + [answers.dataset for answers in grid.answers.values()]
     for dataset in [arguments.dataset] if arguments.dataset else dict.fromkeys(used):
         seen = look(grid, dataset, arguments.model, arguments.records)
-        console().print(for_terminal(seen))
+        show(seen)
         page = Path(grid.folder, "inspect", f"{dataset}.html")
         write_text(page, as_page(seen))
         print(f"the same as a page: {page}")

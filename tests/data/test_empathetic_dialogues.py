@@ -125,8 +125,9 @@ def test_missing_column_is_told_with_what_was_found(tmp_path):
 
 
 def test_folder_without_the_files_is_told(tmp_path):
-    (tmp_path / "emotion-emotion_69k.csv").touch()
-    with pytest.raises(UserError, match=r"expected train.csv, valid.csv, test.csv; found emotion-emotion_69k.csv"):
+    (tmp_path / "other.csv").touch()
+    expected = r"expected train\.csv, valid\.csv, test\.csv or emotion-emotion_69k\.csv; found other\.csv"
+    with pytest.raises(UserError, match=expected):
         read(tmp_path)
 
 

@@ -58,9 +58,14 @@ def test_records_raw_cleaned_and_as_the_model_sees_them(study, capsys, tmp_path)
     told = capsys.readouterr().out
     assert "own for base: 4 of the first 4 records" in told
     for words in (
-        "number 1: dialogue own.jsonl:1, all, own.jsonl:1", "changed by urls", "the longest",
-        "dropped (answered: no answer of the assistant to the user)", "<|im_start|>assistant", "Hello.<|im_end|>",
-    ):  # fmt: skip
+        "number 1: dialogue own.jsonl:1, all, own.jsonl:1",
+        "changed by urls",
+        "the longest",
+        "number 3, dropped: dialogue own.jsonl:3",
+        "dropped (answered: no answer of the assistant to the user)",
+        "<|im_start|>assistant",
+        "Hello.<|im_end|>",
+    ):
         assert words in told, words
     # What a file says steers no terminal.
     assert "\x1b[31m<b>" not in told

@@ -218,11 +218,14 @@ def _chosen(read: Sequence[tuple[str, Record, Record | str, list[str]]], number:
         named += [("the shortest", by_length[0]), ("the longest", by_length[-1])]
         named += [("changed the most", max(kept, key=lambda each: len(each[3])))]
     named += [("dropped", each) for each in read if isinstance(each[2], str)][:1]
-    seen: set[int] = set()
+    whys: dict[int, list[str]] = {}
     for why, each in named:
+        whys.setdefault(id(each), []).append(why)
+    seen: set[int] = set()
+    for _, each in named:
         if id(each) not in seen:
             seen.add(id(each))
-            yield why, each
+            yield ", ".join(whys[id(each)]), each
 
 
 def _rows(example: Example, chat: Any, chosen: Mapping[str, Any], max_length: int | None) -> Iterator[Row]:

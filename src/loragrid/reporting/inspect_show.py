@@ -1,9 +1,10 @@
 """Inspected records in a terminal, and as a page. Everything that a dataset says is escaped."""
 
+import sys
 from collections.abc import Iterator
 from html import escape
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,9 @@ from loragrid.data.records import ChoiceQuestion, Dialogue, PreferencePair, Reco
 from loragrid.reporting.inspect import Inspected, Inspection, Row
 from loragrid.reporting.page import document
 from loragrid.terminal import printable
+
+WIDTH = 120
+"""Columns of what is no terminal."""
 
 LEGEND = "green: carries loss · dim: shown to the model only · struck through: beyond max_length, cut off"
 
@@ -23,8 +27,12 @@ STYLE = """<style>
 """
 
 
-def for_terminal(inspection: Inspection) -> Group:
-    """The records one after the other: raw and cleaned side by side, below them what a model sees."""
+def show(inspection: Inspection) -> None:
+    """Print the records one after the other: raw and cleaned side by side, below them what a model sees."""
+    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(_panels(inspection))
+
+
+def _panels(inspection: Inspection) -> Group:
     parts: list[Text | Panel] = [Text(_heading(inspection))]
     if inspection.note:
         parts.append(Text(printable(inspection.note), style="yellow"))
