@@ -62,7 +62,7 @@ def test_records_raw_cleaned_and_as_the_model_sees_them(study, capsys, tmp_path)
         "changed by urls",
         "the longest",
         "number 3, dropped: dialogue own.jsonl:3",
-        "dropped (answered: no answer of the assistant to the user)",
+        "dropped (answered: no answer of the",
         "<|im_start|>assistant",
         "Hello.<|im_end|>",
     ):
