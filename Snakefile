@@ -2,6 +2,7 @@
 #
 #   snakemake -n                        what would run, and how many GPU hours
 #   snakemake --profile cluster/local   run it here
+#   snakemake -c1 downloads             what needs the internet, on a login node; all else runs without
 #   snakemake -c1 tables                only the tables, from whatever scores exist
 #
 # Which study: config/config.yaml, or --config study=NAME.
@@ -25,6 +26,7 @@ localrules:
     all,
     download_dataset,
     download_model,
+    downloads,
     publish_run,
     publish_generations,
     publish_score,

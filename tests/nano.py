@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from objects import make_batch, make_model, make_run
+from objects import CHAT, OWN_CHAT, make_batch, make_model, make_run
 
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
@@ -51,7 +51,7 @@ def workshop():
     build_model(root / MODEL, "k" * 64, root / "corpus.jsonl", build_settings())
     for split, numbers in {"train": range(30), "validation": range(100, 107), "test": range(200, 207)}.items():
         write_jsonl(root / CLEAN / f"{split}.jsonl", map(dialogue, numbers))
-    settings = {"template": None, "system": None, "mask": "answers", "max_length": 96}
+    settings = {"format_": CHAT, "chat": OWN_CHAT, "mask": "answers", "max_length": 96}
     format_dataset(root / CLEAN, root / MODEL, root / FORMATTED, key="f" * 64, **settings)
     return root
 

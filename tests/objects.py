@@ -7,6 +7,14 @@ from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.schema import Recipe
 
+CHAT = {"name": "chat", "version": 1, "options": {}}
+"""The format of dialogues, resolved."""
+
+OWN_CHAT = {
+    "name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
+}  # fmt: skip
+"""A model's own chat."""
+
 
 def make_grid(**changes):
     fields = {"study": "demo", "file": "config/studies/demo.yaml", "title": "A study", "description": ""}
@@ -16,23 +24,23 @@ def make_grid(**changes):
 def make_model(**changes):
     fields = {
         "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
-        "build": None, "precision": "nf4", "template": None, "template_key": None, "system": None, "parameters": None,
-        "micro_batch": 8, "gpus": 1, "sharded": False,
+        "build": None, "precision": "nf4", "parameters": None, "micro_batch": 8, "gpus": 1, "sharded": False,
     }  # fmt: skip
     return ModelEntry(**(fields | changes))
 
 
 def make_clean(**changes):
     fields = {
-        "id": "inline", "key": "c" * 64, "label": "inline", "raw": "raw", "raw_key": "r" * 64, "source": "inline",
-        "steps": {}, "splits": {}, "rows": {}, "seed": 0,
+        "id": "inline", "key": "c" * 64, "raw": "raw", "raw_key": "r" * 64, "source": "inline", "slug": "inline",
+        "version": 1,
+        "read": {}, "steps": [], "needs": ["train", "validation", "test"], "splits": {}, "rows": {}, "seed": 0,
     }  # fmt: skip
     return Clean(**(fields | changes))
 
 
 def make_prompts(**changes):
     fields = {
-        "id": "test", "key": "p" * 64, "clean": "inline", "split": "test", "turns": "all", "rows": None,
+        "id": "test", "key": "p" * 64, "clean": "inline", "format": CHAT, "split": "test", "turns": "all", "rows": None,
         "system": None, "default_system": None,
     }  # fmt: skip
     return Prompts(**(fields | changes))
@@ -42,7 +50,8 @@ def make_run(recipe=None, **changes):
     """A run in a folder, named like it; of its recipe only what differs from the defaults need be given."""
     fields = {
         "key": "r" * 64, "label": None, "model": "nano", "dataset": "inline", "clean": "inline",
-        "formatted": "nano/inline", "precision": "nf4", "seed": 42, "parent": None, "folder": "results/runs/run",
+        "formatted": "nano/inline", "precision": "nf4", "chat": OWN_CHAT, "seed": 42, "parent": None,
+        "folder": "results/runs/run",
     } | changes  # fmt: skip
     return Run(**({"name": Path(fields["folder"]).name} | fields), recipe=Recipe(**(recipe or {})).model_dump())
 
@@ -56,7 +65,8 @@ def make_answers(**changes):
     """Answers in a folder, which is their id, too."""
     fields = {
         "subject": "results/runs/run", "evaluation": "test", "model": "nano", "precision": "nf4", "dataset": "inline",
-        "prompts": "test", "decoding": {}, "seed": 0, "key": "e" * 64, "model_families": ["likelihood"],
+        "chat": OWN_CHAT, "prompts": "test", "decoding": {}, "seed": 0, "key": "e" * 64,
+        "model_families": ["likelihood"],
         "families": {"likelihood": "l" * 64, "text": "t" * 64}, "folder": "results/runs/run/eval/test",
     } | changes  # fmt: skip
     return Answers(**({"id": fields["folder"]} | fields))

@@ -1,4 +1,4 @@
-"""Hand-written studies over made-up sources and score families, so that no real dataset or metric moves a key."""
+"""Hand-written studies over made-up sources, steps, formats and score families, so that no real one moves a key."""
 
 import hashlib
 import textwrap
@@ -15,10 +15,18 @@ from loragrid.study.registry import Family, Registry
 
 
 class Options(BaseModel, extra="forbid"):
-    """Cleaning options of a made-up source."""
+    """Options of made-up sources, steps and formats."""
 
     form: Literal["whole", "halves"] = "whole"
     minimum: int = 1
+
+
+class Dialogue:
+    """What most made-up sources have."""
+
+
+class Pair:
+    """What one of them has."""
 
 
 class Remote(BaseModel):
@@ -27,20 +35,35 @@ class Remote(BaseModel):
     files: list[str] = []
 
 
-def source(name: str) -> SimpleNamespace:
+def part(kind: type = Dialogue) -> SimpleNamespace:
+    return SimpleNamespace(VERSION=1, Options=Options, KIND=kind, METHODS=("qlora", "lora") if kind is Dialogue else ())
+
+
+def source(name: str, kind: type = Dialogue, format_: str = "chat") -> SimpleNamespace:
     return SimpleNamespace(
+        VERSION=1,
         Options=Options,
+        KIND=kind,
+        STEPS=["trim", {"merge": {"minimum": 2}}],
+        FORMAT=format_,
         REMOTE=Remote(files=[f"https://example.org/{name}.csv"]),
         SIZE=SimpleNamespace(rows={"train": 1000, "test": 100}, tokens=50),
     )
 
 
 REGISTRY = Registry(
-    sources={"letters": source("letters"), "tickets": source("tickets")},
+    sources={
+        "letters": source("letters"),
+        "tickets": source("tickets"),
+        "votes": source("votes", Pair, "pairs"),
+    },
+    steps={"trim": part(), "merge": part()},
+    formats={"chat": part(), "turns": part(), "pairs": part(Pair)},
     families={
         "text": Family({"rougeL": 1, "bleu": 2}, needs_model=False),
         "likelihood": Family({"perplexity": 1}, needs_model=True),
     },
+    templates={"chatml": Path(__file__)},
     digest=lambda path: hashlib.sha256(path.read_bytes()).hexdigest(),
 )
 

@@ -64,6 +64,22 @@ def failures(arguments: argparse.Namespace) -> None:
     print(describe_failures(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
 
 
+def inspect(arguments: argparse.Namespace) -> None:
+    """Show records of a study as they are read, cleaned, and seen by a model; before and without any training."""
+    from loragrid.files import write_text
+    from loragrid.reporting.inspect import inspect as look
+    from loragrid.reporting.inspect_show import as_page, show
+
+    grid = open_study(arguments.study, REGISTRY)
+    used = [run.dataset for run in grid.runs.values()] + [answers.dataset for answers in grid.answers.values()]
+    for dataset in [arguments.dataset] if arguments.dataset else dict.fromkeys(used):
+        seen = look(grid, dataset, arguments.model, arguments.records)
+        show(seen)
+        page = Path(grid.folder, "inspect", f"{dataset}.html")
+        write_text(page, as_page(seen))
+        print(f"the same as a page: {page}")
+
+
 def schema(arguments: argparse.Namespace) -> None:
     """Print the JSON Schema of study files, as YAML."""
     from loragrid.study.jsonschema import schema_text
@@ -83,7 +99,7 @@ def download(arguments: argparse.Namespace) -> None:
         make_once(
             Path(raw.folder),
             ["provenance.json"],
-            lambda: download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=None),
+            lambda: download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=raw.remote),
         )
     else:
         model = _entry(grid, "models", arguments.model)
@@ -127,10 +143,12 @@ def clean(arguments: argparse.Namespace) -> None:
                 Path(grid.raw[dataset.raw].folder),
                 Path(dataset.folder),
                 dataset.source,
+                dataset.read,
                 dataset.steps,
                 splits=dataset.splits,
                 rows=dataset.rows,
                 seed=dataset.seed,
+                needs=dataset.needs,
             ),
         )
 
@@ -152,8 +170,8 @@ def format_(arguments: argparse.Namespace) -> None:
                 Path(model.folder),
                 Path(formatted.folder),
                 key=formatted.key,
-                template=model.template,
-                system=model.system,
+                format_=formatted.format,
+                chat=formatted.chat,
                 mask=formatted.mask,
                 max_length=formatted.max_length,
             ),
@@ -170,6 +188,7 @@ def prompts(arguments: argparse.Namespace) -> None:
         write_prompts(
             Path(grid.clean[entry.clean].folder),
             Path(entry.file),
+            format_=entry.format,
             split=entry.split,
             turns=entry.turns,
             rows=entry.rows,
@@ -255,7 +274,7 @@ def table(arguments: argparse.Namespace) -> None:
     print(terminal_table(open_study(arguments.study, REGISTRY)))
 
 
-SHOWING = (check, plan, status, failures, schema, table)
+SHOWING = (check, plan, status, failures, inspect, schema, table)
 """Commands that show something and do nothing else."""
 
 
@@ -322,6 +341,11 @@ def _parser() -> argparse.ArgumentParser:
     failed = add("failures", failures, study=False)
     failed.add_argument("study", help="name or YAML file")
     failed.add_argument("--lines", type=_positive, default=20, help="of each log (default: 20)")
+    seen = add("inspect", inspect, study=False)
+    seen.add_argument("study", help="name or YAML file")
+    seen.add_argument("dataset", nargs="?", help="name in the study (default: every one)")
+    seen.add_argument("--model", help="name in the study, for its tokenizer and template (default: the first)")
+    seen.add_argument("--records", type=_positive, default=3, help="of the first ones, to show (default: 3)")
     add("schema", schema, study=False)
     which = add("download", download).add_mutually_exclusive_group(required=True)
     which.add_argument("--dataset", help="id of a download")

@@ -22,3 +22,16 @@ class StudyError(UserError):
         self.problems = problems
         plural = "problem" if len(problems) == 1 else "problems"
         super().__init__(f"{file}: {len(problems)} {plural}\n" + "\n".join(f"  - {p}" for p in problems))
+
+
+MESSAGE = 100
+"""Characters of a file that a message quotes at most."""
+
+
+def shortened(text: str) -> str:
+    """No more of a text than a message may quote.
+
+    Args:
+        text: from a file.
+    """
+    return text if len(text) <= MESSAGE else f"{text[: MESSAGE - 2]} …"

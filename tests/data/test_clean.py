@@ -3,11 +3,14 @@
 import json
 
 import pytest
+from cleaning import resolved
 
 from loragrid.data import clean as module
-from loragrid.data import sources
 from loragrid.data.clean import clean
-from loragrid.data.sources.base import Drops
+from loragrid.data.drops import Drops
+from loragrid.data.records import ChoiceQuestion, Dialogue, PreferencePair
+from loragrid.data.sources import SOURCES
+from loragrid.data.steps.base import NoOptions
 from loragrid.errors import UserError
 
 
@@ -19,25 +22,29 @@ def dialogue(*texts, system=None):
 class ListedSource:
     """A source whose raw file lists [split, id, messages] as JSON."""
 
-    NAME = "listed"
-    LICENCE = HOMEPAGE = ""
-    Options = sources.get("tweetsumm").Options
+    VERSION = 3
+    Options = NoOptions
+    FACETS = ()
 
     def read(self, folder, options, drops: Drops):
         for number, (split, name, messages) in enumerate(json.loads((folder / "raw.json").read_text()), start=1):
             drops.read(split)
-            yield split, {"id": name, "messages": messages, "meta": {}, "where": f"raw.json:{number}"}
+            yield split, Dialogue(name, messages, where=f"raw.json:{number}")
+
+
+STEPS = ("unicode", {"whitespace": {"within": "single"}}, "merge_turns", {"answered": {"last": "drop"}})
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setitem(sources.SOURCES, "listed", ListedSource())
+    monkeypatch.setitem(SOURCES, "listed", ListedSource())
 
-    def run_clean(raw, *, out="out", options=None, splits=None, rows=None, seed=0):
+    def run_clean(raw, *, out="out", steps=STEPS, splits=None, rows=None, seed=0, **more):
         folder = tmp_path / "raw"
         folder.mkdir(exist_ok=True)
         (folder / "raw.json").write_text(json.dumps(raw))
-        clean(folder, tmp_path / out, "listed", options or {}, splits=splits, rows=rows, seed=seed)
+        chosen = resolved(*steps)
+        clean(folder, tmp_path / out, "listed", {}, chosen, splits=splits, rows=rows, seed=seed, **more)
         written = {
             split: [json.loads(text) for text in (tmp_path / out / f"{split}.jsonl").read_text().splitlines()]
             for split in ("train", "validation", "test")
@@ -65,12 +72,14 @@ def test_text_is_brought_into_one_form(run):
     assert list(written["train"][0]) == ["id", "messages", "meta"]
 
 
-def test_same_role_messages_are_merged_and_counted_as_merged(run):
+def test_same_role_messages_are_merged_and_counted_as_changed(run):
     messages = dialogue("one", "answer")
     messages.insert(1, {"role": "user", "content": "two"})
     written, cleaning = run([["train", "a", messages], *OTHERS])
     assert written["train"][0]["messages"][0] == {"role": "user", "content": "one\ntwo"}
-    assert cleaning["merged"] == {"train": 1}
+    merged = cleaning["steps"][2]
+    assert (merged["step"], merged["changed"], merged["dropped"]) == ("merge_turns", {"train": 1}, {})
+    assert merged["examples"] == [{"where": "raw.json:1", "before": "one", "after": "one\ntwo"}]
     assert cleaning["dropped"] == {}
 
 
@@ -78,14 +87,11 @@ def test_same_role_messages_are_merged_and_counted_as_merged(run):
     ("messages", "reason"),
     [
         (dialogue("a", " \n "), "empty message"),
-        ([], "no messages"),
+        ([], "no answer of the assistant to the user"),
         (dialogue("a", "b", "c"), "does not end with an answer of the assistant"),
-        (dialogue("a", "b")[1:], "does not begin with the user"),
-        (
-            [*dialogue("a", "b"), {"role": "system", "content": "s"}, *dialogue("c", "d")],
-            "system message in the middle",
-        ),
-        ([{"role": "tool", "content": "x"}], "unknown role"),
+        (dialogue("a", "b", "c", "d")[1:], "does not begin with the user"),
+        (dialogue("a"), "no answer of the assistant to the user"),
+        ([*dialogue("a", "b"), {"role": "tool", "content": "x"}, *dialogue("c", "d")], "unknown role"),
         (dialogue("a", "half a pair \ud83d"), "text is not valid Unicode"),
     ],
 )
@@ -162,12 +168,13 @@ def test_rows_of_one_conversation_stay_in_one_split(tmp_path):
     lines = [f"c{c},{n},sad,p,1,text {c} {n},5|5|5_5|5|5," for c in range(40) for n in (1, 2, 3)]
     (tmp_path / "train.csv").write_text("\n".join([header, *lines]) + "\n")
     shares = {"validation": 0.3, "test": 0.3}
-    clean(tmp_path, tmp_path / "out", "empathetic_dialogues", {"form": "row"}, splits=shares, rows=None, seed=0)
-    homes = {}
-    for split in ("train", "validation", "test"):
-        for text in (tmp_path / "out" / f"{split}.jsonl").read_text().splitlines():
-            homes.setdefault(json.loads(text)["meta"]["conversation"], set()).add(split)
-    assert all(len(splits) == 1 for splits in homes.values())
+    clean(tmp_path, tmp_path / "out", "empathetic_dialogues", {}, [], splits=shares, rows=None, seed=0)
+    homes = {
+        split: {json.loads(text)["id"] for text in (tmp_path / "out" / f"{split}.jsonl").read_text().splitlines()}
+        for split in ("train", "validation", "test")
+    }
+    assert all(homes.values())
+    assert sum(map(len, homes.values())) == len(set().union(*homes.values())) == 40
 
 
 def test_rows_are_chosen_by_seed_and_keep_their_order(run):
@@ -192,7 +199,7 @@ def test_an_id_used_twice_is_told_apart(run):
 
 
 def test_empty_split_tells_what_became_of_its_rows_and_leaves_nothing(run, tmp_path):
-    raw = [["train", "a", dialogue("q", "")], ["train", "b", dialogue("q")], *OTHERS]
+    raw = [["train", "a", dialogue("q", "")], ["train", "b", dialogue("q", "a", "b")], *OTHERS]
     with pytest.raises(UserError) as error:
         run(raw)
     message = str(error.value)
@@ -215,7 +222,6 @@ def test_missing_split_says_how_to_make_it(run):
         ({"splits": {"test": 0.6, "validation": 0.5}}, "nothing for train"),
         ({"rows": {"dev": 5}}, r"rows\.dev"),
         ({"rows": {"train": 0}}, r"rows\.train"),
-        ({"options": {"remove": ["emoji"], "wrong": 1}}, r"(?s)instruction, remove.*steps\.remove\.0.*steps\.wrong"),
     ],
 )
 def test_wrong_settings_are_told_with_their_key(run, settings, message):
@@ -257,12 +263,69 @@ def test_statistics_count_what_is_written(run, tmp_path):
     run([*raw, *OTHERS])
     train = json.loads((tmp_path / "out" / "statistics.json").read_text())["train"]
     assert train == {
-        "dialogues": 2,
+        "records": 2,
         "messages": 7,
         "assistant_messages": 3,
         "characters": 18,
         "words": 8,
         "bytes": 19,
-        "words_per_dialogue": {"median": 4.0, "p95": 4},
+        "words_per_record": {"median": 4.0, "p95": 4},
         "turns": {"2": 1, "4": 1},
+        "meta": {},
     }
+
+
+class MixedSource(ListedSource):
+    """A source of records that are no dialogues."""
+
+    RECORDS = (
+        PreferencePair("p1", dialogue("Hi"), "Hey &amp; hello!", "I am a program."),
+        PreferencePair("p2", dialogue("Hi there"), "Same.", "Same."),
+        PreferencePair("p3", dialogue("Hi"), "Hello.", "Go away."),
+        ChoiceQuestion("q1", "2 + 2?", ["3", "4"], 1),
+        ChoiceQuestion("q2", "2 + 3?", ["3", "4"], 5),
+        ChoiceQuestion("q3", "2 + 4?", ["6", "6"], 0),
+        ChoiceQuestion("q4", "2 + 5?", ["7"], 0),
+        Dialogue("n1", dialogue("a", "b"), {"score": float("nan")}),
+    )
+
+    def read(self, folder, options, drops):
+        for record in self.RECORDS:
+            drops.read("train")
+            yield "train", record
+
+
+def test_pairs_and_questions_pass_and_those_that_say_nothing_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setitem(SOURCES, "mixed", MixedSource())
+    steps = resolved("unescape", "merge_turns", "answered")
+    clean(tmp_path, tmp_path / "out", "mixed", {}, steps, splits=None, rows=None, seed=0, needs=["train"])
+    lines = [json.loads(line) for line in (tmp_path / "out" / "train.jsonl").read_text().splitlines()]
+    assert lines == [
+        {
+            "id": "p1", "messages": dialogue("Hi"), "chosen": "Hey & hello!", "rejected": "I am a program.", "meta": {},
+        },
+        {"id": "p3", "messages": dialogue("Hi"), "chosen": "Hello.", "rejected": "Go away.", "meta": {}},
+        {"id": "q1", "question": "2 + 2?", "choices": ["3", "4"], "answer": 1, "meta": {}},
+    ]  # fmt: skip
+    cleaning = json.loads((tmp_path / "out" / "cleaning.json").read_text())
+    assert {reason: entry["count"] for reason, entry in cleaning["dropped"]["train"].items()} == {
+        "chosen and rejected are the same": 1, "the answer is none of the choices": 1, "two choices are the same": 1,
+        "fewer than two choices": 1, "meta has a number that is none (NaN or infinite)": 1,
+    }  # fmt: skip
+    assert (tmp_path / "out" / "test.jsonl").read_text() == ""
+
+
+def test_steps_are_counted_with_three_examples_from_around_the_change(run):
+    words = ["word " * number for number in (30, 30, 30, 30, 60)]
+    raw = [["train", f"d{n}", dialogue(f"{text}{n} https://t.co/{n} end", "a")] for n, text in enumerate(words)]
+    _, cleaning = run([*raw, *OTHERS], steps=["urls", {"length": {"max_words": 50}}])
+    urls, length = cleaning["steps"]
+    assert (urls["step"], urls["version"], urls["options"]) == ("urls", 1, {})
+    assert (urls["changed"], urls["dropped"]) == ({"train": 5}, {})
+    assert [example["where"] for example in urls["examples"]] == ["raw.json:1", "raw.json:2", "raw.json:3"]
+    assert urls["examples"][0] == {
+        "where": "raw.json:1", "before": "… rd word word word 0 https://t.co/0 end",
+        "after": "… rd word word word 0 end",
+    }  # fmt: skip
+    assert (length["options"], length["dropped"]) == ({"max_words": 50}, {"train": 1})
+    assert length["examples"][0]["dropped"] == "more than 50 words"

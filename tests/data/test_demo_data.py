@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from cleaning import resolved
 
 from loragrid.data.clean import clean
+from loragrid.data.sources import SOURCES
 
 DEMO = Path(__file__).parents[2] / "data" / "demo"
 SPLITS = ("train", "validation", "test")
@@ -16,7 +18,8 @@ SPLITS = ("train", "validation", "test")
 @pytest.fixture(scope="module")
 def cleaned(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo") / "clean"
-    clean(DEMO / "empathetic_dialogues", out, "empathetic_dialogues", {}, splits=None, rows=None, seed=0)
+    source = "empathetic_dialogues"
+    clean(DEMO / source, out, source, {}, resolved(*SOURCES[source].STEPS), splits=None, rows=None, seed=0)
     records = {s: [json.loads(line) for line in (out / f"{s}.jsonl").read_text().splitlines()] for s in SPLITS}
     return records, json.loads((out / "cleaning.json").read_text())
 
@@ -41,12 +44,13 @@ def test_cleaning_meets_every_fault_it_is_made_for(cleaned):
     assert set(cleaning["dropped"]["train"]) == {
         "broken conversation: a turn is missing",
         "exact duplicate",
-        "last turn without a listener's answer, cut off",
+        "no answer of the assistant to the user",
         "not valid UTF-8",
-        "one turn only: no listener's answer",
         "row given twice",
         "wrong number of fields",
     }
+    changed = {step["step"]: step["changed"] for step in cleaning["steps"]}
+    assert changed["answered"] == {"train": 72, "validation": 8, "test": 7}  # an end without an answer is cut off
 
 
 def test_raw_files_have_the_quirks_of_the_original():

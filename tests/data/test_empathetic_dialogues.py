@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cleaning import cleaned, formatted, said
 
-from loragrid.data.sources import SOURCES, get
-from loragrid.data.sources.base import Drops
+from loragrid.data.drops import Drops
+from loragrid.data.sources import SOURCES
 from loragrid.errors import UserError
 
+SOURCE = SOURCES["empathetic_dialogues"]
 HEADER = "conv_id,utterance_idx,context,prompt,speaker_idx,utterance,selfeval,tags"
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "empathetic_dialogues"
 
@@ -23,11 +25,9 @@ def write(folder, lines, name="train.csv", header=HEADER):
     return folder
 
 
-def read(folder, **options):
-    source = get("empathetic_dialogues")
+def read(folder):
     drops = Drops()
-    records = list(source.read(folder, source.Options(**options), drops))
-    return records, drops
+    return list(SOURCE.read(folder, SOURCE.Options(), drops)), drops
 
 
 def counts(drops, split="train"):
@@ -35,7 +35,7 @@ def counts(drops, split="train"):
 
 
 def contents(record):
-    return [(message["role"], message["content"]) for message in record["messages"]]
+    return said(record.messages)
 
 
 def test_speaker_is_user_and_listener_is_assistant_whatever_the_worker_numbers(tmp_path):
@@ -43,8 +43,8 @@ def test_speaker_is_user_and_listener_is_assistant_whatever_the_worker_numbers(t
     [(split, record)] = records
     assert split == "train"
     assert contents(record) == [("user", "My dog died."), ("assistant", "I am sorry.")]
-    assert record["id"] == "c1"
-    assert record["meta"] == {"emotion": "sad", "situation": "My dog died, sadly."}
+    assert record.id == "c1"
+    assert record.meta == {"emotion": "sad", "situation": "My dog died, sadly."}
 
 
 def test_comma_marks_become_commas_and_raw_quotes_stay(tmp_path):
@@ -71,19 +71,15 @@ def test_lines_in_any_order_and_between_other_conversations_are_put_in_order(tmp
     assert [[text for _, text in contents(record)] for _, record in records] == [["a", "b"], ["x", "y"]]
 
 
-def test_one_turn_trailing_turn_and_missing_turn_are_counted(tmp_path):
+def test_a_missing_turn_is_counted_and_a_missing_answer_is_for_the_steps(tmp_path):
     lines = [line("one", 1, "a")]
     lines += [line("odd", number, "abc"[number - 1]) for number in (1, 2, 3)]
     lines += [line("gap", number, "x") for number in (1, 2, 4)]
     records, drops = read(write(tmp_path, lines))
-    assert [record["id"] for _, record in records] == ["odd"]
-    assert contents(records[0][1])[-1] == ("assistant", "b")
-    assert counts(drops) == {
-        "one turn only: no listener's answer": (1, 1),
-        "last turn without a listener's answer, cut off": (1, 1),
-        "broken conversation: a turn is missing": (1, 3),
-    }
-    assert drops.reasons["train"]["last turn without a listener's answer, cut off"].examples == ["train.csv:5"]
+    assert counts(drops) == {"broken conversation: a turn is missing": (1, 3)}
+    one, odd = (cleaned(record, *SOURCE.STEPS) for _, record in records)
+    assert one == "no answer of the assistant to the user"
+    assert contents(odd) == [("user", "a"), ("assistant", "b")]
 
 
 def test_broken_lines_are_counted_with_file_and_line(tmp_path):
@@ -97,7 +93,7 @@ def test_broken_lines_are_counted_with_file_and_line(tmp_path):
         line("c4", 2, "another"),
     ]
     records, drops = read(write(tmp_path, lines))
-    assert [record["id"] for _, record in records] == ["c4"]
+    assert [record.id for _, record in records] == ["c4"]
     assert {reason: entry.examples for reason, entry in drops.reasons["train"].items()} == {
         "wrong number of fields": ["train.csv:2"],
         "turn number is not a number": ["train.csv:3"],
@@ -111,7 +107,7 @@ def test_every_row_is_in_a_record_or_counted(tmp_path):
     lines = [line("a", 1, "x"), "bad", line("b", 1, "x"), line("b", 2, "y"), line("b", 3, "z"), line("c", 2, "x")]
     records, drops = read(write(tmp_path, lines))
     dropped = sum(rows for _, rows in counts(drops).values())
-    assert sum(record["rows"] for _, record in records) + dropped == drops.rows_read["train"] == 6
+    assert sum(record.rows for _, record in records) + dropped == drops.rows_read["train"] == 6
 
 
 def test_unusual_line_ends_inside_text_do_not_split_a_row(tmp_path):
@@ -129,8 +125,9 @@ def test_missing_column_is_told_with_what_was_found(tmp_path):
 
 
 def test_folder_without_the_files_is_told(tmp_path):
-    (tmp_path / "emotion-emotion_69k.csv").touch()
-    with pytest.raises(UserError, match=r"expected train.csv, valid.csv, test.csv; found emotion-emotion_69k.csv"):
+    (tmp_path / "other.csv").touch()
+    expected = r"expected train\.csv, valid\.csv, test\.csv or emotion-emotion_69k\.csv; found other\.csv"
+    with pytest.raises(UserError, match=expected):
         read(tmp_path)
 
 
@@ -141,17 +138,20 @@ def test_unpacked_archive_folder_is_found(tmp_path):
     assert [split for split, _ in records] == ["test"]
 
 
-def test_row_form_gives_single_rows_with_the_emotion(tmp_path):
-    records, drops = read(write(tmp_path, [line("c1", 1, "Hi_comma_ you"), line("c1", 3, "Bye")]), form="row")
-    assert contents(records[0][1]) == [("user", "Instruction: sad\nResponse:"), ("assistant", "Hi, you")]
-    assert [record["id"] for _, record in records] == ["c1:1", "c1:3"]
-    assert counts(drops) == {}
+def test_a_format_gives_single_turns_with_the_emotion(tmp_path):
+    [(_, record)], _ = read(write(tmp_path, [line("c1", 1, "Hi_comma_ you"), line("c1", 2, "Bye")]))
+    frame = {"instruction": {"frame": "Instruction: {emotion}\nResponse:", "turns": "all"}}
+    one, two = formatted(record, frame)
+    assert said(one.messages) == [("user", "Instruction: sad\nResponse:"), ("assistant", "Hi, you")]
+    assert (one.id, two.id, one.record, two.record) == ("c1:1", "c1:2", "c1", "c1")
 
 
-def test_emotion_goes_into_a_system_message_when_asked(tmp_path):
-    folder = write(tmp_path, [line("c1", 1, "a"), line("c1", 2, "b")])
-    [(_, record)], _ = read(folder, emotion="system")
-    assert contents(record)[0] == ("system", "The user feels sad.")
+def test_a_format_puts_the_emotion_into_a_system_message(tmp_path):
+    [(_, record)], _ = read(write(tmp_path, [line("c1", 1, "a"), line("c1", 2, "b")]))
+    (example,) = formatted(record, {"chat": {"system": "The user feels {emotion}."}})
+    assert said(example.messages) == [("system", "The user feels sad."), ("user", "a"), ("assistant", "b")]
+    with pytest.raises(UserError, match=r"there is no \{mood\}; the records have emotion, situation"):
+        formatted(record, {"chat": {"system": "The user feels {mood}."}})
 
 
 def test_real_rows_are_read_without_loss(tmp_path):
@@ -161,20 +161,13 @@ def test_real_rows_are_read_without_loss(tmp_path):
     records, drops = read(tmp_path)
     assert drops.rows_read["train"] == 90
     dropped = sum(rows for _, rows in counts(drops).values())
-    assert sum(record["rows"] for _, record in records) + dropped == 90
-    assert {"one turn only: no listener's answer", "last turn without a listener's answer, cut off"} >= set(
-        counts(drops)
-    )
-    assert all(record["messages"][-1]["role"] == "assistant" for _, record in records)
+    assert sum(record.rows for _, record in records) + dropped == 90
+    assert not counts(drops)
+    clean = [cleaned(record, *SOURCE.STEPS) for _, record in records]
+    assert all(isinstance(record, str) or record.messages[-1]["role"] == "assistant" for record in clean)
     assert not any("_comma_" in text for _, record in records for _, text in contents(record))
     # The dialogue with a raw quote is there, quote and all.
     assert any('"' in text for _, record in records for _, text in contents(record))
-
-
-def test_unknown_source_lists_the_valid_ones():
-    with pytest.raises(UserError, match="empathetic_dialogues, tweetsumm"):
-        get("empathetic")
-    assert all(name == module.NAME for name, module in SOURCES.items())
 
 
 def test_lines_that_a_spreadsheet_has_saved_again_are_counted_and_never_cut(tmp_path):
@@ -184,11 +177,11 @@ def test_lines_that_a_spreadsheet_has_saved_again_are_counted_and_never_cut(tmp_
         line("c3", 1, "Fine"), line("c3", 2, "Good"),
     ]  # fmt: skip
     records, drops = read(write(tmp_path, lines))
-    assert [record["id"] for _, record in records] == ["c3"]
+    assert [record.id for _, record in records] == ["c2", "c3"]
+    assert cleaned(records[0][1], *SOURCE.STEPS) == "no answer of the assistant to the user"
     assert counts(drops) == {
         "wrong number of fields (quoted, as a spreadsheet saves it)": (2, 2),
         "broken conversation: a turn is missing": (1, 1),
-        "one turn only: no listener's answer": (1, 1),
     }
 
 

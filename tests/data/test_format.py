@@ -2,6 +2,7 @@ import json
 
 import pytest
 from datasets import Dataset
+from objects import CHAT, OWN_CHAT
 from transformers import AutoTokenizer
 
 from loragrid.data import format as formatting
@@ -43,10 +44,16 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def form(tmp_path, model):
-    def form(data=DATA, **changes):
+    def form(data=DATA, chat=None, **changes):
         for split, records in data.items():
             write_jsonl(tmp_path / "clean" / f"{split}.jsonl", records)
-        settings = {"key": "k", "template": None, "system": None, "mask": "answers", "max_length": 200} | changes
+        settings = {
+            "key": "k",
+            "format_": CHAT,
+            "chat": OWN_CHAT | (chat or {}),
+            "mask": "answers",
+            "max_length": 200,
+        } | changes
         format_dataset(tmp_path / "clean", model, tmp_path / "out", **settings)
         rows = {split: list(Dataset.from_file(str(tmp_path / "out" / f"{split}.arrow"))) for split in data}
         return rows, json.loads((tmp_path / "out" / "format.json").read_text())
@@ -72,7 +79,7 @@ def test_labels_are_the_answers_and_the_tokens_that_end_them(form):
             assert label in (token, IGNORED)
     assert (manifest["key"], manifest["mask"], manifest["max_length"]) == ("k", "answers", 200)
     counted = manifest["splits"]["train"]
-    assert (counted["dialogues"], counted["rows"], counted["cut"], counted["dropped"]) == (2, 2, 0, 0)
+    assert (counted["examples"], counted["rows"], counted["cut"], counted["dropped"]) == (2, 2, 0, 0)
     assert counted["tokens"] == sum(row["length"] for row in rows["train"])
     assert counted["longest"] == max(row["length"] for row in rows["train"])
     assert counted["answer_tokens"] == sum(label != IGNORED for row in rows["train"] for label in row["labels"])
@@ -87,15 +94,15 @@ def test_a_loss_on_every_token(form):
 def test_a_loss_on_every_token_counts_each_dialogue_once(form, tmp_path):
     (tmp_path / "unstable.jinja").write_text(UNSTABLE)
     template = str(tmp_path / "unstable.jinja")
-    assert form(template=template)[1]["splits"]["train"]["rows"] == 3
-    rows, manifest = form(template=template, mask="all")
+    assert form(chat={"template": template})[1]["splits"]["train"]["rows"] == 3
+    rows, manifest = form(chat={"template": template}, mask="all")
     assert manifest["splits"]["train"]["rows"] == 2
     assert "Good morning" in form.tokenizer.decode(rows["train"][0]["input_ids"])
 
 
 def test_a_system_prompt_for_dialogues_without_one(form):
     own = {"id": "d", "messages": [{"role": "system", "content": "Well."}, *DATA["train"][1]["messages"]], "meta": {}}
-    rows, _ = form({"train": [own, DATA["train"][1]], "validation": DATA["validation"]}, system="Hello.")
+    rows, _ = form({"train": [own, DATA["train"][1]], "validation": DATA["validation"]}, chat={"system": "Hello."})
     texts = [form.tokenizer.decode(row["input_ids"]) for row in rows["train"]]
     assert [text.split("<|im_end|>")[0] for text in texts] == [
         "<|im_start|>system\nWell.",
@@ -109,7 +116,7 @@ def test_long_rows_are_cut_and_those_without_an_answer_left_dropped_and_counted(
     rows, manifest = form({"train": [long, half, *DATA["train"]], "validation": DATA["validation"]}, max_length=60)
     assert max(row["length"] for row in rows["train"]) == 60
     counted = manifest["splits"]["train"]
-    assert (counted["dialogues"], counted["rows"], counted["dropped"], counted["cut"]) == (4, 3, 1, 2)
+    assert (counted["examples"], counted["rows"], counted["dropped"], counted["cut"]) == (4, 3, 1, 2)
     assert counted["longest"] > 60
 
 
@@ -117,9 +124,7 @@ def test_long_rows_are_cut_and_those_without_an_answer_left_dropped_and_counted(
 def test_nothing_left_of_a_split(form, split):
     form()
     before = {file.name: file.read_bytes() for file in form.out.iterdir()}
-    with pytest.raises(
-        UserError, match=f"{split}.jsonl: of 1 dialogues none has an answer within max_length=40 tokens"
-    ):
+    with pytest.raises(UserError, match=f"{split}.jsonl: of 1 examples none has an answer within max_length=40 tokens"):
         form({**DATA, split: [record("long", "Good morning. " * 30, "Fine.")]}, max_length=40)
     # What was there is still whole, and nothing half-written lies beside it.
     assert {file.name: file.read_bytes() for file in form.out.iterdir()} == before

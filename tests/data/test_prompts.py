@@ -1,4 +1,5 @@
 import pytest
+from objects import CHAT
 
 from loragrid.data.prompts import write_prompts
 from loragrid.errors import UserError
@@ -21,7 +22,14 @@ RECORDS = [
 def ask(tmp_path):
     def ask(records=RECORDS, **changes):
         write_jsonl(tmp_path / "clean" / "test.jsonl", records)
-        settings = {"split": "test", "turns": "last", "rows": None, "system": None, "default_system": None} | changes
+        settings = {
+            "format_": CHAT,
+            "split": "test",
+            "turns": "last",
+            "rows": None,
+            "system": None,
+            "default_system": None,
+        } | changes
         write_prompts(tmp_path / "clean", tmp_path / "prompts.jsonl", **settings)
         return list(read_jsonl(tmp_path / "prompts.jsonl"))
 
@@ -62,6 +70,6 @@ def test_system_prompts(ask, settings, expected):
 
 
 def test_nothing_to_ask(ask):
-    with pytest.raises(UserError, match="no dialogue has an answer to ask for"):
+    with pytest.raises(UserError, match="no record has an answer to ask for"):
         ask([])
     assert not ask.out.exists()

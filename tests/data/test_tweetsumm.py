@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cleaning import cleaned, formatted
 
-from loragrid.data.sources import get
-from loragrid.data.sources.base import Drops
+from loragrid.data.drops import Drops
+from loragrid.data.sources import SOURCES
 from loragrid.errors import UserError
 
+SOURCE = SOURCES["tweetsumm"]
 SAMPLES = Path(__file__).parents[3] / "shared" / "data" / "tweetsumm"
 
 
@@ -23,22 +25,29 @@ def row(*turns, summaries=(("The customer asks.", "The agent helps."),)):
     }
 
 
-def read(folder, **options):
-    source = get("tweetsumm")
+def read(folder):
     drops = Drops()
-    return list(source.read(folder, source.Options(**options), drops)), drops
+    return list(SOURCE.read(folder, SOURCE.Options(), drops)), drops
 
 
-def dialogue(record):
-    return record["messages"][0]["content"].split("\n\n", 1)[1]
+def asked(record, *steps, **options):
+    """What is asked and answered in the source's own format, with its own steps unless others are given."""
+    options = SOURCE.FORMAT["summary"] | options
+    (example,) = formatted(cleaned(record, *(steps or SOURCE.STEPS)), {"summary": options})
+    question, answer = example.messages
+    return question["content"], answer["content"]
+
+
+def dialogue(record, *steps):
+    return asked(record, *steps)[0].split("\n\n", 1)[1]
 
 
 def test_github_form_is_keyed_by_dialogue(tmp_path):
     (tmp_path / "train.json").write_text(json.dumps({"TweetSumm--train--1": row(("Hi", "Hello"), ("Help", ""))}))
     [(split, record)], _ = read(tmp_path)
-    assert (split, record["id"]) == ("train", "TweetSumm--train--1")
+    assert (split, record.id) == ("train", "TweetSumm--train--1")
     assert dialogue(record) == "Customer: Hi\nAgent: Hello\nCustomer: Help"
-    assert record["messages"][1] == {"role": "assistant", "content": "The customer asks. The agent helps."}
+    assert asked(record)[1] == "The customer asks. The agent helps."
 
 
 def test_hub_form_holds_json_in_a_string(tmp_path):
@@ -48,11 +57,11 @@ def test_hub_form_holds_json_in_a_string(tmp_path):
     (tmp_path / "validation.jsonl").write_text(json.dumps(raw) + "\n")
     (tmp_path / "test.json").write_text(json.dumps([raw]))
     records, _ = read(tmp_path)
-    assert [(split, record["id"]) for split, record in records] == [
+    assert [(split, record.id) for split, record in records] == [
         ("validation", "TweetSumm--val--1"),
         ("test", "TweetSumm--val--1"),
     ]
-    assert records[0][1]["messages"][1]["content"] == "The customer asks. The agent helps."
+    assert asked(records[0][1])[1] == "The customer asks. The agent helps."
 
 
 def test_first_summary_is_the_answer_and_all_are_references(tmp_path):
@@ -61,8 +70,8 @@ def test_first_summary_is_the_answer_and_all_are_references(tmp_path):
     )
     [(split, record)], _ = read(tmp_path)
     assert split == "validation"
-    assert record["messages"][1]["content"] == "One."
-    assert record["meta"]["references"] == ["One.", "Two. More."]
+    assert asked(record)[1] == "One."
+    assert record.summaries == ["One.", "Two. More."]
 
 
 @pytest.mark.parametrize(
@@ -85,10 +94,11 @@ def test_noise_of_tweets_is_removed(tmp_path, tweet, clean):
     assert dialogue(record) == f"Customer: {clean}\nAgent: Ok"
 
 
-def test_noise_stays_when_the_study_says_so_but_entities_are_unescaped(tmp_path):
+def test_noise_stays_when_the_study_says_so(tmp_path):
     (tmp_path / "train.json").write_text(json.dumps({"a": row(("@a &amp; https://t.co/x ^SH", "Ok"))}))
-    [(_, record)], _ = read(tmp_path, remove=[], instruction="Sum up:")
-    assert record["messages"][0]["content"] == "Sum up:\n\nCustomer: @a & https://t.co/x ^SH\nAgent: Ok"
+    [(_, record)], _ = read(tmp_path)
+    question, _ = asked(record, "unescape", instruction="Sum up:")
+    assert question == "Sum up:\n\nCustomer: @a & https://t.co/x ^SH\nAgent: Ok"
 
 
 def test_unusable_rows_are_counted_with_their_place(tmp_path):
@@ -105,11 +115,12 @@ def test_unusable_rows_are_counted_with_their_place(tmp_path):
     ]
     (tmp_path / "train.jsonl").write_bytes("\n".join(lines).encode() + b"\n\xff\n")
     records, drops = read(tmp_path)
-    assert len(records) == 1
+    assert cleaned(records[0][1], *SOURCE.STEPS).messages == []  # noise and nothing else, dropped as "no messages"
+    assert len(records) == 2
     assert drops.rows_read["train"] == 8
     assert {reason: entry.examples for reason, entry in drops.reasons["train"].items()} == {
         "no abstractive summary": ["train.jsonl:1"],
-        "no dialogue": ["train.jsonl:2", "train.jsonl:3"],
+        "no dialogue": ["train.jsonl:3"],
         "`original dialog info` is not JSON": ["train.jsonl:4"],
         "line is not JSON": ["train.jsonl:5", "train.jsonl:8"],
         "row is not an object": ["train.jsonl:6"],
@@ -136,10 +147,10 @@ def test_real_examples_as_one_file_without_splits(tmp_path):
     records, drops = read(tmp_path)
     assert [split for split, _ in records] == ["all"] * 5
     assert not drops.reasons
-    text = "\n".join(record["messages"][0]["content"] for _, record in records)
+    text = "\n".join(asked(record)[0] for _, record in records)
     for noise in ("http", "@", "^", "&amp;"):
         assert noise not in text
-    assert all(len(record["meta"]["references"]) >= 2 for _, record in records)
+    assert all(len(record.summaries) >= 2 for _, record in records)
 
 
 def original(*turns, name="b0", summaries=(("The customer asks.", "The agent helps."),)):
@@ -158,9 +169,9 @@ def test_the_originals_own_layout_with_tweets_of_one_side_in_one_turn(tmp_path):
         json.dumps([original((False, "Hi.", "Help!"), (False, "@a please"), (True, "Sure. ^SH"), name="b06")])
     )
     [(_, record)], _ = read(tmp_path)
-    assert record["id"] == "b06"
+    assert record.id == "b06"
     assert dialogue(record) == "Customer: Hi. Help! please\nAgent: Sure."
-    assert record["messages"][1]["content"] == "The customer asks. The agent helps."
+    assert asked(record)[1] == "The customer asks. The agent helps."
 
 
 ANNOTATION = {
@@ -182,9 +193,9 @@ def test_annotations_are_joined_with_their_tweets(tmp_path):
     (tmp_path / "final_valid_tweetsum.jsonl").write_text(json.dumps(ANNOTATION) + "\n")
     (tmp_path / "twcs.csv").write_text(TWEETS, newline="")
     [(split, record)], drops = read(tmp_path)
-    assert (split, record["id"]) == ("validation", "caae")
+    assert (split, record.id) == ("validation", "caae")
     assert dialogue(record) == "Customer: Broke, help!\nAgent: DM us"
-    assert record["meta"]["references"] == ["It broke. They help."]
+    assert record.summaries == ["It broke. They help."]
     assert not drops.reasons
 
 
@@ -230,7 +241,7 @@ def test_both_layouts_of_the_same_real_dialogues_give_the_same(tmp_path):
         shutil.copy(SAMPLES / name, tmp_path / name)
         records, drops = read(tmp_path / name)
         assert not drops.reasons
-        found.append([(record["messages"], record["meta"]) for _, record in records])
+        found.append([(cleaned(record, *SOURCE.STEPS).messages, record.summaries) for _, record in records])
     assert found[0] == found[1]
 
 

@@ -9,7 +9,7 @@ from loragrid.errors import UserError
 from loragrid.generation import answer as answering
 from loragrid.generation.answer import answer_prompts
 from loragrid.jobs.stop import Interrupted
-from loragrid.modeling.chat import render
+from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import load_base
 from loragrid.modeling.tokenizer import load_tokenizer
 
@@ -37,7 +37,7 @@ def prompts():
 def ask(model, tokenizer, prompts, tmp_path):
     def ask(out="generations.jsonl", prompts=prompts, **changes):
         settings = {"decoding": GREEDY, "seed": 0, "batch_size": 4, "stop": never()} | changes
-        answer_prompts(model, tokenizer, prompts, tmp_path / out, **settings)
+        answer_prompts(model, Chat(tokenizer), prompts, tmp_path / out, **settings)
         return [json.loads(line) for line in (tmp_path / out).read_bytes().splitlines()]
 
     ask.folder = tmp_path
@@ -46,7 +46,7 @@ def ask(model, tokenizer, prompts, tmp_path):
 
 def direct_greedy(model, tokenizer, messages, steps):
     """Greedy decoding by hand: one whole forward pass a token."""
-    ids = tokenizer(render(tokenizer, messages, answer_next=True), add_special_tokens=False).input_ids
+    ids = Chat(tokenizer).prompt(messages)
     made = []
     for _ in range(steps):
         with torch.no_grad():
@@ -160,7 +160,7 @@ def test_a_prompt_longer_than_the_context_loses_its_beginning(ask, model, tokeni
     (record,) = ask(prompts=[{"id": "long", "messages": messages}])
     assert record["prompt_tokens"] == 128 - 12
     assert json.loads((ask.folder / "generation.json").read_text())["prompts_cut"] == 1
-    ids = tokenizer(render(tokenizer, messages, answer_next=True), add_special_tokens=False).input_ids[-116:]
+    ids = Chat(tokenizer).prompt(messages)[-116:]
     with torch.no_grad():
         first = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
     assert record["answer"].startswith(tokenizer.decode([first]).strip())

@@ -6,7 +6,7 @@ from nano import MODEL, dialogue, never
 
 from loragrid.errors import UserError
 from loragrid.generation.likelihood import reference_likelihoods
-from loragrid.modeling.chat import render
+from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import load_base
 from loragrid.modeling.tokenizer import load_tokenizer
 
@@ -28,14 +28,14 @@ def prompts():
 def test_a_model_that_knows_nothing_is_as_perplexed_as_there_are_tokens(tokenizer, prompts):
     model = load_base(MODEL, "32bit").eval()
     torch.nn.init.zeros_(model.lm_head.weight)
-    for item in reference_likelihoods(model, tokenizer, prompts, 4, never()):
+    for item in reference_likelihoods(model, Chat(tokenizer), prompts, 4, never()):
         assert math.exp(item["nats"] / item["tokens"]) == pytest.approx(model.config.vocab_size, rel=1e-5)
 
 
 def test_nats_are_the_sum_over_the_answer_and_its_end(tokenizer, prompts):
     model = load_base(MODEL, "nf4").eval()
-    for item, prompt in zip(reference_likelihoods(model, tokenizer, prompts, 3, never()), prompts, strict=True):
-        before = tokenizer(render(tokenizer, prompt["messages"], answer_next=True), add_special_tokens=False).input_ids
+    for item, prompt in zip(reference_likelihoods(model, Chat(tokenizer), prompts, 3, never()), prompts, strict=True):
+        before = Chat(tokenizer).prompt(prompt["messages"])
         answer = tokenizer(prompt["reference"] + "<|im_end|>", add_special_tokens=False).input_ids
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([before + answer])).logits[0].double()
@@ -49,21 +49,21 @@ def test_nats_are_the_sum_over_the_answer_and_its_end(tokenizer, prompts):
 
 def test_the_batch_size_does_not_matter(tokenizer, prompts):
     model = load_base(MODEL, "nf4").eval()
-    one, many = (reference_likelihoods(model, tokenizer, prompts, size, never()) for size in (1, 7))
+    one, many = (reference_likelihoods(model, Chat(tokenizer), prompts, size, never()) for size in (1, 7))
     for item, other in zip(one, many, strict=True):
         assert item["nats"] == pytest.approx(other["nats"], rel=1e-5)
 
 
 def test_bytes_are_those_of_the_text_as_written(tokenizer, prompts):
     prompts[0]["reference"] = "Schön!"
-    items = reference_likelihoods(load_base(MODEL, "nf4").eval(), tokenizer, prompts[:1], 1, never())
+    items = reference_likelihoods(load_base(MODEL, "nf4").eval(), Chat(tokenizer), prompts[:1], 1, never())
     assert items[0]["bytes"] == 7
 
 
 def test_a_prompt_that_does_not_fit_loses_its_beginning(tokenizer, prompts):
     model = load_base(MODEL, "nf4").eval()
     prompts[0]["messages"] = [{"role": "user", "content": "Today my dog ran away. " * 40}]
-    items = reference_likelihoods(model, tokenizer, prompts, 4, never())
+    items = reference_likelihoods(model, Chat(tokenizer), prompts, 4, never())
     assert items[0]["tokens"] == len(tokenizer(prompts[0]["reference"]).input_ids) + 1
     assert math.isfinite(items[0]["nats"])
 
@@ -71,4 +71,4 @@ def test_a_prompt_that_does_not_fit_loses_its_beginning(tokenizer, prompts):
 def test_a_reference_that_does_not_fit(tokenizer, prompts):
     prompts[0]["reference"] = "Today my dog ran away. " * 40
     with pytest.raises(UserError, match=r"the reference of d300 is longer than the model's context of 128 tokens"):
-        reference_likelihoods(load_base(MODEL, "nf4").eval(), tokenizer, prompts, 4, never())
+        reference_likelihoods(load_base(MODEL, "nf4").eval(), Chat(tokenizer), prompts, 4, never())

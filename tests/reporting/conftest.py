@@ -22,7 +22,7 @@ class Tree:
     def __init__(self, dialogues: int = 12, turns: int = 2):
         self.grid = make_grid(title="A <small> study", description="What does rank do?\n\nAnd alpha?")
         self.dialogues, self.turns = dialogues, turns
-        self.grid.clean["ed-1"] = make_clean(id="ed-1", label="ed", source="ed")
+        self.grid.clean["ed-1"] = make_clean(id="ed-1", source="ed", slug="ed")
         self.grid.prompts["test-1"] = make_prompts(id="test-1", clean="ed-1")
         self.write_lines(
             self.grid.prompts["test-1"].file,

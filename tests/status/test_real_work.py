@@ -13,7 +13,7 @@ from loragrid.status.progress import training
 
 
 def test_a_training_started_by_hand_in_a_terminal(nano, tmp_path):  # noqa: F811
-    batch = write_batch(tmp_path / "batch.json", train_member(tmp_path / "run"))
+    batch = write_batch(tmp_path / "batch.json", train_member(tmp_path / "run", epochs=30))
     controller, terminal = pty.openpty()
     process = subprocess.Popen([sys.executable, "-m", "loragrid", "train", str(batch)], stdin=subprocess.DEVNULL,
                                stdout=terminal, stderr=terminal)  # fmt: skip
@@ -29,6 +29,6 @@ def test_a_training_started_by_hand_in_a_terminal(nano, tmp_path):  # noqa: F811
     assert b"\x1b[Krun: running" in said
     (attempt,) = read_attempts(tmp_path / "run/work")
     told = training(tmp_path / "run/work", attempt, ActiveJob())
-    assert told.startswith("running 12/12, loss ")
+    assert told.startswith("running 120/120, loss ")
     assert told.endswith(", 0 s left")
     assert "running" not in (tmp_path / "run/work/attempt-1.log").read_text()

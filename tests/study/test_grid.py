@@ -92,7 +92,6 @@ def test_rows_of_the_tested_split_are_other_prompts(place):
 def test_other_splits_are_other_prompts(place):
     grid = place.small("points: [{name: one, splits: {test: 0.1}}, {name: two, splits: {test: 0.2}}]")
     assert len(grid.prompts) == 2
-    assert "letters" in {clean.label for clean in grid.clean.values()}
     assert len(grid.clean) == 2  # and none for the data as they are, which nothing uses
 
 
@@ -283,3 +282,117 @@ def test_a_second_study_of_the_same_name_does_not_overwrite_the_first_ones_table
     other = place.write(Path("config/studies/small.yaml").read_text(), "other/small")
     with pytest.raises(UserError, match=r"holds the tables of config/studies/small\.yaml"):
         open_study(str(other), place.registry)
+
+
+def with_data(place, datasets, more=""):
+    """The grid of a study with the letters and other datasets."""
+    return place.open(
+        f"{{title: x, models: {{base: {{id: a/b}}}}, datasets: {{letters: {{source: letters}}, {datasets}}}, {more}}}"
+    )
+
+
+def test_one_dataset_in_two_formats_is_cleaned_once(place):
+    grid = with_data(place, "turns: {source: letters, format: turns}")
+    assert len(grid.clean) == 1
+    assert {run.dataset for run in grid.runs.values()} == {"letters", "turns"}
+    assert len({run.formatted for run in grid.runs.values()}) == 2
+    assert sorted(prompts.format["name"] for prompts in grid.prompts.values()) == ["chat", "turns"]
+
+
+def test_the_same_data_given_twice_is_a_problem(place):
+    with pytest.raises(StudyError, match=r"datasets\.again: is the same data as 'letters'; give it once"):
+        with_data(place, "again: {source: letters, steps: [trim, {merge: {minimum: 2}}], format: chat}")
+
+
+def test_data_that_is_only_asked_about_is_not_trained_on_and_needs_no_training_rows(place):
+    more = "untrained: [base], evaluations: {own: {}, other: {dataset: asked}}"
+    grid = with_data(place, "asked: {source: tickets, train: false}", more)
+    assert {run.dataset for run in grid.runs.values()} == {"letters"}
+    asked = {(item.evaluation, item.dataset) for item in grid.answers.values()}
+    assert asked == {("own", "letters"), ("other", "asked")}
+    assert {clean.source: clean.needs for clean in grid.clean.values()} == {
+        "letters": ["train", "validation", "test"],
+        "tickets": ["test"],
+    }
+
+
+def test_what_nothing_uses_is_not_made(place):
+    grid = with_data(place, "unused: {source: tickets, train: false}")
+    assert [clean.source for clean in grid.clean.values()] == ["letters"]
+
+
+def test_preference_pairs_cannot_be_answers_to_learn(place):
+    with pytest.raises(StudyError, match=r"grid: 'qlora' cannot be trained on 'votes' in the format 'pairs'"):
+        with_data(place, "votes: {source: votes}")
+    with_data(place, "votes: {source: votes, train: false}")
+
+
+# -- chats
+
+CHATS = """
+    models: {base: {id: a/b, template: chatml, system: Be brief.}}
+    title: x
+    datasets: {letters: {source: letters}}
+    chats: {kind: {system: Be kind.}, bare: {template: chat.jinja, system: "", template_arguments: {thinking: false}}}
+    untrained: [base]
+    """
+
+
+def test_chats_are_an_axis_and_untrained_models_are_asked_in_each_chat_of_their_runs(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    grid = place.open(CHATS, "grid: {chat: [kind, bare], rank: [4, 8]}")
+    runs = list(grid.runs.values())
+    assert [(run.chat["name"], run.recipe["rank"]) for run in runs] == [
+        ("kind", 4),
+        ("kind", 8),
+        ("bare", 4),
+        ("bare", 8),
+    ]
+    kind, bare = runs[0].chat, runs[2].chat
+    # What a chat does not say is the model's own.
+    assert (kind["template"], kind["system"], kind["arguments"]) == ("chatml", "Be kind.", {})
+    assert (bare["template"], bare["system"], bare["arguments"]) == ("chat.jinja", "", {"thinking": False})
+    assert len({run.formatted for run in runs}) == len({prompts.key for prompts in grid.prompts.values()}) == 2
+    asked = [item.chat["name"] for item in grid.answers.values() if item.subject in grid.untrained]
+    assert asked == ["kind", "bare"]
+    assert len({item.key for item in grid.answers.values()}) == 2
+
+
+def test_a_point_has_a_chat_and_the_models_own_is_the_default(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    grid = place.open(CHATS, "points: [{name: own}, {name: kind, chat: kind}]")
+    assert {run.label: run.chat["name"] for run in grid.runs.values()} == {"own": None, "kind": "kind"}
+    assert {run.label: run.chat["system"] for run in grid.runs.values()} == {"own": "Be brief.", "kind": "Be kind."}
+
+
+def test_another_date_or_argument_is_another_run(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    grids = [
+        place.open(CHATS, "grid: {chat: [kind]}\nseeds: [1]\n".replace("kind]", f"{name}]"))
+        for name in ("kind", "bare")
+    ]
+    later = place.open(
+        CHATS.replace("{system: Be kind.}", "{system: Be kind., date: '2025-01-01'}"),
+        "grid: {chat: [kind]}",
+        "seeds: [1]",
+    )
+    assert len({run for grid in (*grids, later) for run in grid.runs}) == 3
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("grid: {chat: [kin]}", r"grid\.chat\[0\]: there is no 'kin'. Did you mean 'kind'\?"),
+        ("points: [{name: a, chat: kin}]", r"points\[0\]\.chat: there is no 'kin'"),
+        ("grid: {chat: []}", r"grid\.chat: an empty list"),
+    ],
+)
+def test_a_chat_that_is_not_there(place, more, message):
+    Path("chat.jinja").write_text("{{ messages }}")
+    with pytest.raises(StudyError, match=message):
+        place.open(CHATS, more)
+
+
+def test_a_template_that_has_no_such_name(place):
+    with pytest.raises(StudyError, match=r"models\.base\.template: there is no 'chatlm'. Did you mean 'chatml'\?"):
+        place.open("{title: x, models: {base: {id: a/b, template: chatlm}}, datasets: {letters: {source: letters}}}")

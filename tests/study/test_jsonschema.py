@@ -52,7 +52,14 @@ def test_the_demo_loads(monkeypatch):
         {"models": {"m": {"id": "a/b", "precision": "8bit"}}},
         {"models": {"m": {"build": {}}}},
         {"datasets": {"d": {"source": "unknown"}}},
-        {"datasets": {"d": {"source": "tweetsumm", "steps": {"form": "row"}}}},
+        {"datasets": {"d": {"source": "tweetsumm", "form": "row"}}},
+        {"datasets": {"d": {"source": "tweetsumm", "columns": {"prompt": "question"}}}},
+        {"datasets": {"d": {"source": "hub", "files": ["*.csv"]}}},
+        {"datasets": {"d": {"source": "csv", "layout": "alpacca"}}},
+        {"datasets": {"d": {"source": "tweetsumm", "steps": ["url"]}}},
+        {"datasets": {"d": {"source": "tweetsumm", "steps": [{"whitespace": {"within": "none"}}]}}},
+        {"datasets": {"d": {"source": "tweetsumm", "steps": [{"urls": {}, "emoji": {}}]}}},
+        {"datasets": {"d": {"source": "tweetsumm", "format": "sumary"}}},
         {"datasets": {"d": {"source": "tweetsumm", "splits": {"test": 1}}}},
         {"recipe": {"rnk": 8}},
         {"recipe": {"rank": [8]}},
@@ -73,7 +80,9 @@ def test_what_the_code_refuses_the_schema_refuses(wrong, validator):
     good = {
         "title": "x",
         "models": {"m": {"id": "a/b"}},
-        "datasets": {"d": {"source": "tweetsumm", "steps": {"remove": ["urls"]}}},
+        "datasets": {
+            "d": {"source": "tweetsumm", "steps": ["urls", {"length": {"max_words": 9}}], "format": "summary"}
+        },
         "recipe": {"target_modules": ["q_proj"], "max_steps": None},
         "grid": {"rank": [4, 8], "learning_rate": [1e-4]},
         "points": [{"name": "a", "rank": 16, "rows": {"train": 5}}],

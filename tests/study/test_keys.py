@@ -1,6 +1,8 @@
 """Keys are paid for in GPU hours: one that moves trains, generates or scores everything anew."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import Field
@@ -18,8 +20,13 @@ GOLDEN_STUDY = """
         precision: 32bit
         template: chat.jinja
     datasets:
-      letters: {source: letters, path: letters.csv, steps: {form: halves}, rows: {train: 100, test: 10}}
-      tickets: {source: tickets, splits: {test: 0.1}, seed: 7}
+      letters:
+        source: letters
+        path: letters.csv
+        form: halves
+        steps: [{merge: {minimum: 3}}]
+        rows: {train: 100, test: 10}
+      tickets: {source: tickets, format: {turns: {form: halves}}, splits: {test: 0.1}, seed: 7}
     recipe: {learning_rate: 2e-4, epochs: 2}
     points:
       - {name: plain, model: hub, dataset: letters}
@@ -35,14 +42,14 @@ GOLDEN = {
     "model from the hub": "4a70b8489088f15eb4b66a8ca599220039a194d26777e6ba6948834a6101c62a",
     "model made here": "877da05502f0c917f759030408f49f92b08f6803eb72ea4974bd2d8b11c66cef",
     "raw, local": "26c7b9e5032d0344c066fc08f84947d64ea6f8c27e5c40972ba58b3959e986bb",
-    "clean": "e70cfdc0e3d32c683275dca9d54c27158dacc136f61f2e76b2e1a4c2630d0695",
-    "formatted": "c0411890cfeef15e7a6e32d81423f478285612eb30f2bec6ef34fc684aba0f12",
-    "run, at the defaults": "e90a8c41299c88933569070349eb36eb35436f37ecaf935e6f356129c91e8c5a",
-    "run, settings of its own": "cf9daf6db9160e1f8b5efbe4d109d9b1474f48239888e6c6ad22087364f9346b",
-    "run with a parent": "0e0790b45fbca7f3ce2e7f3d54612926e3a8254d0b8d725cdbe96554e3ead95c",
-    "prompts": "608879a0ffaf198bafc07d3ba77a60a2e44170479579787ab83d9b376a20185e",
-    "evaluation, greedy": "f5a521559a6bd0ef44bddc344b05c72b388f1db487bfd881b71e1db66b0d43bf",
-    "evaluation, sampled": "26011174ee91c2b5ba66b7f82a6bc5b30e2be6d191f4bdc4ef081e7f9db1be6a",
+    "clean": "2f21fdbf935312dd9bff204f2c60c77554834274aa7c5ca50d4485049c50864c",
+    "formatted": "526676dde0979a1ec6002cdbfc6511409934f847c52fe84c039f4cf853f9a78c",
+    "run, at the defaults": "e690adf86047136ce513609a29b317903cea7e1a262f63000f120178b2be2956",
+    "run, settings of its own": "bc6b593398699b9e171ea1343c3d7b688a5c211172adea559a7665bb3f261313",
+    "run with a parent": "dffc0a66affa7981efd5a41dd37a4af20f55ae5c06dbf2f84ac5b6e3a3c441bb",
+    "prompts": "6180885ab15db22d3349230b158ac0863886aac853681a457a8c6c7fcddc4ad3",
+    "evaluation, greedy": "96dd8e73426fed3f441241547d53d23e979c1de0f78bff64fdbe0715bca55817",
+    "evaluation, sampled": "aa0b7242922fc557c7668c60e890f483bfedd7d06a0bb402834f90c2f2d1b0a2",
     "scores": "5aaf21983bffa47f8211dc9caea2a0fa9cbc287cb5a1133e29ed57da8d2e67f7",
 }
 
@@ -210,11 +217,30 @@ def test_a_stage_is_part_of_its_keys():
     assert len(short(key_of("clean", {}))) == 10
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "moved"),
+    [
+        ("sources", "letters", {"clean", "formatted", "prompts", "runs"}),
+        ("steps", "merge", {"clean", "formatted", "prompts", "runs"}),
+        ("formats", "chat", {"formatted", "prompts", "runs"}),
+        ("formats", "turns", set()),  # this study has none of it
+    ],
+)
+def test_a_newer_version_of_a_part_moves_what_is_made_with_it(place, kind, name, moved):
+    before = place.small()
+    parts = dict(getattr(place.registry, kind))
+    parts[name] = SimpleNamespace(**{**vars(parts[name]), "VERSION": 2})
+    place.registry = replace(place.registry, **{kind: parts})
+    after = place.small()
+    kinds = ("raw", "models", "clean", "formatted", "prompts", "runs")
+    assert {kind for kind in kinds if getattr(before, kind).keys() != getattr(after, kind).keys()} == moved
+
+
 def test_a_newer_metric_moves_only_the_scores_of_its_family(place):
     before = place.small()
     families = dict(place.registry.families)
     families["text"] = type(families["text"])({"rougeL": 1, "bleu": 3}, needs_model=False)
-    place.registry = type(place.registry)(place.registry.sources, families, place.registry.digest)
+    place.registry = replace(place.registry, families=families)
     after = place.small()
     assert before.answers.keys() == after.answers.keys()
     for one, other in zip(before.answers.values(), after.answers.values(), strict=True):

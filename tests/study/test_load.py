@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from loragrid.cli import main
@@ -14,8 +16,10 @@ BAD = """
       bad name: {id: org/bad}
     datasets:
       letters: {source: leters}
-      tickets: {source: tickets, path: not/there.csv, steps: {form: hole, minimun: 3}}
-      again: {source: letters, splits: {validation: 0.6, test: 0.6}}
+      tickets: {source: tickets, path: not/there.csv, form: hole, minimun: 3}
+      again: {source: letters, splits: {validation: 0.6, test: 0.6}, steps: [trm, {merge: {minimun: 1}}, {}],
+              format: pairs}
+      votes: {source: votes, format: {pairs: 7}}
     recipe:
       lerning_rate: 2e-4
       optimizer: sgd
@@ -49,9 +53,9 @@ def problems(place):
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("line 30", "the key 'test' is there twice"),
+        ("line 32", "the key 'test' is there twice"),
         ("title", "should be a valid string"),
-        ("models.base.revison", "unknown key. Did you mean 'revision'? Valid keys: build, gpus, id, micro_batch,"),
+        ("models.base.revison", "unknown key. Did you mean 'revision'? Valid keys: build, date, gpus, id,"),
         ("models.base.precision", "'nf4', '16bit' or '32bit', not '8bit'"),
         ("models.none", "give either `id`"),
         ("models.made.build", "heads (3) must divide hidden (128)"),
@@ -59,10 +63,15 @@ def problems(place):
         ("models.local.path", "'$LORAGRID_UNSET/models' uses $LORAGRID_UNSET, not set in the environment"),
         ("models.local.micro_batch", "valid integer, unable to parse string as an integer, not 'many'"),
         ("models.bad name", "should match pattern"),
-        ("datasets.letters.source", "there is no 'leters'. Did you mean 'letters'? Valid: letters, tickets."),
+        ("datasets.letters.source", "there is no 'leters'. Did you mean 'letters'? Valid: letters, tickets, votes."),
         ("datasets.tickets.path", "there is no 'not/there.csv'"),
-        ("datasets.tickets.steps.form", "'whole' or 'halves', not 'hole'"),
-        ("datasets.tickets.steps.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, minimum."),
+        ("datasets.tickets.form", "'whole' or 'halves', not 'hole'"),
+        ("datasets.tickets.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, format, minimum, path,"),
+        ("datasets.again.steps[0]", "there is no 'trm'. Did you mean 'trim'? Valid: merge, trim."),
+        ("datasets.again.steps[1].merge.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, minimum."),
+        ("datasets.again.steps[2]", "needs one name with its options"),
+        ("datasets.again.format", "'pairs' is not for what letters has. Valid: chat, turns."),
+        ("datasets.votes.format.pairs", "its options are a mapping, not 7"),
         ("datasets.again.splits", "leave nothing to train on"),
         ("recipe.lerning_rate", "unknown key. Did you mean 'learning_rate'? Valid keys: alpha, batch_size,"),
         ("recipe.optimizer", "'adamw', 'adamw_8bit' or 'paged_adamw_32bit', not 'sgd'"),
@@ -73,7 +82,7 @@ def problems(place):
         ("points[0].alpah", "unknown key. Did you mean 'alpha'?"),
         ("points[0].model", "there is no 'bse'. Did you mean 'base'? Valid: bad name, base, local, made, none."),
         ("points[1].parent", "there is no 'C'. Valid: A, B, D, E."),
-        ("points[1].dataset", "there is no 'letter'. Did you mean 'letters'? Valid: again, letters, tickets."),
+        ("points[1].dataset", "there is no 'letter'. Did you mean 'letters'? Valid: again, letters, tickets, votes."),
         ("points[2].rows.training", "unknown key. Did you mean 'train'? Valid keys: test, train, validation."),
         ("points", "the name 'B' is given to 2 points"),
         ("points", "'D' is, through its parents, its own parent"),
@@ -212,7 +221,7 @@ def test_empty_data_is_a_problem_of_the_study(place, tmp_path):
     def digest(path):
         raise UserError(f"{path}: no files in this folder")
 
-    place.registry = type(place.registry)(place.registry.sources, place.registry.families, digest)
+    place.registry = replace(place.registry, digest=digest)
     (tmp_path / "empty").mkdir()
     with pytest.raises(StudyError, match=r"datasets\.letters\.path: empty: no files"):
         place.open("{title: x, models: {m: {id: a/b}}, datasets: {letters: {source: letters, path: empty}}}")

@@ -19,6 +19,7 @@ def commands() -> list[str]:
 SNAKEMAKE = {
     "snakemake -n": ["-n", "--profile", "none"],
     "snakemake --profile cluster/local": ["--profile", "cluster/local"],
+    "snakemake -c1 downloads": ["-c1", "downloads", "--profile", "none"],
     "snakemake -c1 tables": ["-c1", "tables", "--profile", "none"],
     "snakemake --report report.html": ["--report", "report.html", "--profile", "none"],
     "snakemake --rulegraph": ["--rulegraph", "--profile", "none"],
@@ -35,6 +36,7 @@ IN_CI = {"make demo", "make test"}
 def test_every_command_is_accounted_for():
     assert set(commands()) == SNAKEMAKE.keys() | IN_CI | ON_SLURM | {
         "loragrid check demo", "loragrid plan demo", "loragrid status demo", "loragrid failures demo",
+        "loragrid inspect demo",
     }  # fmt: skip
     script = (REPO / ".ci/run").read_text().splitlines()
     assert set(script) >= IN_CI
@@ -48,6 +50,12 @@ def test_command_works_as_written(command, finished):
 def test_loragrid_check_works_as_written(fresh):
     done = fresh.loragrid("check", "demo")
     assert re.search(r"tiny +dialogues +4 +0 +4 ", done.stdout)
+
+
+def test_loragrid_inspect_works_as_written(fresh):
+    done = fresh.loragrid("inspect", "demo")
+    assert "dialogues: " in done.stdout
+    assert (fresh.folder / "results/studies/demo/inspect/dialogues.html").exists()
 
 
 def test_loragrid_plan_works_as_written(fresh):

@@ -30,6 +30,7 @@ from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
 from loragrid.jobs.slurm_plugin import exclude_no_failed_nodes
+from loragrid.jobs.old import about_old_runs
 from loragrid.jobs.requeue import SIGNAL_SECONDS
 from loragrid.jobs.stage import attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
@@ -155,6 +156,8 @@ def record_plan():
     """Write what job processes read. Snakemake calls this when something runs, so a dry run writes nothing."""
     shorten(logger)
     check_cluster()
+    if old := about_old_runs():
+        print(f"Note: {old}.", file=sys.stderr)
     GRID.record()
     PLAN.record()
 
@@ -235,6 +238,12 @@ def answers_in_words(wildcards):
 
 
 # data
+
+
+def downloads_of_study():
+    """What has to come from elsewhere, so that all else runs without the internet."""
+    data = [f"{raw.folder}/provenance.json" for raw in GRID.raw.values()]
+    return data + [f"{model.folder}/model.json" for model in GRID.models.values() if not model.build]
 
 
 def raw_of_clean(wildcards):

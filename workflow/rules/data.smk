@@ -17,6 +17,13 @@ rule download_dataset:
         "python -m loragrid download --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
+rule downloads:
+    input:
+        downloads_of_study(),
+    message:
+        in_log("everything that {GRID.study} needs from the internet is there")
+
+
 rule clean:
     input:
         raw_of_clean,

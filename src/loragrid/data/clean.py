@@ -4,34 +4,37 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pydantic import ValidationError
-
-from loragrid.data import sources
+from loragrid.data.changes import Change
+from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.duplicates import without_duplicates, without_leaks
 from loragrid.data.entries import Entry, drawn
-from loragrid.data.messages import alternating, disorder, fault, normalise
-from loragrid.data.sources.base import SPLITS, Drops
+from loragrid.data.records import Dropped, Record, asked, content, fault, to_json
+from loragrid.data.sources import SOURCES
 from loragrid.data.splits import checked_rows, checked_shares, choose, share_out
 from loragrid.data.statistics import Counts
+from loragrid.data.steps import STEPS
 from loragrid.errors import UserError
 from loragrid.files import canonical, sha256_of, write_json, write_jsonl
 from loragrid.progress import each
+from loragrid.study.choices import found
 
 
 def clean(
     raw: Path,
     out: Path,
     source: str,
-    options: dict[str, Any],
+    read: dict[str, Any],
+    steps: Sequence[Mapping[str, Any]],
     *,
     splits: dict[str, float] | None,
     rows: dict[str, int] | None,
     seed: int,
+    needs: Sequence[str] = SPLITS,
 ) -> None:
     """Clean a dataset.
 
@@ -42,21 +45,23 @@ def clean(
         raw: the raw files.
         out: folder for the cleaned files; what an earlier cleaning left there is replaced.
         source: name of the source that reads the raw files.
-        options: the source's cleaning options, as in the study's `steps`.
+        read: the source's options.
+        steps: resolved cleaning steps, in their order.
         splits: shares for `validation` and `test` to be made here. Needed for a dataset without splits; a split that
             is named is made anew, its own records joining those that are shared out.
         rows: how many records of a split to keep.
         seed: decides which records go into which split and which are kept.
+        needs: splits that must not be empty.
 
     Raises:
-        UserError: the raw files or the settings are wrong, or nothing is left of a split.
+        UserError: the raw files or the settings are wrong, or nothing is left of a split that is needed.
     """
-    reader = sources.get(source)
-    settings = _options(reader.Options, options, source)
+    reader = SOURCES[source]
+    settings = reader.Options.model_validate(read)
+    changes = [_begin(step) for step in steps]
     shares = checked_shares(splits or {})
     wanted = checked_rows(rows or {})
     drops = Drops()
-    merged: Counter[str] = Counter()
 
     work = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
@@ -64,28 +69,29 @@ def clean(
     try:
         spool = work / "records"
         with spool.open("wb") as file:
-            read = each(reader.read(raw, settings, drops), f"cleaning {source}")
-            entries = list(_entries(read, file, drops, merged, seed))
+            records = each(reader.read(raw, settings, drops), f"cleaning {source}")
+            entries = list(_entries(records, file, drops, changes, seed))
         entries = without_duplicates(entries, drops)
         share_out(entries, shares, seed, source)
         by_split = without_leaks(entries, drops)
-        for split in SPLITS:
+        for split in needs:
             if not by_split[split]:
                 raise UserError(_empty(split, source, shares, drops))
         available = {split: len(by_split[split]) for split in SPLITS}
         by_split = {split: choose(by_split[split], wanted.get(split)) for split in SPLITS}
 
-        found = {}
+        statistics = {}
         with spool.open("rb") as file:
             for split in SPLITS:
-                counts = Counts()
+                counts = Counts(reader.FACETS)
                 write_jsonl(work / f"{split}.jsonl", counts.over(_records(by_split[split], file)))
-                found[split] = counts.summary()
+                statistics[split] = counts.summary()
         spool.unlink()
-        write_json(work / "statistics.json", found)
+        write_json(work / "statistics.json", statistics)
         cleaning = {
             "source": source,
-            "options": settings.model_dump(mode="json"),
+            "version": reader.VERSION,
+            "read_with": settings.model_dump(mode="json"),
             "splits": shares,
             "rows": wanted,
             "seed": seed,
@@ -101,7 +107,7 @@ def clean(
                 split: {reason: asdict(entry) for reason, entry in sorted(reasons.items())}
                 for split, reasons in sorted(drops.reasons.items())
             },
-            "merged": dict(sorted(merged.items())),
+            "steps": [change.summary() for change in changes],
             "sha256": {f"{split}.jsonl": sha256_of(work / f"{split}.jsonl") for split in SPLITS},
         }
         write_json(work / "cleaning.json", cleaning)
@@ -118,54 +124,43 @@ def _publish(work: Path, out: Path) -> None:
         (work / name).replace(out / name)
 
 
-def _options(options: type[Any], given: dict[str, Any], source: str) -> Any:
-    try:
-        return options.model_validate(given)
-    except ValidationError as error:
-        lines = [
-            f"  - {'.'.join(['steps', *map(str, problem['loc'])])}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        ]
-        known = ", ".join(options.model_fields) or "none"
-        raise UserError("\n".join([f"{source}: wrong cleaning options (there are: {known})", *lines])) from None
+def _begin(choice: Mapping[str, Any]) -> Change:
+    step, options = found("step", choice, STEPS)
+    return Change(choice, step.begin(options))
 
 
 def _entries(
-    read: Iterator[tuple[str, dict[str, Any]]], spool: BinaryIO, drops: Drops, merged: Counter[str], seed: int
+    records: Iterable[tuple[str, Record]], spool: BinaryIO, drops: Drops, changes: Sequence[Change], seed: int
 ) -> Iterator[Entry]:
-    """Clean each record, write it to the spool file and keep what later steps compare."""
-    for split, record in read:
-        where = str(record.get("where", record["id"]))
-        rows = int(record.get("rows", 1))
-        messages = [
-            {"role": message["role"], "content": normalise(message["content"])} for message in record["messages"]
-        ]
-        reason = fault(messages)
-        if reason is None:
-            merges = len(messages)
-            messages = alternating(messages)
-            merges -= len(messages)
-            reason = disorder(messages)
-        record = {"id": str(record["id"]), "messages": messages, "meta": record.get("meta", {})}
-        try:
-            line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode("utf-8")
-        except UnicodeEncodeError:  # half of a surrogate pair, as a JSON escape can hold
-            reason = "text is not valid Unicode"
-        if reason is not None:
-            drops.add(reason, where=where, split=split, rows=rows)
+    """Clean each record, write it to the spool file and keep what is compared later."""
+    for split, raw in records:
+        record: Record | Dropped = raw
+        for change in changes:
+            if isinstance(record, str):
+                break
+            record = change.over(record, split)
+        reason = record if isinstance(record, str) else fault(record)
+        if isinstance(record, str) or reason is not None:
+            drops.add(str(reason), where=raw.where, split=split, rows=raw.rows)
             continue
-        if merges:
-            merged[split] += merges
+        try:
+            line = json.dumps(to_json(record), ensure_ascii=False, allow_nan=False).encode("utf-8")
+        except UnicodeEncodeError:  # half of a surrogate pair, as a JSON escape can hold
+            drops.add("text is not valid Unicode", where=raw.where, split=split, rows=raw.rows)
+            continue
+        except ValueError:
+            drops.add("meta has a number that is none (NaN or infinite)", where=raw.where, split=split, rows=raw.rows)
+            continue
         offset = spool.tell()
         spool.write(line + b"\n")
-        group = str(record["meta"].get("conversation", record["id"]))
-        order = drawn(seed, "rows", record["id"])
-        dialogue = [message for message in messages if message["role"] != "system"]
-        yield Entry(split, offset, group, where, rows, order, _digest(messages), _digest(dialogue))
+        order = drawn(seed, "rows", record.id)
+        yield Entry(
+            split, offset, record.id, record.where, record.rows, order, _digest(content(record)), _digest(asked(record))
+        )
 
 
-def _digest(messages: list[dict[str, str]]) -> bytes:
-    return hashlib.sha256(canonical(messages).encode()).digest()
+def _digest(value: Any) -> bytes:
+    return hashlib.sha256(canonical(value).encode()).digest()
 
 
 def _empty(split: str, source: str, shares: dict[str, float], drops: Drops) -> str:
@@ -198,4 +193,4 @@ def _records(entries: list[Entry], spool: BinaryIO) -> Iterator[dict[str, Any]]:
         seen[name] += 1
         if seen[name] > 1:
             name = f"{name}#{seen[name]}"
-        yield {"id": name, "messages": record["messages"], "meta": record["meta"]}
+        yield {**record, "id": name}

@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from loragrid.data import sources
 from loragrid.data.digest import files_below
 from loragrid.data.fetch import extract, fetch, redacted
+from loragrid.data.sources import SOURCES
 from loragrid.data.sources.base import HubDataset, Remote
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
@@ -48,7 +48,7 @@ def download_dataset(
     Raises:
         UserError: something is wrong with the settings, the network or the files.
     """
-    reader = sources.get(source)
+    reader = SOURCES[source]
     origin: dict[str, Any]
     if path is not None:
         # The absolute path is the user's own business, and would make equal data unequal.
@@ -149,12 +149,14 @@ def _finish(out: Path, name: str, facts: dict[str, Any]) -> None:
     write_json(out / name, {**facts, "files": files})
 
 
-def _remote(own: Remote, given: dict[str, Any] | None, revision: str | None, source: str) -> Remote:
+def _remote(own: Remote | None, given: dict[str, Any] | None, revision: str | None, source: str) -> Remote:
     try:
         place = own if given is None else Remote.model_validate(given)
     except ValidationError as error:
         lines = [f"  - {'.'.join(['remote', *map(str, p['loc'])])}: {p['msg']}" for p in error.errors()]
         raise UserError("\n".join([f"{source}: wrong `remote`", *lines])) from None
+    if place is None:
+        raise UserError(f"{source}: has no download; give its files as `path`")
     if revision is None:
         return place
     if place.hub is None:

@@ -1,7 +1,7 @@
 """Records that are there twice, and those that would let a model see in training what it is asked later."""
 
+from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.entries import Entry
-from loragrid.data.sources.base import SPLITS, Drops
 
 
 def without_duplicates(entries: list[Entry], drops: Drops) -> list[Entry]:
@@ -24,7 +24,7 @@ def without_duplicates(entries: list[Entry], drops: Drops) -> list[Entry]:
 
 
 def without_leaks(entries: list[Entry], drops: Drops) -> dict[str, list[Entry]]:
-    """Records by split, less those whose dialogue is also in a later split.
+    """Records by split, less those of which what is asked is also in a later split.
 
     Args:
         entries: records, each in train, validation or test.
@@ -37,11 +37,11 @@ def without_leaks(entries: list[Entry], drops: Drops) -> dict[str, list[Entry]]:
     for split in reversed(SPLITS):
         kept = []
         for entry in by_split[split]:
-            if entry.dialogue in later:
-                drops.add(f"also in {later[entry.dialogue]}", where=entry.where, split=split, rows=entry.rows)
+            if entry.asked in later:
+                drops.add(f"also in {later[entry.asked]}", where=entry.where, split=split, rows=entry.rows)
             else:
                 kept.append(entry)
         for entry in kept:
-            later.setdefault(entry.dialogue, split)
+            later.setdefault(entry.asked, split)
         by_split[split] = kept
     return by_split

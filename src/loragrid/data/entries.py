@@ -11,23 +11,23 @@ class Entry:
     Args:
         split: train, validation, test, or all before splits are made.
         offset: where its line begins in the spool file.
-        group: records of one group, such as a conversation, stay in one split.
+        name: its id; records of one id stay in one split.
         where: its place in the raw files.
         rows: raw rows that it was made of.
         order: decides whether it is kept where fewer records are wanted.
-        content: digest of its messages.
-        dialogue: digest of its messages without the system's: the same dialogue under another system message still
-            gives the answers of a test away.
+        content: digest of what it says.
+        asked: digest of what a model is asked, without the system message: the same under another one still gives the
+            answers of a test away.
     """
 
     split: str
     offset: int
-    group: str
+    name: str
     where: str
     rows: int
     order: bytes
     content: bytes
-    dialogue: bytes
+    asked: bytes
 
 
 def drawn(seed: int, purpose: str, name: str) -> bytes:

@@ -1,10 +1,12 @@
-"""The prompts of an evaluation: dialogues cut off before an answer, with that answer as the reference."""
+"""The prompts of an evaluation: examples cut off before an answer, with that answer as the reference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from loragrid.data.examples import examples_of
+from loragrid.data.formats.base import Example
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_jsonl
 from loragrid.modeling.messages import with_system
@@ -14,6 +16,7 @@ def write_prompts(
     clean: Path,
     out: Path,
     *,
+    format_: Mapping[str, Any],
     split: str,
     turns: str,
     rows: int | None,
@@ -25,35 +28,37 @@ def write_prompts(
     Args:
         clean: folder of the cleaned dataset.
         out: the file.
+        format_: resolved format.
         split: `validation` or `test`.
         turns: `all` to ask at every assistant turn, `last` at the last.
-        rows: at most this many dialogues.
+        rows: at most this many records.
         system: system prompt in place of a dialogue's own.
         default_system: system prompt for dialogues without one.
 
     Raises:
         UserError: there is nothing to ask.
     """
+    file = clean / f"{split}.jsonl"
+    dropped: dict[str, int] = {}
     prompts = [
         prompt
-        for record in islice(read_jsonl(clean / f"{split}.jsonl"), rows)
-        for prompt in _prompts(record, turns, system, default_system)
+        for example in examples_of(islice(read_jsonl(file), rows), format_, dropped)
+        for prompt in _prompts(example, turns, system, default_system)
     ]
     if not prompts:
-        raise UserError(f"{clean / split}.jsonl: no dialogue has an answer to ask for")
+        why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(dropped.items()))
+        raise UserError(f"{file}: no record has an answer to ask for{why}")
     write_jsonl(out, prompts)
 
 
-def _prompts(
-    record: dict[str, Any], turns: str, system: str | None, default_system: str | None
-) -> Iterator[dict[str, Any]]:
-    messages = with_system(record["messages"], system, default_system)
+def _prompts(example: Example, turns: str, system: str | None, default_system: str | None) -> Iterator[dict[str, Any]]:
+    messages = with_system(example.messages, system, default_system)
     answers = [index for index, message in enumerate(messages) if message["role"] == "assistant" and index > 0]
     for index in answers if turns == "all" else answers[-1:]:
         yield {
-            "id": f"{record['id']}#{index}",
-            "dialogue": record["id"],
+            "id": f"{example.id}#{index}",
+            "dialogue": example.record,
             "messages": messages[:index],
             "reference": messages[index]["content"],
-            "meta": record.get("meta", {}),
+            "meta": example.meta,
         }

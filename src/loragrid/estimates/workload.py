@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,8 +82,8 @@ class Workload:
 
     def uncounted(self) -> list[str]:
         """The datasets, by the study's names, that are not formatted yet for every run."""
-        missing = [item for item in self.grid.formatted.values() if not Path(item.folder, "format.json").exists()]
-        return sorted({self.grid.clean[formatted.clean].label for formatted in missing})
+        missing = {item.id for item in self.grid.formatted.values() if not Path(item.folder, "format.json").exists()}
+        return sorted({run.dataset for run in self.grid.runs.values() if run.formatted in missing})
 
     def of_run(self, run: Run) -> TrainingWork:
         """The work of a training."""
@@ -116,7 +117,7 @@ class Workload:
             return RowCount(found["rows"], typical, found.get("longest", typical))
         clean = self.grid.clean[formatted.clean]
         size = self.registry.sources[clean.source].SIZE
-        number = size.rows.get(split, 0)
+        number = _usual_rows(size.rows, clean.splits, split)
         # How long the longest row is shows only when it is formatted: until then, as long as it may be.
         return RowCount(min(number, clean.rows.get(split, number)), size.tokens, math.inf)
 
@@ -124,7 +125,7 @@ class Workload:
         prompts: Prompts = self.grid.prompts[prompts_id]
         clean = self.grid.clean[prompts.clean]
         size = self.registry.sources[clean.source].SIZE
-        number = size.rows.get(prompts.split, 0)
+        number = _usual_rows(size.rows, clean.splits, prompts.split)
         number = min(number, clean.rows.get(prompts.split, number), prompts.rows or number)
         if Path(prompts.file).exists():
             number = Path(prompts.file).read_bytes().count(b"\n")
@@ -145,3 +146,13 @@ class Workload:
             default=4 * size.tokens,
         )
         return number, typical, int(longest)
+
+
+def _usual_rows(rows: Mapping[str, int], shares: Mapping[str, float], split: str) -> int:
+    """Rows of a split before anything is read: of the dataset's own splits, or of those that a study makes."""
+    if split in rows and not shares:
+        return rows[split]
+    pool = rows.get("all", 0) + rows.get("train", 0)
+    if split == "train":
+        return round(pool * (1 - sum(shares.values())))
+    return round(pool * shares[split]) if split in shares else rows.get(split, 0)

@@ -1,24 +1,28 @@
 """Ask a model the prompts of an evaluation, in batches whose make-up does not depend on where a job was interrupted."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig
 
 from loragrid.errors import UserError
 from loragrid.files import write_json, write_jsonl
 from loragrid.jobs.stop import Stop
-from loragrid.modeling.chat import end_of_turn, render
+from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, peak_memory, stream
+
+THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.S)
+"""What a model that thinks aloud writes before its answer; all of it, if it never came to one."""
 
 
 def answer_prompts(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    chat: Chat,
     prompts: list[dict[str, Any]],
     out: Path,
     *,
@@ -33,7 +37,7 @@ def answer_prompts(
 
     Args:
         model: base model, perhaps with an adapter.
-        tokenizer: its tokenizer.
+        chat: its tokenizer and template.
         prompts: `id` and `messages` each.
         out: generations.jsonl: `id`, `answer`, `prompt_tokens`, `answer_tokens`, `ended` (`stop` or `length`).
         decoding: max_new_tokens, temperature, top_p, top_k, repetition_penalty.
@@ -47,13 +51,13 @@ def answer_prompts(
     """
     growing = out.with_suffix(".part.jsonl")
     room = _room(model, decoding)
-    whole = {prompt["id"]: _encode(tokenizer, prompt["messages"]) for prompt in prompts}
+    whole = {prompt["id"]: chat.prompt(prompt["messages"]) for prompt in prompts}
     encoded = {id_: ids[-room:] for id_, ids in whole.items()}
     # Prompts of like length share a batch: less padding. The order is a function of the prompts alone.
     order = sorted(encoded, key=lambda id_: (len(encoded[id_]), id_))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     done = _finished_batches(growing, batches)
-    ends = _stop_tokens(model, tokenizer)
+    ends = _stop_tokens(model, chat)
     # The model's own file may ask for sampling, a penalty, suppressed tokens …: what counts is the study's decoding.
     model.generation_config = GenerationConfig()
     before, longest = len(done), 0.0
@@ -62,7 +66,7 @@ def answer_prompts(
         stop.check(f"after {sum(map(len, done))} of {len(prompts)} answers", progress=len(done) > before)
         began = time.monotonic()
         torch.manual_seed(stream(seed, f"sampling:{ids[0]}"))
-        answers = _generate(model, tokenizer, [encoded[id_] for id_ in ids], decoding, ends)
+        answers = _generate(model, chat, [encoded[id_] for id_ in ids], decoding, ends)
         longest = max(longest, time.monotonic() - began)
         seconds = round((time.monotonic() - began) / len(ids), 4)
         records = [
@@ -90,11 +94,6 @@ def answer_prompts(
     columns = ("id", "answer", "prompt_tokens", "answer_tokens", "ended")
     write_jsonl(out, ({name: record[name] for name in columns} for record in in_order))
     growing.unlink()
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]]) -> list[int]:
-    ids: list[int] = tokenizer(render(tokenizer, messages, answer_next=True), add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def _room(model: Any, decoding: dict[str, Any]) -> int:
@@ -133,18 +132,19 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
             return  # cut short by a kill
 
 
-def _stop_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _stop_tokens(model: Any, chat: Chat) -> list[int]:
     """Every token that ends an answer: the model's, the tokenizer's and the template's may be three different ones."""
     named = model.generation_config.eos_token_id
     listed = named if isinstance(named, list) else [named]
-    tokens = {*listed, tokenizer.eos_token_id, end_of_turn(tokenizer)}
+    tokens = {*listed, chat.tokenizer.eos_token_id, chat.end_token}
     return sorted(token for token in tokens if token is not None)
 
 
 def _generate(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]], decoding: dict[str, Any], ends: list[int]
+    model: Any, chat: Chat, prompts: list[list[int]], decoding: dict[str, Any], ends: list[int]
 ) -> list[dict[str, Any]]:
     """`answer`, `answer_tokens` (the one that ended it included) and `ended`, for each prompt."""
+    tokenizer = chat.tokenizer
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)
@@ -154,6 +154,8 @@ def _generate(
     sampling = {"do_sample": False}
     if decoding["temperature"]:
         sampling = {"do_sample": True, **{name: decoding[name] for name in ("temperature", "top_p", "top_k")}}
+    # Where the end of a turn is words and no token, answers end at the words.
+    words = {"stop_strings": [chat.end], "tokenizer": tokenizer} if chat.end and chat.end_token is None else {}
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids.to(model.device),
@@ -163,15 +165,22 @@ def _generate(
             eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
             **sampling,
+            **words,
         )
-    return [_answer(tokenizer, row, ends) for row in out[:, width:].tolist()]
+    return [_answer(chat, row, ends) for row in out[:, width:].tolist()]
 
 
-def _answer(tokenizer: PreTrainedTokenizerBase, tokens: list[int], ends: list[int]) -> dict[str, Any]:
+def _answer(chat: Chat, tokens: list[int], ends: list[int]) -> dict[str, Any]:
     length = next((index for index, token in enumerate(tokens) if token in ends), None)
-    text: Any = tokenizer.decode(tokens[:length], skip_special_tokens=True)
+    text = str(chat.tokenizer.decode(tokens[:length], skip_special_tokens=True))
+    if chat.end and chat.end_token is None and chat.end in text:
+        # The last token may hold more than the end of the words; those of other rows ran on.
+        text = text.partition(chat.end)[0]
+        pieces = chat.tokenizer.batch_decode([tokens[: index + 1] for index in range(len(tokens))])
+        length = next(index for index, piece in enumerate(pieces) if chat.end in piece)
     return {
-        "answer": text.strip(),
+        # An assistant says what comes after its thoughts.
+        "answer": THOUGHTS.sub("", text).strip(),
         "answer_tokens": len(tokens) if length is None else length + 1,
         "ended": "length" if length is None else "stop",
     }

@@ -15,7 +15,7 @@ from loragrid.jobs.attempts import Blocked, attempt_members, out_of_memory_attem
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.environment import describe
 from loragrid.modeling.load import attach_adapter, load_base
-from loragrid.modeling.tokenizer import load_tokenizer
+from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch, is_settled, work_folder
 
 Summarise = Callable[[list[dict[str, Any]]], dict[str, float]]
@@ -45,7 +45,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
     answers, model_spec = member["answers"], member["model"]
     adapter = _adapter(member["run"]) if member["run"] else None
     micro = _micro_batch(model_spec["micro_batch"], work)
-    tokenizer = load_tokenizer(member["model_folder"], model_spec["template"])
+    chat = load_chat(member["model_folder"], answers["chat"])
     # One process has all GPUs of this job: the layers of a model that is too big for one are divided among them.
     divided = model_spec["sharded"] and torch.cuda.device_count() > 1
     model: Any = load_base(member["model_folder"], answers["precision"], "divided" if divided else "here")
@@ -62,7 +62,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
         if part == "generations":
             answer_prompts(
                 model,
-                tokenizer,
+                chat,
                 prompts,
                 out,
                 decoding=answers["decoding"],
@@ -71,7 +71,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
                 stop=stop,
             )
         else:
-            items = reference_likelihoods(model, tokenizer, prompts, micro, stop, progress=made)
+            items = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)
             write_json(
                 out,
                 {

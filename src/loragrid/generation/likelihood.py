@@ -4,16 +4,15 @@ import time
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
 from loragrid.jobs.stop import Stop
-from loragrid.modeling.chat import encode
+from loragrid.modeling.chat import Chat
 
 
 def reference_likelihoods(
     model: Any,
-    tokenizer: PreTrainedTokenizerBase,
+    chat: Chat,
     prompts: list[dict[str, Any]],
     batch_size: int,
     stop: Stop,
@@ -27,7 +26,7 @@ def reference_likelihoods(
 
     Args:
         model: base model, perhaps with an adapter.
-        tokenizer: its tokenizer.
+        chat: its tokenizer and template.
         prompts: `id`, `dialogue`, `messages` and `reference` each.
         batch_size: rows at a time.
         stop: tells when to end; what was computed so far is lost then.
@@ -40,7 +39,7 @@ def reference_likelihoods(
         Interrupted: told to end.
         UserError: a reference is longer than the model's context.
     """
-    rows = [_row(model, tokenizer, prompt) for prompt in prompts]
+    rows = [_row(model, chat, prompt) for prompt in prompts]
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
     nats: dict[int, float] = {}
     longest = 0.0
@@ -49,7 +48,7 @@ def reference_likelihoods(
         stop.check(f"after {start} of {len(order)} likelihoods", progress=progress)
         began = time.monotonic()
         batch = order[start : start + batch_size]
-        values = _negative_log_likelihoods(model, [rows[index] for index in batch], tokenizer.pad_token_id)
+        values = _negative_log_likelihoods(model, [rows[index] for index in batch], chat.tokenizer.pad_token_id)
         nats.update(zip(batch, values, strict=True))
         longest = max(longest, time.monotonic() - began)
     return [
@@ -64,9 +63,9 @@ def reference_likelihoods(
     ]
 
 
-def _row(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: dict[str, Any]) -> tuple[list[int], list[bool]]:
+def _row(model: Any, chat: Chat, prompt: dict[str, Any]) -> tuple[list[int], list[bool]]:
     messages = [*prompt["messages"], {"role": "assistant", "content": prompt["reference"]}]
-    (encoded,) = encode(tokenizer, messages, last_only=True)
+    (encoded,) = chat.encode(messages, last_only=True)
     context = model.config.max_position_embeddings
     ids, is_answer = encoded.ids[-context:], encoded.is_answer[-context:]  # the prompt's beginning goes first
     if is_answer[0]:

@@ -1,14 +1,30 @@
-"""Dialogues as a model sees them: text by its chat template, and which part of it is an answer."""
+"""Dialogues as a model sees them: text by its chat template, and which part of it is an answer.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+What introduces an answer is found by asking the template for an answer that cannot occur (`MARK`), never by a search
+for words: so the introduction is known exactly, is the same in training, in likelihoods and in the prompts that a model
+is asked, and marks that a template adds to it (an empty block of thoughts, say) are no part of the answer.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from loragrid.errors import UserError
 from loragrid.modeling.messages import Message
+
+MARK = "\ue000An answer\ue001"
+"""An answer that is in no dialogue: private-use characters, which templates do not strip."""
+
+DATE = "2024-07-26"
+"""The date for templates that write today's, unless a study says another: a result must not depend on the day."""
+
+_USER: Message = {"role": "user", "content": "\ue000A question\ue001"}
 
 
 @dataclass(frozen=True)
@@ -18,90 +34,204 @@ class Encoded:
     Args:
         ids: token ids.
         is_answer: for each token, whether it belongs to an answer (its end-of-turn token included).
+        merged: answers whose first token begins before them, so that a prompt's tokens are not how this row begins.
     """
 
     ids: list[int]
     is_answer: list[bool]
+    merged: int = 0
 
 
-def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, answer_next: bool = False) -> str:
-    """The text of a dialogue by the tokenizer's chat template.
-
-    Templates without a system role refuse one (Gemma) or leave it out: it is put before the first user message instead.
-
-    Args:
-        tokenizer: has the template.
-        messages: the dialogue.
-        answer_next: end with what introduces the assistant's answer.
-
-    Raises:
-        UserError: the template refuses the dialogue.
-    """
-    messages = list(messages)
-    has_system = len(messages) > 1 and messages[0]["role"] == "system" and messages[1]["role"] == "user"
-    try:
-        text = _apply(tokenizer, messages, answer_next)
-        # Some templates leave the system message out without a word.
-        if not has_system or messages[0]["content"].strip() in text:
-            return text
-    except TemplateError as error:
-        if not has_system:
-            raise UserError(f"the chat template refuses a dialogue: {error}") from None
-    first = {"role": "user", "content": f"{messages[0]['content']}\n\n{messages[1]['content']}"}
-    return render(tokenizer, [first, *messages[2:]], answer_next=answer_next)
-
-
-def encode(
-    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], *, last_only: bool = False
-) -> list[Encoded]:
-    """Tokenise a dialogue and mark its answers.
+@dataclass(frozen=True, eq=False)
+class Chat:
+    """A tokenizer with its chat template, and what the template is given.
 
     Args:
         tokenizer: a fast tokenizer with a chat template.
-        messages: the dialogue, ending with an assistant message.
-        last_only: mark the last answer only.
-
-    Returns:
-        One row with every answer marked, where the template is prefix-stable (the text of a dialogue begins with the
-        text of its beginning); otherwise a row for each answer, with the dialogue up to it. One row with `last_only`.
+        arguments: variables of the template, e.g. `enable_thinking`.
+        date: what it takes for today, as `2024-07-26`.
     """
-    answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    if last_only:
-        answers = answers[-1:]
-    whole = render(tokenizer, messages)
-    spans = [_span(tokenizer, messages, index) for index in answers]
-    if all(whole.startswith(text) for text, _ in spans):
-        return [_tokenise(tokenizer, whole, [span for _, span in spans])]
-    return [_tokenise(tokenizer, text, [span]) for text, span in spans]
 
+    tokenizer: PreTrainedTokenizerBase
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    date: str = DATE
 
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The special token with which the chat template ends an answer, if it does: what models are trained to stop at."""
-    (encoded,) = encode(tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "a"}])
-    last = [token for token, is_answer in zip(encoded.ids, encoded.is_answer, strict=True) if is_answer][-1]
-    return last if last in tokenizer.added_tokens_decoder else None
+    def render(self, messages: Sequence[Message]) -> str:
+        """The text of a dialogue.
 
+        Where the template has no system role, the system message is put before the first user message instead.
 
-def _apply(tokenizer: PreTrainedTokenizerBase, messages: list[Message], answer_next: bool) -> str:
-    text: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=answer_next)
-    return str(text)
+        Args:
+            messages: the dialogue.
 
+        Raises:
+            UserError: the template refuses the dialogue.
+        """
+        messages = list(messages)
+        if messages and messages[0]["role"] == "system" and not self.has_system_role:
+            messages = _folded(messages)
+        try:
+            return self._apply(messages)
+        except TemplateError as error:
+            raise UserError(f"the chat template refuses a dialogue: {error}") from None
 
-def _span(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], index: int) -> tuple[str, tuple[int, int]]:
-    """The text up to and with one answer, and where the answer stands in it."""
-    text = render(tokenizer, messages[: index + 1])
-    before = render(tokenizer, messages[:index], answer_next=True)
-    start = len(before)
-    if not text.startswith(before):
-        # Some templates write another introduction before a known answer than before one to come.
-        start = text.rfind(messages[index]["content"].strip())
-        if start < 0:
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens with which a model is asked for its answer: those with which a row of training begins.
+
+        Args:
+            messages: the dialogue up to the answer.
+        """
+        before, _ = self._around(messages)
+        return self._ids(before[: _border(before)])
+
+    def encode(self, messages: Sequence[Message], *, last_only: bool = False) -> list[Encoded]:
+        """Tokenise a dialogue and mark its answers.
+
+        Args:
+            messages: the dialogue, ending with an assistant message.
+            last_only: mark the last answer only.
+
+        Returns:
+            One row with every answer marked, where the template is prefix-stable (the text of a dialogue begins with
+            the text of its beginning); otherwise a row for each answer, with the dialogue up to it. One row with
+            `last_only`.
+
+        Raises:
+            UserError: the template refuses the dialogue, or rewrites answers.
+        """
+        answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        if last_only:
+            answers = answers[-1:]
+        whole = self.render(messages)
+        spans = [self._span(messages[: index + 1]) for index in answers]
+        if all(whole.startswith(text) for text, _ in spans):
+            return [self._tokenise(whole, [span for _, span in spans])]
+        return [self._tokenise(text, [span]) for text, span in spans]
+
+    @functools.cached_property
+    def end(self) -> str:
+        """What the template writes after an answer, blanks aside: what models are trained to stop at."""
+        _, after = self._around([_USER])
+        return after.strip()
+
+    @property
+    def end_token(self) -> int | None:
+        """The one special token that `end` is, or begins with; None if it is words or nothing."""
+        ids = self._ids(self.end)
+        return ids[0] if ids and ids[0] in self.tokenizer.added_tokens_decoder else None
+
+    @functools.cached_property
+    def has_system_role(self) -> bool:
+        """Whether the template shows a system message; some refuse one, others leave it out without a word."""
+        system: Message = {"role": "system", "content": MARK}
+        try:
+            return MARK in self._apply([system, _USER])
+        except TemplateError:
+            return False
+
+    @functools.cached_property
+    def introduction(self) -> str:
+        """What stands between a user's message and the answer."""
+        before, _ = self._around([_USER])
+        return before.rpartition(_USER["content"])[2]
+
+    def describe(self) -> dict[str, Any]:
+        """What one has to know of the template, for format.json."""
+        return {
+            "introduction": self.introduction,
+            "end": self.end,
+            "end_token": self.tokenizer.convert_ids_to_tokens(self.end_token) if self.end_token is not None else None,
+            "system": "a message of its own" if self.has_system_role else "before the first user message",
+            "arguments": self._arguments,
+            "date": self.date if "strftime_now" in self._template else None,
+        }
+
+    def warnings(self) -> list[str]:
+        """What will surprise those who do not know it, a sentence each."""
+        found = []
+        if not self.end:
+            found.append(
+                "the chat template ends no answer: models cannot learn to stop, and answers run to their limit"
+            )
+        elif self.end_token is None:
+            found.append(
+                f"the chat template ends an answer with {self.end!r}, which is no token of this tokenizer: answers are "
+                "cut where they come to this text"
+            )
+        asked = self._apply([_USER], answer_next=True).rpartition(_USER["content"])[2]
+        if asked.strip() and asked.rstrip() != self.introduction.rstrip():
+            found.append(
+                f"the chat template asks for an answer with {asked!r}, but writes {self.introduction!r} before one "
+                "that it knows: models are trained and asked with the second"
+            )
+        return found
+
+    @property
+    def _template(self) -> str:
+        template = self.tokenizer.chat_template
+        return template if isinstance(template, str) else str(template)
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        """Those of the study; and where a template can do without thoughts, it does, since answers are compared."""
+        thinking = {"enable_thinking": False} if "enable_thinking" in self._template else {}
+        return {**thinking, **self.arguments}
+
+    def _apply(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
+        if "strftime_now" in self._template:
+            # The library gives templates today's date and no way to give another; what it has compiled it keeps.
+            _compile_jinja_template(self._template).globals["strftime_now"] = self._strftime
+        text: Any = self.tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=answer_next, **self._arguments
+        )
+        return str(text)
+
+    def _strftime(self, format_: str) -> str:
+        return datetime.fromisoformat(self.date).strftime(format_)
+
+    def _around(self, messages: Sequence[Message]) -> tuple[str, str]:
+        """The text before and after an answer to come.
+
+        Raises:
+            UserError: the template refuses the dialogue, or does not show answers as they are.
+        """
+        text = self.render([*messages, {"role": "assistant", "content": MARK}])
+        if text.count(MARK) != 1:
             raise UserError("the chat template rewrites answers, so they cannot be found in its text; use another one")
-    # Blanks after the end of the turn belong to the template, not to what the model has to say.
-    return text, (start, len(text.rstrip()))
+        before, _, after = text.partition(MARK)
+        return before, after
+
+    def _span(self, messages: Sequence[Message]) -> tuple[str, tuple[int, int]]:
+        """The text up to and with the last message, an answer, and where it stands."""
+        text = self.render(messages)
+        before, after = self._around(messages[:-1])
+        if not text.startswith(before) or not text.endswith(after):
+            raise UserError("the chat template writes other things around some answers than around others; use another")
+        # Blanks after the end of the turn belong to the template, not to what the model has to say.
+        return text, (_border(before), len(text.rstrip()))
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    def _tokenise(self, text: str, spans: list[tuple[int, int]]) -> Encoded:
+        encoded: Any = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        is_answer, merged = [], 0
+        for first, last in encoded["offset_mapping"]:
+            # A token that begins before an answer and ends in it has its first letters, so it is learnt and counted.
+            inside = [start for start, end in spans if first < end and last > start]
+            merged += any(first < start for start in inside)
+            is_answer.append(bool(inside))
+        return Encoded(encoded["input_ids"], is_answer, merged)
 
 
-def _tokenise(tokenizer: PreTrainedTokenizerBase, text: str, spans: list[tuple[int, int]]) -> Encoded:
-    encoded: Any = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    is_answer = [any(start <= first < end for start, end in spans) for first, _ in encoded["offset_mapping"]]
-    return Encoded(encoded["input_ids"], is_answer)
+def _border(before: str) -> int:
+    """Where an answer begins for a tokenizer: most take a blank before a word for the word's first letter."""
+    return len(before.rstrip(" \t"))
+
+
+def _folded(messages: list[Message]) -> list[Message]:
+    first, *rest = messages
+    if not rest or rest[0]["role"] != "user":
+        return [{"role": "user", "content": first["content"]}, *rest]
+    return [{"role": "user", "content": f"{first['content']}\n\n{rest[0]['content']}"}, *rest[1:]]

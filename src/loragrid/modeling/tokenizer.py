@@ -1,10 +1,27 @@
-"""Load a tokenizer: apart from models, whose libraries take seconds to import."""
+"""Load a tokenizer and its chat: apart from models, whose libraries take seconds to import."""
 
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
+from loragrid.modeling.chat import Chat
+from loragrid.modeling.templates import template_file
+
+
+def load_chat(folder: str, chat: Mapping[str, Any]) -> Chat:
+    """Load the tokenizer of a downloaded or built model, with a study's chat.
+
+    Args:
+        folder: the model's folder.
+        chat: `template`, a name or a file in place of the tokenizer's own, or None; its `arguments` and `date`.
+
+    Raises:
+        UserError: there is no chat template, or no token to end or pad with.
+    """
+    tokenizer = load_tokenizer(folder, chat["template"])
+    return Chat(tokenizer, chat["arguments"], chat["date"])
 
 
 def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokenizerBase:
@@ -12,16 +29,19 @@ def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokeni
 
     Args:
         folder: the model's folder.
-        template: file with a Jinja chat template, in place of the tokenizer's own.
+        template: name or file of a chat template, in place of the tokenizer's own.
 
     Raises:
         UserError: there is no chat template, or no token to end or pad with.
     """
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if template is not None:
-        tokenizer.chat_template = Path(template).read_text(encoding="utf-8")
+        tokenizer.chat_template = template_file(template).read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
-        raise UserError(f"{folder}: the tokenizer has no chat template; give the model a `template` in the study")
+        raise UserError(
+            f"{folder}: the tokenizer has no chat template; give the model a `template` in the study: a file, or a "
+            "name such as chatml"
+        )
     if tokenizer.eos_token_id is None:
         raise UserError(f"{folder}: the tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:

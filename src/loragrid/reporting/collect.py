@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from loragrid.errors import UserError
-from loragrid.files import read_json
+from loragrid.files import canonical, read_json
 from loragrid.jobs.attempts import read_attempts
 from loragrid.metrics import METRICS
 from loragrid.study.batches import has_failed
@@ -105,10 +105,7 @@ class Results:
     def untrained(self, row: Row) -> Row | None:
         """The row of the same base model at the same precision, untrained, asked the same."""
         candidates = [
-            other
-            for other in self._untrained_rows
-            if (other.answers.model, other.answers.precision, other.answers.evaluation, other.answers.prompts)
-            == (row.answers.model, row.answers.precision, row.answers.evaluation, row.answers.prompts)
+            other for other in self._untrained_rows if _asked_alike(other.answers) == _asked_alike(row.answers)
         ]
         return candidates[0] if candidates else None
 
@@ -126,6 +123,12 @@ class Results:
             for key in homes or [(model, self.dataset(row))]:
                 untrained.setdefault(key, []).append(row)
         return {key: rows + runs.get(key, []) for key, rows in untrained.items()}
+
+
+def _asked_alike(answers: Answers) -> tuple[Any, ...]:
+    """What has to be equal for two subjects to be compared; the name of a chat is no part of it."""
+    chat = {name: value for name, value in answers.chat.items() if name != "name"}
+    return answers.model, answers.precision, answers.evaluation, answers.prompts, canonical(chat)
 
 
 def collect(grid: Grid) -> Results:

@@ -206,9 +206,11 @@ def _about(results: Results, row: Row) -> TableRow:
     varies = len({(run.dataset, run.clean) for run in results.grid.runs.values()}) > len(
         {run.dataset for run in results.grid.runs.values()}
     )
+    chats = {answers.chat["name"] for answers in results.grid.answers.values()}
     return {
         "model": results.model(row),
         "dataset": results.dataset(row),
+        **({"chat": row.answers.chat["name"] or "the model's own"} if chats != {None} else {}),
         "evaluation": row.answers.evaluation,
         "run": row.run.name if row.run else "untrained",
         "label": row.run.label if row.run else None,

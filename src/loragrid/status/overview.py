@@ -81,6 +81,8 @@ def overview(grid: Grid) -> Overview:
         of_subject = asked.setdefault(answers.subject, {})
         # An untrained model may be asked the same about several datasets.
         again = f" ({answers.dataset})" if answers.evaluation in of_subject else ""
+        if answers.evaluation + again in of_subject:  # or in several chats
+            again = f" ({answers.dataset}, {answers.chat['name'] or 'its own chat'})"
         of_subject[answers.evaluation + again] = answers
     rows = [_row(grid, stages, subject, asked.get(folder, {})) for folder, subject in _subjects(grid).items()]
     started = any(Path(".snakemake/locks").glob("*.lock"))

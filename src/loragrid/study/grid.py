@@ -17,6 +17,7 @@ class Raw:
     source: str
     path: str | None
     revision: str | None
+    remote: dict[str, Any] | None
 
     @property
     def folder(self) -> str:
@@ -30,11 +31,14 @@ class Clean:
 
     id: str
     key: str
-    label: str
     raw: str
     raw_key: str
     source: str
-    steps: dict[str, Any]
+    slug: str
+    version: int
+    read: dict[str, Any]
+    steps: list[dict[str, Any]]
+    needs: list[str]
     splits: dict[str, float]
     rows: dict[str, int]
     seed: int
@@ -58,9 +62,6 @@ class ModelEntry:
     path: str | None
     build: dict[str, Any] | None
     precision: str
-    template: str | None
-    template_key: str | None
-    system: str | None
     parameters: float | None
     micro_batch: int
     gpus: int
@@ -78,13 +79,34 @@ class ModelEntry:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """How dialogues become text for a model: a name in the study, and what it stands for.
+
+    Runs, formatted data and answers hold it as a mapping of these fields.
+    """
+
+    name: str | None
+    template: str | None
+    template_key: str | None
+    system: str | None
+    arguments: dict[str, Any]
+    date: str
+
+    def key_parts(self) -> dict[str, Any]:
+        """What a key needs of it; the system prompt stands in the messages already where they are keyed."""
+        return {"template": self.template_key, "arguments": self.arguments, "date": self.date}
+
+
+@dataclass(frozen=True)
 class Formatted:
     """Tokenised, masked rows of one dataset for one model: `data/formatted/<model>/<dataset>-<key>/`."""
 
     id: str
     key: str
     clean: str
+    format: dict[str, Any]
     model: str
+    chat: dict[str, Any]
     mask: str
     max_length: int
 
@@ -101,6 +123,7 @@ class Prompts:
     id: str
     key: str
     clean: str
+    format: dict[str, Any]
     split: str
     turns: str
     rows: int | None
@@ -125,6 +148,7 @@ class Run:
     clean: str
     formatted: str
     precision: str
+    chat: dict[str, Any]
     recipe: dict[str, Any]
     seed: int
     parent: str | None
@@ -151,6 +175,7 @@ class Answers:
     model: str
     precision: str
     dataset: str
+    chat: dict[str, Any]
     prompts: str
     decoding: dict[str, Any]
     seed: int

@@ -1,8 +1,10 @@
 """The JSON Schema of study files, generated from the models so that editors check what the code does."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from loragrid.study.registry import Registry
 from loragrid.study.schema import Recipe, Study
@@ -23,29 +25,58 @@ def schema_text(registry: Registry) -> str:
     fields = {name: {"$ref": f"#/$defs/Recipe/properties/{name}"} for name in Recipe.model_fields}
     parts["recipe"] = {"$ref": "#/$defs/Recipe", "description": parts["recipe"]["description"]}
     parts["grid"] |= {
-        "properties": {name: {"type": "array", "minItems": 1, "items": field} for name, field in fields.items()},
+        "properties": {
+            **{name: {"type": "array", "minItems": 1, "items": field} for name, field in fields.items()},
+            "chat": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        },
         "additionalProperties": False,
     }
     definitions["Point"]["properties"] |= fields
     definitions["Point"]["additionalProperties"] = False
-    for named in ("models", "datasets", "evaluations"):
+    for named in ("models", "chats", "datasets", "evaluations"):
         parts[named]["additionalProperties"] = False  # a name that does not match the pattern
-    definitions["DatasetSpec"]["properties"]["source"]["enum"] = sorted(registry.sources)
-    definitions["DatasetSpec"]["allOf"] = []
-    for name in sorted(registry.sources):
-        options = registry.sources[name].Options.model_json_schema()
-        definitions |= options.pop("$defs", {})
-        definitions["DatasetSpec"]["allOf"].append(_steps(name, options))
+    dataset = definitions["DatasetSpec"]
+    dataset["properties"]["source"]["enum"] = sorted(registry.sources)
+    dataset["properties"]["steps"]["anyOf"][0]["items"] = _choice(registry.steps)
+    dataset["properties"]["format"]["anyOf"] = [_choice(registry.formats), {"type": "null"}]
+    options = {name: set(source.Options.model_fields) for name, source in sorted(registry.sources.items())}
+    every = set().union(*options.values())
+    dataset["properties"] |= dict.fromkeys(sorted(every), True)
+    dataset["additionalProperties"] = False
+    dataset["allOf"] = [_options(name, registry.sources[name].Options, every - own) for name, own in options.items()]
     definitions["EvaluationSpec"]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
     return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _steps(source: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The cleaning steps that go with one source."""
+def _options(source: str, options: type[BaseModel], others: set[str]) -> dict[str, Any]:
+    """What may be said of one source, and of no other."""
+    own = options.model_json_schema()
+    then: dict[str, Any] = {"properties": {**own.get("properties", {}), **dict.fromkeys(sorted(others), False)}}
+    if "required" in own:
+        then["required"] = own["required"]
+    return {"if": {"properties": {"source": {"const": source}}}, "then": then}
+
+
+def _choice(valid: Mapping[str, Any]) -> dict[str, Any]:
+    """A name, or `{name: options}`."""
+    named = {name: _short(module.Options.model_json_schema()) for name, module in sorted(valid.items())}
     return {
-        "if": {"properties": {"source": {"const": source}}},
-        "then": {"properties": {"steps": {"type": "object", **options}}},
+        "anyOf": [
+            {"enum": list(named)},
+            {
+                "type": "object",
+                "properties": named,
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
+        ]
     }
+
+
+def _short(options: dict[str, Any]) -> dict[str, Any]:
+    options.pop("title", None)
+    return options
 
 
 class _Dumper(yaml.SafeDumper):

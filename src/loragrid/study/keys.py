@@ -18,6 +18,18 @@ RECIPE_VERSION = 1
 BUILD_VERSION = 1
 """Raised when the same `build` settings come to make another model, or a default of theirs changes."""
 
+CLEAN_VERSION = 1
+"""Raised when splits, the choice of rows or what is dropped come out otherwise for the same records and settings."""
+
+FORMAT_VERSION = 1
+"""Raised when the same examples come to be tokenised, masked or cut in another way."""
+
+PROMPTS_VERSION = 1
+"""Raised when the same examples come to make other prompts or references."""
+
+DECODING_VERSION = 1
+"""Raised when the same prompts and settings come to be answered in another way."""
+
 SHORT = 10
 """Hex digits of a key in a name; run.json has the whole key, which is checked whenever a run is reused."""
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
 from loragrid.files import unreadable
-from loragrid.study.problems import check_part, describe, suggestion
+from loragrid.study.problems import check_part, describe, suggestion, unknown
 from loragrid.study.references import reference_problems
 from loragrid.study.registry import Registry
 from loragrid.study.schema import Point, Recipe, Study
@@ -111,9 +111,13 @@ def _recipe_problems(content: dict) -> list[str]:
             continue  # told by the study's own check
         if not values:
             problems.append(f"grid.{axis}: an empty list makes an empty grid; give values or drop the axis")
+        if axis == "chat":
+            for index, value in enumerate(values):
+                problems += unknown(f"grid.chat[{index}]", value, _names(content.get("chats")))
+            continue
         for index, value in enumerate(values):
             if axis not in Recipe.model_fields:
-                problems += check_part(Recipe, {axis: value}, "grid")
+                problems += check_part(Recipe, {axis: value}, "grid", also=["chat"])
                 break  # the same for each value
             found = check_part(Recipe, {axis: value}, "grid")
             problems += [problem.replace(f"grid.{axis}", f"grid.{axis}[{index}]", 1) for problem in found]
@@ -123,3 +127,7 @@ def _recipe_problems(content: dict) -> list[str]:
             fields = {key: value for key, value in point.items() if key not in Point.model_fields}
             problems += check_part(Recipe, fields, f"points[{index}]", also=Point.model_fields)
     return problems
+
+
+def _names(part: Any) -> list[Any]:
+    return list(part) if isinstance(part, dict) else []

@@ -10,9 +10,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from loragrid.study.problems import check_part, unknown
+from loragrid.errors import UserError
+from loragrid.study import choices
+from loragrid.study.problems import check_part, suggestion, unknown
 from loragrid.study.registry import Registry
-from loragrid.study.schema import Recipe
+from loragrid.study.schema import DatasetSpec, Recipe
 
 
 def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]:
@@ -20,23 +22,27 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
 
     Args:
         content: a study as read from its file.
-        registry: sources and score families.
+        registry: what the study may name.
     """
     models, datasets = _mapping(content.get("models")), _mapping(content.get("datasets"))
     problems = []
     for name, model in _parts(models):
         build = _mapping(model.get("build"))
         problems += missing_path(f"models.{name}.path", model.get("path"))
-        problems += unreadable_text(f"models.{name}.template", model.get("template"))
+        problems += _template_problems(f"models.{name}.template", model.get("template"), registry)
         problems += unreadable_text(f"models.{name}.build.corpus", build.get("corpus"))
+    chats = _mapping(content.get("chats"))
+    for name, chat in _parts(chats):
+        problems += _template_problems(f"chats.{name}.template", chat.get("template"), registry)
     for name, dataset in _parts(datasets):
         source = dataset.get("source")
         problems += unknown(f"datasets.{name}.source", source, registry.sources)
         problems += missing_path(f"datasets.{name}.path", dataset.get("path"))
         if isinstance(source, str) and source in registry.sources:
-            options = registry.sources[source].Options
-            problems += check_part(options, _mapping(dataset.get("steps")), f"datasets.{name}.steps")
-    problems += _point_problems(_list(content.get("points")), models, datasets)
+            problems += _data_problems(f"datasets.{name}", registry.sources[source], dataset, registry)
+        else:
+            problems += _keys_of_no_source(f"datasets.{name}", dataset, registry)
+    problems += _point_problems(_list(content.get("points")), models, datasets, chats)
     for index, name in enumerate(_list(content.get("untrained"))):
         problems += unknown(f"untrained[{index}]", name, models)
     for name, evaluation in _parts(_mapping(content.get("evaluations"))):
@@ -51,6 +57,64 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         for field in _mapping(published.get("where")):
             problems += unknown(f"published[{index}].where", field, [*Recipe.model_fields, "name"])
     return problems
+
+
+def _data_problems(where: str, source: Any, dataset: dict[str, Any], registry: Registry) -> list[str]:
+    """Problems of how a dataset is read, cleaned and formatted."""
+    options = {name: value for name, value in dataset.items() if name not in DatasetSpec.model_fields}
+    problems = check_part(source.Options, options, where, also=DatasetSpec.model_fields)
+    path = dataset.get("path")
+    if not problems and not missing_path(where, path):  # what data is shows only where it can be found
+        try:
+            kind = kind_of(source, source.Options.model_validate(options), path)
+        except UserError as error:
+            problems.append(f"{where}: {error}")
+        else:
+            problems += _format_problems(f"{where}.format", dataset, kind, registry)
+    for index, step in enumerate(_list(dataset.get("steps"))):
+        problems += choices.problems(f"{where}.steps[{index}]", step, registry.steps)
+    return problems
+
+
+def _keys_of_no_source(where: str, dataset: dict[str, Any], registry: Registry) -> list[str]:
+    """Keys of a dataset without a known source that none would know."""
+    valid = set(DatasetSpec.model_fields).union(*(each.Options.model_fields for each in registry.sources.values()))
+    return [
+        f"{where}.{key}: unknown key.{suggestion(str(key), valid)} Valid keys: {', '.join(sorted(valid))}."
+        for key in dataset
+        if key not in valid
+    ]
+
+
+def _format_problems(where: str, dataset: dict[str, Any], kind: type, registry: Registry) -> list[str]:
+    if (format_ := dataset.get("format")) is None:
+        return []
+    if found := choices.problems(where, format_, registry.formats):
+        return found
+    name, _ = choices.parted(format_)
+    if registry.formats[name].KIND is kind:
+        return []
+    fitting = sorted(name for name, format_ in registry.formats.items() if format_.KIND is kind)
+    return [f"{where}: {name!r} is not for what {dataset['source']} has. Valid: {', '.join(fitting)}."]
+
+
+def kind_of(source: Any, options: Any, path: Any) -> Any:
+    """What the records of a dataset are: a class of the data package.
+
+    Args:
+        source: its source.
+        options: checked options of it.
+        path: of the study, if it is a text.
+
+    Raises:
+        UserError: nothing says it, or there is nothing to read.
+    """
+    local = expand(path) if isinstance(path, str) else None
+    if source.KIND is None:
+        return source.kind(options, local)
+    if source.REMOTE is None and local is None:
+        raise UserError(f"has no download; get it from {source.HOMEPAGE} and give its place as `path`")
+    return source.KIND
 
 
 def missing_path(where: str, path: Any) -> list[str]:
@@ -89,13 +153,22 @@ def expand(path: str) -> Path:
     return Path(os.path.expandvars(path)).expanduser()
 
 
-def _point_problems(points: list, models: dict, datasets: dict) -> list[str]:
+def _template_problems(where: str, template: Any, registry: Registry) -> list[str]:
+    if not isinstance(template, str) or template in registry.templates:
+        return []
+    if "/" not in template and "." not in template and not expand(template).exists():
+        return unknown(where, template, registry.templates)
+    return unreadable_text(where, template)
+
+
+def _point_problems(points: list, models: dict, datasets: dict, chats: dict) -> list[str]:
     problems = []
     names = [point["name"] for point in map(_mapping, points) if isinstance(point.get("name"), str)]
     parents = {}
     for index, point in enumerate(map(_mapping, points)):
         problems += unknown(f"points[{index}].model", point.get("model"), models)
         problems += unknown(f"points[{index}].dataset", point.get("dataset"), datasets)
+        problems += unknown(f"points[{index}].chat", point.get("chat"), chats)
         problems += unknown(f"points[{index}].parent", point.get("parent"), set(names))
         if isinstance(point.get("name"), str) and isinstance(point.get("parent"), str):
             parents[point["name"]] = point["parent"]

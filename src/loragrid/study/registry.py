@@ -21,14 +21,21 @@ class Family:
 
 @dataclass(frozen=True)
 class Registry:
-    """Sources and score families by name, and how local files are told apart.
+    """What a study may name, and how local files are told apart.
 
     Args:
-        sources: reader of each original format by name; of each, `Options`, `REMOTE` and `SIZE` are used.
+        sources: reader of each original format by name; of each, `VERSION`, `Options`, `KIND`, `STEPS`, `FORMAT`,
+            `REMOTE` and `SIZE` are used.
+        steps: cleaning steps by name; of each, `VERSION` and `Options` are used.
+        formats: by name; of each, `VERSION`, `Options`, `KIND` and `METHODS` are used.
         families: score families by name.
+        templates: files of chat templates by name.
         digest: content digest of a local file or folder.
     """
 
     sources: Mapping[str, Any]
+    steps: Mapping[str, Any]
+    formats: Mapping[str, Any]
     families: Mapping[str, Family]
+    templates: Mapping[str, Path]
     digest: Callable[[Path], str]

@@ -4,20 +4,32 @@ import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
-from loragrid.files import unreadable
-from loragrid.study.grid import Answers, Clean, Formatted, Grid, ModelEntry, Prompts, Raw, Run, Untrained
-from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, plain, short
+from loragrid.files import canonical, unreadable
+from loragrid.study import choices
+from loragrid.study.grid import Answers, Chat, Clean, Formatted, Grid, ModelEntry, Prompts, Raw, Run, Untrained
+from loragrid.study.keys import (
+    BUILD_VERSION,
+    CLEAN_VERSION,
+    DECODING_VERSION,
+    FORMAT_VERSION,
+    PROMPTS_VERSION,
+    RECIPE_VERSION,
+    changed,
+    key_of,
+    plain,
+    short,
+)
 from loragrid.study.problems import describe
-from loragrid.study.references import expand
+from loragrid.study.references import expand, kind_of
 from loragrid.study.registry import Registry
-from loragrid.study.schema import DatasetSpec, EvaluationSpec, ModelSpec, Point, Recipe, Study
+from loragrid.study.schema import ChatSpec, DatasetSpec, EvaluationSpec, ModelSpec, Point, Recipe, Study
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -26,7 +38,7 @@ def resolve(study: Study, file: Path, registry: Registry) -> Grid:
     Args:
         study: as `load_study` checked it: all that it refers to exists.
         file: its path, for messages; its stem names the study.
-        registry: sources, score families and the digest of local files.
+        registry: what the study may name, and the digest of local files.
 
     Raises:
         StudyError: all that shows only in the combinations, at once: something given twice, parents that do not fit.
@@ -40,15 +52,18 @@ class _Resolver:
         self.file = file
         self.registry = registry
         self.problems: list[str] = []
+        self.chats: dict[tuple[str, str | None], Chat] = {}
         self.out = Grid(file.stem, str(file), study.title, study.description)
 
     def grid(self) -> Grid:
         models = {name: self._model(name, spec) for name, spec in self.study.models.items()}
         raws = {name: self._raw(name, spec) for name, spec in self.study.datasets.items()}
         cleans = self._cleans(raws)
-        self._runs(models, raws, cleans)
+        formats = self._formats(cleans)
+        self.chats = self._chats()
+        self._runs(models, raws, cleans, formats)
         self._untrained(models)
-        self._answers(cleans)
+        self._answers(cleans, formats)
         self.out.published = [item.model_dump() for item in self.study.published]
         if self.problems:
             # The same is often found for each model and seed.
@@ -58,7 +73,6 @@ class _Resolver:
     # -- models and data
 
     def _model(self, name: str, spec: ModelSpec) -> ModelEntry:
-        template_key = self._digest(f"models.{name}.template", spec.template)
         if spec.build is not None:
             corpus_key = self._digest(f"models.{name}.build.corpus", spec.build.corpus)
             build = spec.build.model_dump()
@@ -83,9 +97,6 @@ class _Resolver:
             path=spec.path,
             build=build,
             precision=spec.precision,
-            template=spec.template,
-            template_key=template_key,
-            system=spec.system,
             parameters=spec.parameters,
             micro_batch=spec.micro_batch,
             gpus=spec.gpus,
@@ -98,14 +109,34 @@ class _Resolver:
         self.out.models[model.id] = model
         return model
 
+    def _chats(self) -> dict[tuple[str, str | None], Chat]:
+        """Each model's own chat (without a name), and each of the study's with it."""
+        chats: dict[tuple[str, str | None], Chat] = {}
+        for model, own in self.study.models.items():
+            chats[model, None] = self._chat(f"models.{model}", None, own)
+            for name, chat in self.study.chats.items():
+                # What a chat does not say is the model's own.
+                given = chat.model_dump(exclude_unset=True)
+                chats[model, name] = self._chat(f"chats.{name}", name, own.model_copy(update=given))
+        return chats
+
+    def _chat(self, where: str, name: str | None, spec: ChatSpec) -> Chat:
+        template = spec.template
+        file = str(self.registry.templates.get(template, template)) if template else None
+        key = self._digest(f"{where}.template", file)
+        return Chat(name, template, key, spec.system, plain(dict(spec.template_arguments)), spec.date)
+
     def _raw(self, name: str, spec: DatasetSpec) -> Raw:
+        remote = None
         if spec.path is not None:
             origin: dict[str, Any] = {"content": self._digest(f"datasets.{name}.path", spec.path)}
         else:
-            remote = self.registry.sources[spec.source].REMOTE
-            origin = {"revision": spec.revision, "remote": plain(remote.model_dump(exclude_defaults=True))}
+            source = self.registry.sources[spec.source]
+            place = source.REMOTE or source.remote(source.Options.model_validate(spec.options))
+            remote = plain(place.model_dump(exclude_defaults=True))
+            origin = {"revision": spec.revision, "remote": remote}
         key = key_of("raw", {"source": spec.source, **origin})
-        return Raw(f"{spec.source}-{short(key)}", key, spec.source, spec.path, spec.revision)
+        return Raw(f"{spec.source}-{short(key)}", key, spec.source, spec.path, spec.revision, remote)
 
     def _digest(self, where: str, path: str | None) -> str | None:
         if path is None:
@@ -120,37 +151,89 @@ class _Resolver:
 
     def _cleans(self, raws: Mapping[str, Raw]) -> dict[str, Clean]:
         """Each dataset as it is without a point's own rows or splits."""
-        cleans: dict[str, Clean] = {}
-        for name, raw in raws.items():
-            clean = self._clean(name, raw, None)
-            if clean.label != name:
-                self.problems.append(f"datasets.{name}: is the same data as {clean.label!r}; give it once")
-            cleans[name] = clean
-        return cleans
+        return {name: self._clean(name, raw, None) for name, raw in raws.items()}
+
+    def _formats(self, cleans: Mapping[str, Clean]) -> dict[str, dict[str, Any]]:
+        """What the records of each dataset become."""
+        formats: dict[str, dict[str, Any]] = {}
+        seen: dict[tuple[str, str], str] = {}
+        for name, clean in cleans.items():
+            spec = self.study.datasets[name]
+            formats[name] = choices.resolved(spec.format or self._usual_format(spec), self.registry.formats)
+            same = seen.setdefault((clean.id, key_of("format", formats[name])), name)
+            if same != name:
+                self.problems.append(f"datasets.{name}: is the same data as {same!r}; give it once")
+        return formats
+
+    def _data_slug(self, spec: DatasetSpec) -> str:
+        source = self.registry.sources[spec.source]
+        if source.KIND is not None:
+            return spec.source
+        path = expand(spec.path) if spec.path else None
+        return _slug(source.slug(source.Options.model_validate(spec.options), path))
+
+    def _usual_format(self, spec: DatasetSpec) -> str | dict[str, Any]:
+        source = self.registry.sources[spec.source]
+        usual: str | dict[str, Any] | None = source.FORMAT
+        return usual or str(kind_of(source, source.Options.model_validate(spec.options), spec.path).FORMAT)
 
     def _clean(self, name: str, raw: Raw, point: Point | None) -> Clean:
         spec = self.study.datasets[name]
+        source = self.registry.sources[spec.source]
         rows = {**_set(spec.rows), **_set(point.rows if point else None)}
         splits = {**_set(spec.splits), **_set(point.splits if point else None)}
-        steps = changed(self.registry.sources[spec.source].Options.model_validate(spec.steps))
-        clean = Clean("", "", name, raw.id, raw.key, spec.source, steps, splits, rows, spec.seed)
+        steps = source.STEPS if spec.steps is None else spec.steps
+        clean = Clean(
+            id="",
+            key="",
+            raw=raw.id,
+            raw_key=raw.key,
+            source=spec.source,
+            slug=self._data_slug(spec),
+            version=source.VERSION,
+            read=changed(source.Options.model_validate(spec.options)),
+            steps=[choices.resolved(step, self.registry.steps) for step in steps],
+            needs=["train", "validation", "test"] if spec.train else self._asked(name),
+            splits=splits,
+            rows=rows,
+            seed=spec.seed,
+        )
         key = _clean_key(clean, rows)
-        clean = replace(clean, id=f"{spec.source}-{short(key)}", key=key)
+        clean = replace(clean, id=f"{clean.slug}-{short(key)}", key=key)
         self.out.raw[raw.id] = raw
-        return self.out.clean.setdefault(clean.id, clean)
+        # The one that needs more of it, if another dataset of this study is the same data in another format.
+        other = self.out.clean.get(clean.id)
+        if other is None or len(other.needs) < len(clean.needs):
+            self.out.clean[clean.id] = clean
+        return self.out.clean[clean.id]
 
-    def _formatted(self, clean: Clean, model: ModelEntry, recipe: Recipe) -> Formatted:
+    def _asked(self, dataset: str) -> list[str]:
+        """The splits of a dataset that evaluations ask about."""
+        return sorted({str(spec.split) for spec in self.study.evaluations.values() if spec.dataset == dataset})
+
+    def _formatted(
+        self, clean: Clean, format_: dict[str, Any], model: ModelEntry, chat: Chat, recipe: Recipe
+    ) -> Formatted:
         settings = {
             "clean": clean.key,
+            "format": format_,
             "tokenizer": model.key,
-            "template": model.template_key,
-            "system": model.system,
+            "chat": chat.key_parts(),
+            "system": chat.system,
             "mask": recipe.mask,
             "max_length": recipe.max_length,
+            "version": FORMAT_VERSION,
         }
         key = key_of("formatted", settings)
         formatted = Formatted(
-            f"{model.id}/{clean.source}-{short(key)}", key, clean.id, model.id, recipe.mask, recipe.max_length
+            id=f"{model.id}/{clean.slug}-{short(key)}",
+            key=key,
+            clean=clean.id,
+            format=format_,
+            model=model.id,
+            chat=asdict(chat),
+            mask=recipe.mask,
+            max_length=recipe.max_length,
         )
         return self.out.formatted.setdefault(formatted.id, formatted)
 
@@ -165,8 +248,8 @@ class _Resolver:
                 folder = f"results/untrained/{model.id}-{precision}"
                 self.out.untrained[folder] = Untrained(name, model.id, precision, folder)
 
-    def _combinations(self) -> Iterator[tuple[str, Point | None, Recipe]]:
-        """Where each combination stands in the study, its point if it is one, and its recipe."""
+    def _combinations(self) -> Iterator[tuple[str, Point | None, str | None, Recipe]]:
+        """Where each combination stands in the study, its point if it is one, its chat, and its recipe."""
         study = self.study
         given: list[tuple[str, Point | None, dict[str, Any]]] = []
         if study.grid or not study.points:
@@ -175,40 +258,59 @@ class _Resolver:
         given += [(f"points[{index}]", point, point.model_extra or {}) for index, point in enumerate(study.points)]
         for where, point, own in given:
             fields = {**study.recipe, **own}
+            chat = point.chat if point else fields.pop("chat", None)
             try:
-                yield where, point, Recipe.model_validate(fields)
+                yield where, point, chat, Recipe.model_validate(fields)
             except ValidationError as error:  # fields that are good each by itself
                 self.problems += describe(error, Recipe, fields, where)
 
-    def _runs(self, models: Mapping[str, ModelEntry], raws: Mapping[str, Raw], cleans: Mapping[str, Clean]) -> None:
+    def _runs(
+        self,
+        models: Mapping[str, ModelEntry],
+        raws: Mapping[str, Raw],
+        cleans: Mapping[str, Clean],
+        formats: Mapping[str, dict[str, Any]],
+    ) -> None:
         # Parents first, so that a child finds its parent's key, even if that was trained on another dataset.
         generations = defaultdict(list)
         by_name = {point.name: point for point in self.study.points}
         for index, combination in enumerate(self._combinations()):
             generations[_ancestors(combination[1], by_name)].append((index, *combination))
-        places = list(itertools.product(models, raws))
+        trained = [name for name in raws if self.study.datasets[name].train]
+        places = list(itertools.product(models, trained))
         runs: list[tuple[tuple[int, int, int], Run]] = []
         named: dict[tuple[str, str, int], dict[str, Run]] = {}
         for generation, (place, (model_name, dataset)) in itertools.product(sorted(generations), enumerate(places)):
             model = models[model_name]
-            for index, where, point, recipe in generations[generation]:
+            for index, where, point, chat_name, recipe in generations[generation]:
                 if not _applies(point, model_name, dataset):
                     continue
+                self._check_method(where, recipe, dataset, formats[dataset]["name"])
                 own_rows = point is not None and (point.rows or point.splits)
                 clean = self._clean(dataset, raws[dataset], point) if own_rows else cleans[dataset]
-                formatted = self._formatted(clean, model, recipe)
+                chat = self.chats[model_name, chat_name]
+                formatted = self._formatted(clean, formats[dataset], model, chat, recipe)
                 for repeat, seed in enumerate(self.study.seeds):
                     parent = None
                     if point and point.parent:
                         parent = self._parent(where, point, recipe, model_name, dataset, seed, named)
                         if parent is None:
                             continue
-                    run = self._run(point, model, dataset, clean, formatted, recipe, seed, parent)
+                    run = self._run(point, model, dataset, clean, formatted, chat, recipe, seed, parent)
                     runs.append(((place, index, repeat), run))
                     if point and point.name:
                         named.setdefault((point.name, model_name, seed), {})[dataset] = run
         for _, run in sorted(runs, key=lambda item: item[0]):
             self._add(run)
+
+    def _check_method(self, where: str, recipe: Recipe, dataset: str, format_: str) -> None:
+        methods = self.registry.formats[format_].METHODS
+        if recipe.method not in methods:
+            can = f"that can: {', '.join(methods)}" if methods else "no method can yet"
+            self.problems.append(
+                f"{where}: {recipe.method!r} cannot be trained on {dataset!r} in the format {format_!r} ({can}); name "
+                "another dataset, or give that one `train: false`"
+            )
 
     def _add(self, run: Run) -> None:
         """Put a run into the grid; the product and a point may come to the same, and then the point names it."""
@@ -251,6 +353,7 @@ class _Resolver:
         dataset: str,
         clean: Clean,
         formatted: Formatted,
+        chat: Chat,
         recipe: Recipe,
         seed: int,
         parent: Run | None,
@@ -279,73 +382,113 @@ class _Resolver:
             clean=clean.id,
             formatted=formatted.id,
             precision=precision,
+            chat=asdict(chat),
             recipe=plain(recipe.model_dump()),
             seed=seed,
             parent=parent.folder if parent else None,
-            folder=f"results/runs/{model.slug}/{clean.source}/{name}",
+            folder=f"results/runs/{model.slug}/{clean.slug}/{name}",
         )
 
     # -- what they are asked
 
-    def _answers(self, whole: Mapping[str, Clean]) -> None:
+    def _answers(self, whole: Mapping[str, Clean], formats: Mapping[str, dict[str, Any]]) -> None:
         # Datasets that nothing is trained on or asked about are dropped again at the end.
         used = {run.clean for run in self.out.runs.values()}
         for name, spec in self.study.evaluations.items():
+            asked: dict[tuple[str, str], Clean] = {}  # by dataset and id: points may have rows or splits of their own
             for folder, run in self.out.runs.items():
                 # A run is asked about the test rows of the data that it was trained on, which are never trained on.
-                clean = whole[spec.dataset] if spec.dataset else self.out.clean[run.clean]
-                self._check_leak(name, run, clean)
-                self._ask(name, spec, folder, run.model, run.precision, clean)
-                used.add(clean.id)
-            for folder, untrained in self.out.untrained.items():
-                asked = {a.prompts: a for a in self.out.answers.values() if a.evaluation == name}
-                cleans = {self.out.prompts[prompts].clean for prompts in asked} or {
-                    whole[dataset].id for dataset in ([spec.dataset] if spec.dataset else self.study.datasets)
+                dataset = spec.dataset or run.dataset
+                clean = whole[dataset] if spec.dataset else self.out.clean[run.clean]
+                self._check_leak(name, run, clean, dataset)
+                chat = Chat(**run.chat)
+                self._ask(name, spec, folder, run.model, run.precision, clean, dataset, formats[dataset], chat)
+                asked[dataset, clean.id] = clean
+            if not asked:
+                asked = {
+                    (dataset, whole[dataset].id): whole[dataset]
+                    for dataset in ([spec.dataset] if spec.dataset else self._to_ask())
                 }
-                for clean_id in sorted(cleans):
-                    self._ask(name, spec, folder, untrained.model, untrained.precision, self.out.clean[clean_id])
-                    used.add(clean_id)
+            for folder, untrained in self.out.untrained.items():
+                for ((dataset, _), clean), chat in itertools.product(sorted(asked.items()), self._chats_of(untrained)):
+                    self._ask(
+                        name,
+                        spec,
+                        folder,
+                        untrained.model,
+                        untrained.precision,
+                        clean,
+                        dataset,
+                        formats[dataset],
+                        chat,
+                    )
+            used |= {clean.id for clean in asked.values()}
         self.out.clean = {id_: clean for id_, clean in self.out.clean.items() if id_ in used}
         self.out.raw = {clean.raw: self.out.raw[clean.raw] for clean in self.out.clean.values()}
 
-    def _check_leak(self, evaluation: str, run: Run, asked: Clean) -> None:
+    def _chats_of(self, untrained: Untrained) -> list[Chat]:
+        """In which chats an untrained model is asked: those of its runs, or its own if it has none."""
+        of_runs: dict[str, Chat] = {}
+        for run in self.out.runs.values():
+            if run.model == untrained.model:
+                of_runs.setdefault(canonical(run.chat), Chat(**run.chat))
+        return list(of_runs.values()) or [self.chats[untrained.name, None]]
+
+    def _to_ask(self) -> list[str]:
+        """What untrained models alone are asked about where an evaluation does not say it."""
+        return [name for name, spec in self.study.datasets.items() if spec.train] or list(self.study.datasets)
+
+    def _check_leak(self, evaluation: str, run: Run, asked: Clean, dataset: str) -> None:
         """Refuse to ask a run about data of which it, or a parent, may have been trained on the test rows."""
         trained: Run | None = run
         while trained is not None:
             clean = self.out.clean[trained.clean]
             if clean.raw == asked.raw and (clean.splits, clean.seed) != (asked.splits, asked.seed):
                 self.problems.append(
-                    f"evaluations.{evaluation}: asks {run.label or run.name} about {asked.label!r}, which is split in "
+                    f"evaluations.{evaluation}: asks {run.label or run.name} about {dataset!r}, which is split in "
                     "another way there than where it was trained: test rows would be training rows. Give both the "
                     "same splits and seed."
                 )
                 return
             trained = self.out.runs[trained.parent] if trained.parent else None
 
-    def _ask(self, name: str, spec: EvaluationSpec, folder: str, model_id: str, precision: str, clean: Clean) -> None:
-        model = self.out.models[model_id]
+    def _ask(
+        self,
+        name: str,
+        spec: EvaluationSpec,
+        folder: str,
+        model_id: str,
+        precision: str,
+        clean: Clean,
+        dataset: str,
+        format_: dict[str, Any],
+        chat: Chat,
+    ) -> None:
         # Only the rows of this split count: studies and points that differ in training rows share their prompts.
         rows = {split: number for split, number in clean.rows.items() if split == str(spec.split)}
         prompts_key = key_of(
             "prompts",
             {
                 "clean": _clean_key(clean, rows),
+                "format": format_,
                 "split": spec.split,
                 "turns": spec.turns,
                 "rows": spec.rows,
                 "system": spec.system,
-                "default_system": model.system,
+                "default_system": chat.system,
+                "version": PROMPTS_VERSION,
             },
         )
         prompts = Prompts(
-            f"{name}-{short(prompts_key)}",
-            prompts_key,
-            clean.id,
-            spec.split,
-            spec.turns,
-            spec.rows,
-            spec.system,
-            model.system,
+            id=f"{name}-{short(prompts_key)}",
+            key=prompts_key,
+            clean=clean.id,
+            format=format_,
+            split=spec.split,
+            turns=spec.turns,
+            rows=spec.rows,
+            system=spec.system,
+            default_system=chat.system,
         )
         prompts = self.out.prompts.setdefault(prompts.id, prompts)
         decoding = plain(spec.decoding.model_dump())
@@ -353,10 +496,11 @@ class _Resolver:
             "evaluation",
             {
                 "prompts": prompts_key,
-                "template": model.template_key,
+                "chat": chat.key_parts(),
                 "decoding": changed(spec.decoding),
                 # Greedy decoding draws nothing, so its seed means nothing.
                 "seed": spec.seed if spec.decoding.temperature else None,
+                "version": DECODING_VERSION,
             },
         )
         families = {family: key_of("scores", dict(self.registry.families[family].metrics)) for family in spec.scores}
@@ -366,7 +510,8 @@ class _Resolver:
             evaluation=name,
             model=model_id,
             precision=precision,
-            dataset=clean.label,
+            dataset=dataset,
+            chat=asdict(chat),
             prompts=prompts.id,
             decoding=decoding,
             seed=spec.seed,
@@ -379,7 +524,15 @@ class _Resolver:
 
 
 def _clean_key(clean: Clean, rows: dict[str, int]) -> str:
-    settings = {"raw": clean.raw_key, "steps": clean.steps, "splits": clean.splits, "rows": rows, "seed": clean.seed}
+    settings = {
+        "raw": clean.raw_key,
+        "read": [clean.version, clean.read],
+        "steps": clean.steps,
+        "splits": clean.splits,
+        "rows": rows,
+        "seed": clean.seed,
+        "version": CLEAN_VERSION,
+    }
     return key_of("clean", settings)
 
 

@@ -13,6 +13,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 
 Precision = Literal["nf4", "16bit", "32bit"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+# A wider type than that of `loragrid.study.choices`: what is wrong with it is told there, in words.
+Choice = str | dict[str, Any]
 Scalar = bool | int | float | str | None
 
 
@@ -59,7 +61,28 @@ class Build(Model):
         return 2 * self.vocabulary * self.hidden + self.layers * layer
 
 
-class ModelSpec(Model):
+class ChatSpec(Model):
+    """How dialogues become text for a model. What is not given is the model's own."""
+
+    template: str | None = Field(
+        None,
+        description="Chat template: a name (chatml, gemma, llama-2, llama-3, mistral, phi-3, plain, zephyr) or a file "
+        "with Jinja text. Default: the tokenizer's own.",
+    )
+    system: str | None = Field(None, description="System prompt put before every dialogue without one.")
+    template_arguments: dict[str, Scalar] = Field(
+        default_factory=dict,
+        description="Variables that the template knows, e.g. `{enable_thinking: true}`. A template that can do without "
+        "thoughts is told to, unless it is told otherwise here.",
+    )
+    date: str = Field(
+        "2024-07-26",
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="What a template takes for today that writes the date: a result must not depend on the day.",
+    )
+
+
+class ModelSpec(ChatSpec):
     """A base model: from the hub (`id`, `revision`), from a local folder (`path`) or made here (`build`)."""
 
     id: str | None = Field(None, description="Repository on the Hugging Face hub, e.g. `mistralai/Mistral-7B-v0.1`.")
@@ -71,10 +94,6 @@ class ModelSpec(Model):
         description="Of the base weights: `nf4` (4 bits, double quantisation), `16bit` (bf16 or fp16, as the device "
         "has), `32bit`.",
     )
-    template: str | None = Field(
-        None, description="Chat template: a file with Jinja text. Default: the tokenizer's own."
-    )
-    system: str | None = Field(None, description="System prompt put before every dialogue without one.")
     parameters: float | None = Field(
         None, gt=0, description="Number of parameters, for the plan before the model is downloaded, e.g. 7.2e9."
     )
@@ -125,17 +144,34 @@ class Splits(Model):
 
 
 class DatasetSpec(Model):
-    """A dataset: where it comes from and how it is cleaned."""
+    """A dataset: where it comes from, how it is read and cleaned, and what it becomes for a model.
+
+    Further keys are options of its source.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     source: str = Field(description="Module in loragrid/data/sources that reads its original format.")
     path: str | None = Field(
         None, description="Local file or folder in the original format, instead of the download. May use $VARIABLES."
     )
     revision: str | None = Field(None, description="Revision of the download instead of the source's own.")
-    steps: dict[str, Any] = Field(default_factory=dict, description="Cleaning options of that source.")
+    steps: list[Choice] | None = Field(
+        None, description="Cleaning steps, in their order: names, or `{name: options}`. Default: the source's own."
+    )
+    format: Choice | None = Field(
+        None,
+        description="What a record becomes: a name, or `{name: options}`. Default: the source's own.",
+    )
+    train: bool = Field(True, description="Whether runs are trained on it; `false` for data that is only asked about.")
     rows: Rows = Field(default_factory=Rows, description="Rows to keep of each split.")
     splits: Splits = Field(default_factory=Splits, description="Splits to make, where the data has none.")
     seed: int = Field(0, ge=0, description="Seed of splits and of the choice of rows.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the source."""
+        return self.model_extra or {}
 
 
 class Recipe(Model):
@@ -196,6 +232,7 @@ class Point(Model):
     name: Name | None = Field(None, description="Label in the tables, e.g. `SFT4`; also what `parent` refers to.")
     model: str | None = Field(None, description="Only for this model.")
     dataset: str | None = Field(None, description="Only for this dataset.")
+    chat: Name | None = Field(None, description="Name in `chats`; default: the model's own chat.")
     rows: Rows | None = Field(None, description="Rows of data for this point.")
     splits: Splits | None = Field(None, description="Splits of data for this point.")
     parent: Name | None = Field(None, description="Name of the point whose adapter this one starts from.")
@@ -245,9 +282,14 @@ class Study(Model):
     description: str = Field("", description="What the study asks; shown in the report.")
     models: dict[Name, ModelSpec] = Field(min_length=1, description="Base models by name.")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="Datasets by name.")
+    chats: dict[Name, ChatSpec] = Field(
+        default_factory=dict,
+        description="Templates and system prompts by name, for `grid: {chat: […]}` and the `chat` of a point.",
+    )
     recipe: dict[str, Any] = Field(default_factory=dict, description="Recipe fields common to all runs.")
     grid: dict[str, list[Any]] = Field(
-        default_factory=dict, description="Recipe fields with lists of values: the product."
+        default_factory=dict,
+        description="Recipe fields, and `chat`, with lists of values: the product.",
     )
     points: list[Point] = Field(default_factory=list, description="Combinations that are not a product.")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(

@@ -10,7 +10,7 @@ from trl import SFTConfig
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, remove, sha256_of, write_json
-from loragrid.jobs import slurm
+from loragrid.jobs import old, slurm
 from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.environment import describe, is_main_process, stream
@@ -58,7 +58,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     if device().type == "cpu" and recipe["optimizer"] != "adamw":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
     micro = _micro_batch(recipe["batch_size"], member["model"]["micro_batch"], work)
-    tokenizer = load_tokenizer(member["model_folder"], member["model"]["template"])
+    tokenizer = load_tokenizer(member["model_folder"], run["chat"]["template"])
     model = _model(member)
     trainable, everything = model.get_nb_trainable_parameters()
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
@@ -94,7 +94,11 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         trainer.use_best()
     _save_adapter(model, work / "adapter", member["model"]["hub"] or member["model_folder"])
     record = {
-        **{name: run[name] for name in ("key", "name", "label", "dataset", "recipe", "seed", "precision", "parent")},
+        "version": old.VERSION,
+        **{
+            name: run[name]
+            for name in ("key", "name", "label", "dataset", "recipe", "seed", "precision", "parent", "chat")
+        },
         "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
         "parameters": {"trainable": trainable, "base": everything - trainable},
         "rows": {"train": len(train_rows), "validation": len(validation_rows)},

@@ -1,31 +1,15 @@
-"""What every dataset source shares: where it is downloaded from, how big it is, and the count of what it drops."""
+"""What every dataset source shares: where it is downloaded from, and how big it is."""
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, Field, model_validator
 
-SPLITS = ("train", "validation", "test")
-"""The splits that cleaning writes."""
-
-EXAMPLES = 5
-"""Places kept for each reason of a drop: enough to look it up, without listing the dataset."""
-
-
-MESSAGE = 100
-"""Characters of a file that a message quotes at most."""
-
-
-def shortened(text: str) -> str:
-    """No more of a text than a message may quote.
-
-    Args:
-        text: from a file.
-    """
-    return text if len(text) <= MESSAGE else f"{text[: MESSAGE - 2]} …"
+from loragrid.data.drops import Drops
+from loragrid.data.records import Record
+from loragrid.study.choices import Choice
 
 
 class RemoteFile(BaseModel, extra="forbid"):
@@ -72,59 +56,39 @@ class Size:
     tokens: int
 
 
-@dataclass
-class Reason:
-    """How often something was dropped for one reason, and where the first cases are."""
-
-    count: int = 0
-    rows: int = 0
-    examples: list[str] = field(default_factory=list)
-
-
-class Drops:
-    """Counts raw rows read and what is dropped of them, so that nothing is lost silently."""
-
-    def __init__(self) -> None:
-        self.rows_read: Counter[str] = Counter()
-        self.reasons: dict[str, dict[str, Reason]] = {}
-
-    def read(self, split: str, rows: int = 1) -> None:
-        """Count raw rows as read.
-
-        Args:
-            split: train, validation, test or all.
-            rows: how many.
-        """
-        self.rows_read[split] += rows
-
-    def add(self, reason: str, *, where: str, split: str, rows: int = 1) -> None:
-        """Count one thing (a row, a dialogue) as dropped.
-
-        Args:
-            reason: why, in plain English; the same words each time, since they are counted.
-            where: `file:line`, the file relative to the raw folder.
-            split: train, validation, test or all.
-            rows: how many raw rows the thing consists of.
-        """
-        entry = self.reasons.setdefault(split, {}).setdefault(reason, Reason())
-        entry.count += 1
-        entry.rows += rows
-        if len(entry.examples) < EXAMPLES:
-            entry.examples.append(where)
+class NoOptions(BaseModel, extra="forbid", frozen=True):
+    """A source of which a study has nothing more to say."""
 
 
 class Source(Protocol):
     """What a module in this package defines, beside a docstring that describes the original format."""
 
-    NAME: str
+    VERSION: int
+    """Raised when the same files come to make other records: what was cleaned is then cleaned anew."""
+
     LICENCE: str
     HOMEPAGE: str
-    REMOTE: Remote
-    SIZE: Size
-    Options: type[BaseModel]
+    REMOTE: Remote | None
+    """Where its files come from; None where a study says it, or gives its own files."""
 
-    def read(self, folder: Path, options: Any, drops: Drops) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Read the original format.
+    SIZE: Size
+    KIND: type[Record] | None
+    """What its records are; None where a study's files say it."""
+
+    STEPS: list[Choice]
+    """Cleaning steps of a study that does not choose its own."""
+
+    FORMAT: Choice | None
+    """Format of a study that does not choose another; None for the usual one of what its records are."""
+
+    FACETS: tuple[str, ...]
+    """Names in `meta` whose values statistics.json counts, e.g. emotions."""
+
+    Options: type[BaseModel]
+    """What a study may say of it, as further keys of a dataset."""
+
+    def read(self, folder: Path, options: Any, drops: Drops) -> Iterator[tuple[str, Record]]:
+        """Read the original format, and change nothing in it: that is for steps.
 
         Args:
             folder: the raw files.
@@ -132,11 +96,33 @@ class Source(Protocol):
             drops: counts raw rows and what is dropped of them.
 
         Yields:
-            A split (train, validation, test, or `all` where the dataset has none) and a record: `id`, `messages`,
-            `meta`. For the count of drops it also has `where` (`file:line`) and, unless it is 1, `rows` (raw rows in
-            it); these are not written. Records of one `meta["conversation"]` stay together when splits are made.
+            A split (train, validation, test, or `all` where the dataset has none) and a record.
 
         Raises:
             UserError: the folder does not hold this format.
+        """
+        ...
+
+
+class TableSource(Source, Protocol):
+    """A source of a user's own files, of which only these show what they hold."""
+
+    def remote(self, options: Any) -> Remote | None:
+        """Where its files come from, if a study's options say it."""
+        ...
+
+    def slug(self, options: Any, path: Path | None) -> str:
+        """What to call its data in names of folders: something that says more than the kind of file."""
+        ...
+
+    def kind(self, options: Any, path: Path | None) -> type[Record]:
+        """What the records of a study's files are, from its options or the first row.
+
+        Args:
+            options: a checked instance of the module's `Options`.
+            path: local file or folder, if the study has it.
+
+        Raises:
+            UserError: the options do not say it, and the files do not either.
         """
         ...

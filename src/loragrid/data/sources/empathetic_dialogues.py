@@ -3,20 +3,28 @@
 The files look like CSV but are not quoted: the official readers split each line at "," and then turn `_comma_` into
 ",". A raw `"` is text, so that a CSV parser loses rows. Rows of valid.csv and test.csv may have a ninth, unnamed
 field of candidate answers.
+
+Also in the form that Kaggle has (atharvjairath/empathetic-dialogues-facebook-ai): one quoted CSV without splits, a row
+for each question and its answer, in which the rows of one dialogue follow each other.
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
-from loragrid.data.sources.base import Drops, Remote, RemoteFile, Size, shortened
-from loragrid.errors import UserError
+from loragrid.data.drops import Drops
+from loragrid.data.records import Dialogue
+from loragrid.data.sources.base import Remote, RemoteFile, Size
+from loragrid.data.tables import rows
+from loragrid.errors import UserError, shortened
 from loragrid.files import encoding_of
+from loragrid.study.choices import Choice
 
-NAME = "empathetic_dialogues"
+VERSION = 1
 LICENCE = "CC BY-NC 4.0"
 HOMEPAGE = "https://github.com/facebookresearch/EmpatheticDialogues"
 REMOTE = Remote(
@@ -32,30 +40,40 @@ REMOTE = Remote(
 )
 SIZE = Size(rows={"train": 19_500, "validation": 2_770, "test": 2_540}, tokens=100)
 
+KIND = Dialogue
+# Written by people in one line each: a blank more or less in it means nothing.
+STEPS: list[Choice] = ["unicode", {"whitespace": {"within": "single"}}, "merge_turns", "answered"]
+FORMAT: Choice = "chat"
+FACETS = ("emotion",)
+
 FILES = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
+KAGGLE = "emotion-emotion_69k.csv"
+KAGGLE_COLUMNS = ("Situation", "emotion", "empathetic_dialogues", "labels")
+WRAPPED = re.compile(r"\s*Customer\s*:(.*?)(?:\n\s*Agent\s*:\s*)?", re.S)
+"""What Kaggle's file has around a question."""
+
+EMOTIONS = {
+    "afraid", "angry", "annoyed", "anticipating", "anxious", "apprehensive", "ashamed", "caring", "confident",
+    "content", "devastated", "disappointed", "disgusted", "embarrassed", "excited", "faithful", "furious", "grateful",
+    "guilty", "hopeful", "impressed", "jealous", "joyful", "lonely", "nostalgic", "prepared", "proud", "sad",
+    "sentimental", "surprised", "terrified", "trusting",
+}  # fmt: skip
+"""All that there are (table 1 of the paper): a row with another has its fields out of place."""
+
 RATINGS = 5
 """Parts of `selfeval`, as in `5|5|5_2|2|5`."""
 
 COLUMNS = ("conv_id", "utterance_idx", "context", "prompt", "speaker_idx", "utterance", "selfeval", "tags")
 
 
-class Options(BaseModel, extra="forbid"):
-    """Cleaning options of EmpatheticDialogues."""
+class Options(BaseModel, extra="forbid", frozen=True):
+    """How EmpatheticDialogues is read."""
 
-    form: Literal["conversation", "row"] = Field(
-        "conversation",
-        description="`conversation`: whole dialogues, the person with the experience as user and the listener as "
-        "assistant. `row`: every turn of either person by itself, as `Instruction: {emotion}\\nResponse: {turn}`.",
+    reader: Literal["official", "pandas"] = Field(
+        "official",
+        description="`pandas`: as a study did that took the files for quoted CSV and skipped what then does not fit. "
+        "Each row it gets is a record of one turn, `_comma_` and all; for comparison only.",
     )
-    emotion: Literal["none", "system"] = Field(
-        "none", description="`system`: a system message before each conversation names the emotion."
-    )
-
-    @model_validator(mode="after")
-    def _emotion_once(self) -> "Options":
-        if self.form == "row" and self.emotion == "system":
-            raise ValueError("`emotion: system` goes with `form: conversation`: a `row` has the emotion in it already")
-        return self
 
 
 class Turn(NamedTuple):
@@ -69,12 +87,12 @@ class Turn(NamedTuple):
     text: str
 
 
-def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, dict[str, Any]]]:
+def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, Dialogue]]:
     """Read train.csv, valid.csv and test.csv, as many of them as there are.
 
     Args:
         folder: the folder with the files, or with the archive's folder `empatheticdialogues`.
-        options: cleaning options.
+        options: which reader.
         drops: counts raw rows and what is dropped of them.
 
     Yields:
@@ -83,19 +101,22 @@ def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, di
     Raises:
         UserError: there is none of the files, or a column is missing.
     """
+    if kaggle := sorted(folder.rglob(KAGGLE)):
+        yield from (("all", record) for record in _kaggle(kaggle[0], drops))
+        return
     nested = folder / "empatheticdialogues"
     files = {
         split: place / name for split, name in FILES.items() for place in (nested, folder) if (place / name).exists()
     }
     if not files:
         found = ", ".join(sorted(path.name for path in folder.iterdir())) if folder.is_dir() else "no folder"
-        raise UserError(f"{folder}: expected {', '.join(FILES.values())}; found {found or 'nothing'}")
+        raise UserError(f"{folder}: expected {', '.join(FILES.values())} or {KAGGLE}; found {found or 'nothing'}")
     for split, path in files.items():
+        if options.reader == "pandas":
+            yield from ((split, record) for record in _rows_of_pandas(path, path.name, split, drops))
+            continue
         turns = _turns(path, path.relative_to(folder).as_posix(), split, drops)
-        if options.form == "row":
-            yield from ((split, _row(turn)) for turn in turns)
-        else:
-            yield from ((split, record) for record in _conversations(turns, split, options, drops))
+        yield from ((split, record) for record in _conversations(turns, split, drops))
 
 
 def _turns(path: Path, name: str, split: str, drops: Drops) -> Iterator[Turn]:
@@ -158,20 +179,8 @@ def _commas(text: str) -> str:
     return text.replace("_comma_", ",").strip()
 
 
-def _row(turn: Turn) -> dict[str, Any]:
-    return {
-        "id": f"{turn.conversation}:{turn.number}",
-        "messages": [
-            {"role": "user", "content": f"Instruction: {turn.emotion}\nResponse:"},
-            {"role": "assistant", "content": turn.text},
-        ],
-        "meta": {"conversation": turn.conversation, "emotion": turn.emotion, "situation": turn.situation},
-        "where": turn.where,
-    }
-
-
-def _conversations(turns: Iterator[Turn], split: str, options: Options, drops: Drops) -> Iterator[dict[str, Any]]:
-    """Dialogues that end with a listener's answer, in the order of their first lines."""
+def _conversations(turns: Iterator[Turn], split: str, drops: Drops) -> Iterator[Dialogue]:
+    """Dialogues of which no turn is missing, in the order of their first lines."""
     conversations: dict[str, dict[int, Turn]] = {}
     for turn in turns:
         kept = conversations.setdefault(turn.conversation, {}).setdefault(turn.number, turn)
@@ -185,20 +194,49 @@ def _conversations(turns: Iterator[Turn], split: str, options: Options, drops: D
         if [turn.number for turn in ordered] != list(range(1, len(ordered) + 1)):
             drops.add("broken conversation: a turn is missing", where=first.where, split=split, rows=len(ordered))
             continue
-        if len(ordered) == 1:
-            drops.add("one turn only: no listener's answer", where=first.where, split=split)
-            continue
-        if len(ordered) % 2:
-            drops.add("last turn without a listener's answer, cut off", where=ordered[-1].where, split=split)
-            ordered.pop()
         # Odd turns belong to the person with the experience; speaker_idx is a worker's number and says nothing.
         messages = [{"role": "user" if turn.number % 2 else "assistant", "content": turn.text} for turn in ordered]
-        if options.emotion == "system":
-            messages.insert(0, {"role": "system", "content": f"The user feels {first.emotion}."})
-        yield {
-            "id": name,
-            "messages": messages,
-            "meta": {"emotion": first.emotion, "situation": first.situation},
-            "where": first.where,
-            "rows": len(ordered),
-        }
+        meta = {"emotion": first.emotion, "situation": first.situation}
+        yield Dialogue(name, messages, meta, first.where, len(ordered))
+
+
+def _rows_of_pandas(path: Path, name: str, split: str, drops: Drops) -> Iterator[Dialogue]:
+    """What `pandas.read_csv(path, quotechar='"', escapechar="\\\\", on_bad_lines="skip")` makes of a file."""
+    import pandas
+
+    with path.open("rb") as file:
+        drops.read(split, sum(1 for line in file if line.strip()) - 1)
+    table = pandas.read_csv(path, quotechar='"', escapechar="\\", on_bad_lines="skip", index_col=False)
+    number = 0
+    for number, row in enumerate(table.itertuples(index=False), start=1):
+        where = f"{name}:row {number}"
+        if not isinstance(row.utterance, str) or not isinstance(row.context, str):
+            drops.add("a field is empty", where=where, split=split)
+            continue
+        message = {"role": "assistant", "content": row.utterance}
+        yield Dialogue(f"{row.conv_id}:{row.utterance_idx}", [message], {"emotion": row.context}, where)
+    if lost := drops.rows_read[split] - number:
+        drops.add("lost by this reader (skipped, or joined with the row before)", where=name, split=split, rows=lost)
+
+
+def _kaggle(path: Path, drops: Drops) -> Iterator[Dialogue]:
+    """Dialogues of Kaggle's file: rows with one emotion and situation that follow each other."""
+    before: Dialogue | None = None
+    for where, row in rows(path, path.name, "all", drops):
+        if missing := [column for column in KAGGLE_COLUMNS if column not in row]:
+            raise UserError(f"{path}: no column {', '.join(missing)}; found {shortened(', '.join(map(str, row)))}")
+        situation, emotion, asked, answer = (str(row[column]) for column in KAGGLE_COLUMNS)
+        question = WRAPPED.fullmatch(asked)
+        if emotion.strip() not in EMOTIONS or question is None:
+            drops.add("fields out of place", where=where, split="all")
+            continue
+        meta = {"emotion": emotion.strip(), "situation": _commas(situation)}
+        turns = [{"role": "user", "content": _commas(question[1])}, {"role": "assistant", "content": _commas(answer)}]
+        if before is not None and before.meta == meta:
+            before = replace(before, messages=[*before.messages, *turns], rows=before.rows + 1)
+            continue
+        if before is not None:
+            yield before
+        before = Dialogue(where, turns, meta, where)
+    if before is not None:
+        yield before

@@ -13,60 +13,56 @@ Tweets of one side in a row are one turn, as DialogStudio has it.
 
 import codecs
 import csv
-import html
 import itertools
 import json
 import operator
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field
-
-from loragrid.data.sources.base import Drops, HubDataset, Remote, Size, shortened
-from loragrid.errors import UserError
+from loragrid.data.drops import Drops
+from loragrid.data.records import Dialogue
+from loragrid.data.sources.base import HubDataset, NoOptions, Remote, Size
+from loragrid.errors import UserError, shortened
 from loragrid.files import encoding_of, read_json
+from loragrid.study.choices import Choice
 
-NAME = "tweetsumm"
+VERSION = 1
 LICENCE = "CC0 1.0 (summaries); the tweets are under Twitter's terms and CC BY-NC-SA 4.0"
 HOMEPAGE = "https://github.com/salesforce/DialogStudio"
 REMOTE = Remote(hub=HubDataset(id="Salesforce/dialogstudio", files=["*TweetSumm*.json", "*TweetSumm*.zip"]))
 SIZE = Size(rows={"train": 879, "validation": 110, "test": 110}, tokens=320)
+
+KIND = Dialogue
+STEPS: list[Choice] = [
+    "unescape", "unicode", "urls", "mentions", "signatures", {"whitespace": {"within": "flat"}},
+]  # fmt: skip
+FORMAT: Choice = {
+    "summary": {
+        "instruction": "Summarise this conversation between a customer and a customer service agent.",
+        "user": "Customer",
+        "assistant": "Agent",
+    }
+}
+FACETS = ()
 
 SPLIT_OF = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
 SPLIT_OF |= {f"final_{name}_tweetsum": split for name, split in SPLIT_OF.items()}
 
 TWEETS = "twcs.csv"
 LAYOUTS = "`log` and `original dialog info`, `dialog` and `summaries`, or `tweet_ids_sentence_offset` and `annotations`"
-NOISE = {
-    # The last character of an address is not the full stop of the sentence around it.
-    "urls": re.compile(r"(?:https?://|www\.)\S*[^\s.,;:!?)\]'\"…]"),
-    "mentions": re.compile(r"(?<![\w@])\.?@\w+:?"),
-    "signatures": re.compile(r"(?<!\w)\^[A-Za-z]{1,20}\b"),
-}
 
 
-class Options(BaseModel, extra="forbid"):
-    """Cleaning options of TweetSumm."""
-
-    instruction: str = Field(
-        "Summarise this conversation between a customer and a customer service agent.",
-        min_length=1,
-        description="What the user asks for, above the dialogue.",
-    )
-    remove: list[Literal["urls", "mentions", "signatures"]] = Field(
-        ["urls", "mentions", "signatures"],
-        description="What is taken out of the tweets: addresses, `@user` names, agents' signatures such as `^SH`.",
-    )
+Options = NoOptions
 
 
-def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, dict[str, Any]]]:
+def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Dialogue]]:
     """Read the splits' files, or one file without splits.
 
     Args:
         folder: holds train, validation (or val) and test as .json or .jsonl, at any depth; or one other such file.
-        options: cleaning options.
+        options: none.
         drops: counts raw rows and what is dropped of them.
 
     Yields:
@@ -82,7 +78,7 @@ def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, di
         is_known, columns = False, ""
         for where, row in _rows(path, name, split, drops):
             try:
-                record = _record(row, where, options, tweets)
+                record = _record(row, where, tweets)
             except _Unusable as problem:
                 drops.add(str(problem), where=where, split=split)
                 if str(problem) == UNKNOWN:
@@ -161,24 +157,17 @@ UNKNOWN = "row of an unknown layout"
 Turn = tuple[str, str]
 """Who speaks (Customer or Agent), and what."""
 
+ROLES = {"Customer": "user", "Agent": "assistant"}
 
-def _record(row: dict[str, Any], where: str, options: Options, tweets: "_Tweets") -> dict[str, Any]:
+
+def _record(row: dict[str, Any], where: str, tweets: "_Tweets") -> Dialogue:
     name, turns, summaries = _unfold(row, tweets)
     if not summaries:
         raise _Unusable("no abstractive summary")
-    lines = [f"{speaker}: {text}" for speaker, said in turns if (text := _clean(said, options))]
-    if not lines:
+    messages = [{"role": ROLES[speaker], "content": text} for speaker, text in turns if text.strip()]
+    if not messages:
         raise _Unusable("no dialogue")
-    dialogue = "\n".join(lines)
-    return {
-        "id": str(name or where),
-        "messages": [
-            {"role": "user", "content": f"{options.instruction}\n\n{dialogue}"},
-            {"role": "assistant", "content": summaries[0]},
-        ],
-        "meta": {"references": summaries},
-        "where": where,
-    }
+    return Dialogue(str(name or where), messages, where=where, summaries=summaries)
 
 
 def _unfold(row: dict[str, Any], tweets: "_Tweets") -> tuple[Any, list[Turn], list[str]]:
@@ -215,7 +204,7 @@ def _list(value: Any) -> list[Any]:
 def _summaries(lists: Any) -> list[str]:
     """All abstractive summaries, each a list of sentences joined; empty ones are left out."""
     joined = [
-        " ".join(html.unescape(sentence).strip() for sentence in sentences)
+        " ".join(sentence.strip() for sentence in sentences)
         for sentences in _list(lists)
         if isinstance(sentences, list) and all(isinstance(sentence, str) for sentence in sentences)
     ]
@@ -305,12 +294,3 @@ def _numbers(path: Path) -> Iterator[str]:
                 continue  # counted when it is read
             for tweet in _list(_part(row, "tweet_ids_sentence_offset")):
                 yield str(_part(tweet, "tweet_id"))
-
-
-def _clean(text: str, options: Options) -> str:
-    text = html.unescape(text)
-    for kind in options.remove:
-        text = NOISE[kind].sub(" ", text)
-    text = " ".join(text.split())
-    # Taking something out of the middle of a sentence leaves a blank before its comma or full stop.
-    return re.sub(r" +([.,!?;:])(?=\s|$)", r"\1", text) if options.remove else text

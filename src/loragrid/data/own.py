@@ -1,0 +1,121 @@
+"""What the sources of a user's own files share: options that say how rows are laid out, and reading them."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from loragrid.data import layouts
+from loragrid.data.drops import Drops
+from loragrid.data.layouts import LAYOUTS, Unusable, expected, first_line, recognise, renamed
+from loragrid.data.records import Record
+from loragrid.data.sources.base import Size
+from loragrid.data.tables import data_files, first_row, rows
+from loragrid.errors import UserError, shortened
+from loragrid.study.choices import Choice
+
+SIZE = Size(rows={"all": 10_000}, tokens=200)
+"""Of files that nobody has seen yet."""
+
+STEPS: list[Choice] = ["unicode", "whitespace", "merge_turns", "answered"]
+
+LayoutName = Literal["messages", "sharegpt", "alpaca", "completion", "preference", "choice"]
+
+
+class OwnOptions(BaseModel, extra="forbid", frozen=True):
+    """How rows are laid out."""
+
+    layout: LayoutName | None = Field(
+        None,
+        description="`messages` (role/content), `sharegpt` (`conversations` with from/value), `alpaca` (instruction, "
+        "input, output), `completion` (prompt, completion), `preference` (prompt, chosen, rejected), `choice` "
+        "(question, choices or A, B …, answer). Default: recognised by the columns.",
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="The column of each field that is called otherwise: `{prompt: question, completion: answer}`.",
+    )
+    meta: list[str] = Field(default_factory=list, description="Further columns that are kept, e.g. a category.")
+
+
+def kind_of_rows(
+    options: OwnOptions, path: Path | None, suffixes: Sequence[str], delimiter: str | None
+) -> type[Record]:
+    """What rows become: by the layout that is given, else by the first row of a local file.
+
+    Args:
+        options: of the dataset.
+        path: local file or folder, if there is one.
+        suffixes: of files that hold rows.
+        delimiter: of CSV files.
+
+    Raises:
+        UserError: nothing says it, or the first row does not have what its layout needs.
+    """
+    if path is None:
+        layout = options.layout or recognise(options.columns)
+        if layout is None:
+            raise UserError(f"give its `layout` ({', '.join(LAYOUTS)}): before the download nothing else can tell it")
+        return LAYOUTS[layout].kind
+    file = path if path.is_file() else data_files(path, suffixes)[0][1]
+    row = first_row(file, delimiter)
+    if row is None:
+        raise UserError(f"{file}: no row can be read")
+    return LAYOUTS[layout_of(row, options, file)].kind
+
+
+def layout_of(row: dict[str, Any], options: OwnOptions, file: Path) -> str:
+    """The layout of a row.
+
+    Args:
+        row: as it was read.
+        options: of the dataset.
+        file: that it comes from, for messages.
+
+    Raises:
+        UserError: it has not the columns that it should have.
+    """
+    missing = [column for column in (*options.columns.values(), *options.meta) if column not in row]
+    fields = renamed(row, options.columns)
+    layout = options.layout or recognise(fields)
+    complete = layout is not None and all(any(field in fields for field in group) for group in LAYOUTS[layout].needs)
+    if layout is None or missing or not complete:
+        wrong = f"no column {', '.join(map(repr, missing))}" if missing else "not the columns of a known layout"
+        raise UserError(
+            f"{file}: {wrong}\n"
+            f"    expected: {expected(layout)}\n"
+            f"    found:    {shortened(', '.join(map(str, row)))}\n"
+            f"    first row: {first_line(row)}\n"
+            "    Say with `columns: {field: column}` what is called otherwise, or name the `layout`."
+        )
+    return layout
+
+
+def read_rows(
+    folder: Path, options: OwnOptions, drops: Drops, suffixes: Sequence[str], delimiter: str | None = None
+) -> Iterator[tuple[str, Record]]:
+    """Read files of rows.
+
+    Args:
+        folder: the raw files.
+        options: how they are laid out; without a layout each file's first row tells its own.
+        drops: counts rows and what is dropped of them.
+        suffixes: of files that hold rows.
+        delimiter: of CSV files.
+
+    Yields:
+        Split and record.
+
+    Raises:
+        UserError: there is no such file, one cannot be read, or it has not the columns that it should have.
+    """
+    for split, path in data_files(folder, suffixes):
+        layout = None
+        for where, row in rows(path, path.relative_to(folder).as_posix(), split, drops, delimiter):
+            layout = layout or layout_of(row, options, path)
+            meta = {column: row[column] for column in options.meta if row.get(column) is not None}
+            try:
+                yield split, layouts.record(layout, renamed(row, options.columns), where, meta)
+            except Unusable as problem:
+                drops.add(str(problem), where=where, split=split)

@@ -1,0 +1,262 @@
+"""What becomes of single records: as they were read, after each cleaning step, and as a model sees them.
+
+Works before anything is trained, and before anything is cleaned: it reads the raw files itself, the beginning of them
+only, so that it takes seconds whatever their size.
+"""
+
+import contextlib
+import itertools
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loragrid.data.drops import Drops
+from loragrid.data.formats import FORMATS
+from loragrid.data.formats.base import Example
+from loragrid.data.records import Record, content, fault, texts
+from loragrid.data.sources import SOURCES
+from loragrid.data.steps import STEPS
+from loragrid.errors import UserError
+from loragrid.modeling.messages import with_system
+from loragrid.study.choices import found
+from loragrid.study.grid import Clean, Grid, ModelEntry
+from loragrid.study.references import expand
+
+READ = 1000
+"""Records that are looked at."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of a rendered example.
+
+    Args:
+        text: what it stands for.
+        is_learnt: whether it carries loss.
+        is_cut: whether it is beyond the longest row and left out.
+    """
+
+    text: str
+    is_learnt: bool
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """An example as a model sees it.
+
+    Args:
+        example: it.
+        tokens: its tokens; empty without a tokenizer.
+    """
+
+    example: Example
+    tokens: list[Token] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What became of one record.
+
+    Args:
+        why: it is shown, e.g. "the longest".
+        split: of the raw files.
+        raw: as read.
+        clean: after all steps, or why it was dropped.
+        changed: names of the steps that changed it.
+        rows: what a model is trained on or asked; or why there is nothing.
+    """
+
+    why: str
+    split: str
+    raw: Record
+    clean: Record | str
+    changed: list[str]
+    rows: list[Row] | str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A dataset of a study, looked at.
+
+    Args:
+        dataset: its name in the study.
+        model: name of the model; None where there is no tokenizer yet, `note` says why.
+        note: what one should know; empty if nothing.
+        looked: how many records were read.
+        records: those that are shown.
+    """
+
+    dataset: str
+    model: str | None
+    note: str
+    looked: int
+    records: list[Inspected]
+
+
+def inspect(grid: Grid, dataset: str, model: str | None, number: int) -> Inspection:
+    """Look at records of a dataset.
+
+    Args:
+        grid: the study.
+        dataset: its name in the study.
+        model: name of a model; None for the first.
+        number: how many of the first records to show, beside those that stand out.
+
+    Raises:
+        UserError: there is no such dataset or model in the study, or no raw files yet.
+    """
+    clean, format_, chat, max_length = _use(grid, dataset)
+    entry = _model(grid, model)
+    tokenizer, note = _chat(entry, chat)
+    read: list[tuple[str, Record, Record | str, list[str]]] = []
+    steps = [(choice["name"], _begin(choice)) for choice in clean.steps]
+    with _raw_folder(grid, clean) as folder:
+        source = SOURCES[clean.source]
+        records = source.read(folder, source.Options.model_validate(clean.read), Drops())
+        for split, raw in itertools.islice(records, READ):
+            read.append((split, raw, *_cleaned(raw, split, steps)))
+    if not read:
+        raise UserError(f"{dataset}: no record can be read")
+    module, options = found("format", format_, FORMATS)
+    shown = []
+    for why, (split, raw, record, changed) in _chosen(read, number):
+        rows: list[Row] | str = "dropped"
+        if not isinstance(record, str):
+            made = module.examples(record, options)
+            rows = (
+                made
+                if isinstance(made, str)
+                else [row for each in made for row in _rows(each, tokenizer, chat, max_length)]
+            )
+        shown.append(Inspected(why, split, raw, record, changed, rows))
+    return Inspection(dataset, entry.label if tokenizer else None, note, len(read), shown)
+
+
+def _use(grid: Grid, dataset: str) -> tuple[Clean, Mapping[str, Any], Mapping[str, Any], int | None]:
+    """How a dataset is cleaned, formatted and rendered: for the first run on it, else for the first who is asked it."""
+    for run in grid.runs.values():
+        if run.dataset == dataset:
+            formatted = grid.formatted[run.formatted]
+            return grid.clean[run.clean], formatted.format, run.chat, formatted.max_length
+    for answers in grid.answers.values():
+        if answers.dataset == dataset:
+            prompts = grid.prompts[answers.prompts]
+            return grid.clean[prompts.clean], prompts.format, answers.chat, None
+    names = {run.dataset for run in grid.runs.values()} | {answers.dataset for answers in grid.answers.values()}
+    raise UserError(f"study {grid.study} uses no dataset {dataset!r}; it uses: {', '.join(sorted(names))}")
+
+
+def _model(grid: Grid, name: str | None) -> ModelEntry:
+    for model in grid.models.values():
+        if name in (None, model.label):
+            return model
+    known = ", ".join(model.label for model in grid.models.values())
+    raise UserError(f"study {grid.study} has no model {name!r}; it has: {known}")
+
+
+def _chat(model: ModelEntry, chat: Mapping[str, Any]) -> tuple[Any, str]:
+    """The tokenizer with its template, and a note: why there is none, or what is odd about it."""
+    folder = Path(model.folder)
+    local = expand(model.path) if model.path else None
+    place = next((each for each in (folder, local) if each is not None and any(each.glob("tokenizer*"))), None)
+    if place is None:
+        return (
+            None,
+            f"the tokenizer of {model.label} is not there yet, so that tokens are not shown: run the workflow first",
+        )
+    from loragrid.modeling.environment import set_up
+
+    set_up()
+    from loragrid.modeling.tokenizer import load_chat
+
+    loaded = load_chat(str(place), chat)
+    return loaded, "; ".join(loaded.warnings())
+
+
+@contextlib.contextmanager
+def _raw_folder(grid: Grid, clean: Clean) -> Iterator[Path]:
+    raw = grid.raw[clean.raw]
+    if Path(raw.folder, "provenance.json").exists():
+        yield Path(raw.folder)
+    elif raw.path is None:
+        raise UserError(f"{raw.folder}: not downloaded yet; `snakemake downloads` does that, where there is internet")
+    elif (path := expand(raw.path)).is_dir():
+        yield path
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, path.name).symlink_to(path.resolve())
+            yield Path(folder)
+
+
+def _begin(choice: Mapping[str, Any]) -> Any:
+    step, options = found("step", choice, STEPS)
+    return step.begin(options)
+
+
+def _cleaned(raw: Record, split: str, steps: Sequence[tuple[str, Any]]) -> tuple[Record | str, list[str]]:
+    record = raw
+    changed: list[str] = []
+    for name, apply in steps:
+        new = apply(record, split)
+        if isinstance(new, str):
+            return f"{name}: {new}", changed
+        if content(new) != content(record):
+            changed.append(name)
+        record = new
+    return fault(record) or record, changed
+
+
+def _chosen(read: Sequence[tuple[str, Record, Record | str, list[str]]], number: int) -> Iterator[tuple[str, Any]]:
+    """Those that stand out, each with the reason, and the first ones."""
+    kept = [each for each in read if not isinstance(each[2], str)]
+    named: list[tuple[str, Any]] = [(f"number {place}", each) for place, each in enumerate(read[:number], start=1)]
+    if kept:
+        by_length = sorted(kept, key=lambda each: sum(map(len, texts(each[2]))))  # type: ignore[arg-type]
+        named += [("the shortest", by_length[0]), ("the longest", by_length[-1])]
+        named += [("changed the most", max(kept, key=lambda each: len(each[3])))]
+    named += [("dropped", each) for each in read if isinstance(each[2], str)][:1]
+    whys: dict[int, list[str]] = {}
+    for why, each in named:
+        whys.setdefault(id(each), []).append(why)
+    seen: set[int] = set()
+    for _, each in named:
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield ", ".join(whys[id(each)]), each
+
+
+def _rows(example: Example, chat: Any, chosen: Mapping[str, Any], max_length: int | None) -> Iterator[Row]:
+    if chat is None:
+        yield Row(example)
+        return
+    messages = with_system(example.messages, None, chosen["system"])
+    if messages[-1]["role"] != "assistant":
+        ids = chat.prompt(messages)
+        yield Row(example, [Token(text, False, False) for text in _pieces(chat, ids)])
+        return
+    for encoded in chat.encode(messages):
+        pieces = zip(_pieces(chat, encoded.ids), encoded.is_answer, strict=True)
+        yield Row(
+            example,
+            [
+                Token(text, is_learnt, max_length is not None and place >= max_length)
+                for place, (text, is_learnt) in enumerate(pieces)
+            ],
+        )
+
+
+def _pieces(chat: Any, ids: Sequence[int]) -> list[str]:
+    """The text of each token; one that holds part of a character is shown with the next that completes it."""
+    pieces, pending = [], []
+    for id_ in ids:
+        pending.append(id_)
+        text = str(chat.tokenizer.decode(pending))
+        if "\ufffd" in text and len(pending) < 4:
+            pieces.append("")
+            continue
+        pieces.append(text)
+        pending = []
+    return pieces

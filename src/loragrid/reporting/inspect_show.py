@@ -1,0 +1,132 @@
+"""Inspected records in a terminal, and as a page. Everything that a dataset says is escaped."""
+
+import sys
+from collections.abc import Iterator
+from html import escape
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from loragrid.data.records import ChoiceQuestion, Dialogue, PreferencePair, Record, kind_of
+from loragrid.reporting.inspect import Inspected, Inspection, Row
+from loragrid.reporting.page import document
+from loragrid.terminal import printable
+
+WIDTH = 120
+"""Columns of what is no terminal."""
+
+LEGEND = "green: carries loss · dim: shown to the model only · struck through: beyond max_length, cut off"
+
+STYLE = """<style>
+.learnt { color: var(--good); font-weight: 600; } .cut { text-decoration: line-through; opacity: .5; }
+.tokens { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 13px; }
+.tokens span { border-right: 1px solid var(--line); }
+</style>
+"""
+
+
+def show(inspection: Inspection) -> None:
+    """Print the records one after the other: raw and cleaned side by side, below them what a model sees."""
+    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(_panels(inspection))
+
+
+def _panels(inspection: Inspection) -> Group:
+    parts: list[Text | Panel] = [Text(_heading(inspection))]
+    if inspection.note:
+        parts.append(Text(printable(inspection.note), style="yellow"))
+    for each in inspection.records:
+        table = Table(show_edge=False, expand=True, box=None, padding=(0, 2))
+        table.add_column("raw", ratio=1, overflow="fold")
+        table.add_column("cleaned", ratio=1, overflow="fold")
+        table.add_row(_plain(_lines(each.raw)), _plain(_after(each)))
+        body: list[Table | Text] = [table]
+        if isinstance(each.rows, str):
+            body += [Text(""), Text(printable(each.rows), style="yellow")]
+        else:
+            for row in each.rows:
+                body += [Text(""), _tokens(row)]
+        parts.append(Panel(Group(*body), title=printable(_title(each)), title_align="left"))
+    if inspection.model:
+        parts.append(Text(LEGEND, style="dim"))
+    return Group(*parts)
+
+
+def as_page(inspection: Inspection) -> str:
+    """The same as an HTML page that needs no other file."""
+    parts = [STYLE, f"<h1>{escape(_heading(inspection))}</h1>\n"]
+    if inspection.note:
+        parts.append(f'<p class="note">{escape(inspection.note)}</p>\n')
+    if inspection.model:
+        parts.append(f'<p class="note">{escape(LEGEND)}</p>\n')
+    for each in inspection.records:
+        parts.append(f"<section>\n<h2>{escape(_title(each))}</h2>\n<table>\n<tbody>\n")
+        for name, text in (("raw", "\n".join(_lines(each.raw))), ("cleaned", "\n".join(_after(each)))):
+            parts.append(f'<tr><th scope="row">{name}</th><td class="text">{escape(text)}</td></tr>\n')
+        rows = [escape(each.rows)] if isinstance(each.rows, str) else [_html_tokens(row) for row in each.rows]
+        parts += [f'<tr><th scope="row">rendered</th><td class="tokens">{row}</td></tr>\n' for row in rows]
+        parts.append("</tbody>\n</table>\n</section>\n")
+    return document(f"{inspection.dataset}: records", "".join(parts))
+
+
+def _heading(inspection: Inspection) -> str:
+    model = f" for {inspection.model}" if inspection.model else ""
+    return f"{inspection.dataset}{model}: {len(inspection.records)} of the first {inspection.looked} records"
+
+
+def _title(each: Inspected) -> str:
+    steps = f"; changed by {', '.join(each.changed)}" if each.changed else ""
+    return f"{each.why}: {kind_of(each.raw)} {each.raw.id}, {each.split}, {each.raw.where}{steps}"
+
+
+def _after(each: Inspected) -> list[str]:
+    return [f"dropped ({each.clean})"] if isinstance(each.clean, str) else _lines(each.clean)
+
+
+def _lines(record: Record) -> list[str]:
+    """A record for people, a line for each of its texts."""
+    lines = []
+    if isinstance(record, ChoiceQuestion):
+        marks = ("→" if place == record.answer else " " for place in range(len(record.choices)))
+        lines = [record.question, *(f"{mark} {choice}" for mark, choice in zip(marks, record.choices, strict=True))]
+    else:
+        lines = [f"{message['role']}: {message['content']}" for message in record.messages]
+    if isinstance(record, PreferencePair):
+        lines += [f"chosen: {record.chosen}", f"rejected: {record.rejected}"]
+    if isinstance(record, Dialogue):
+        lines += [f"summary: {summary}" for summary in record.summaries]
+    return lines + [f"{name} = {value}" for name, value in record.meta.items()]
+
+
+def _plain(lines: list[str]) -> Text:
+    return Text("\n".join(printable(part) for line in lines for part in line.split("\n")))
+
+
+def _tokens(row: Row) -> Text:
+    text = Text()
+    if not row.tokens:
+        return _plain(list(_messages(row)))
+    for token in row.tokens:
+        style = "strike dim" if token.is_cut else "green" if token.is_learnt else "dim"
+        text.append("\n".join(map(printable, token.text.split("\n"))), style=style)
+    if row.example.rejected is not None:
+        text.append(f"\nrejected: {printable(row.example.rejected)}", style="red")
+    return text
+
+
+def _html_tokens(row: Row) -> str:
+    if not row.tokens:
+        return escape("\n".join(_messages(row)))
+    spans = []
+    for token in row.tokens:
+        kinds = " ".join([*(["learnt"] if token.is_learnt else []), *(["cut"] if token.is_cut else [])])
+        spans.append(f'<span class="{kinds}">{escape(token.text)}</span>')
+    rejected = f"\nrejected: {escape(row.example.rejected)}" if row.example.rejected is not None else ""
+    return "".join(spans) + rejected
+
+
+def _messages(row: Row) -> Iterator[str]:
+    yield from (f"{message['role']}: {message['content']}" for message in row.example.messages)
+    if row.example.rejected is not None:
+        yield f"rejected: {row.example.rejected}"
