@@ -79,7 +79,7 @@ def test_labels_are_the_answers_and_the_tokens_that_end_them(form):
             assert label in (token, IGNORED)
     assert (manifest["key"], manifest["mask"], manifest["max_length"]) == ("k", "answers", 200)
     counted = manifest["splits"]["train"]
-    assert (counted["examples"], counted["rows"], counted["cut"], counted["dropped"]) == (2, 2, 0, 0)
+    assert (counted["examples"], counted["rows"], counted["shortened"], counted["too_long"]) == (2, 2, 0, 0)
     assert counted["tokens"] == sum(row["length"] for row in rows["train"])
     assert counted["longest"] == max(row["length"] for row in rows["train"])
     assert counted["answer_tokens"] == sum(label != IGNORED for row in rows["train"] for label in row["labels"])
@@ -110,14 +110,35 @@ def test_a_system_prompt_for_dialogues_without_one(form):
     ]
 
 
-def test_long_rows_are_cut_and_those_without_an_answer_left_dropped_and_counted(form):
-    long = record("long", "Good morning. " * 30, "Fine.")
-    half = record("half", "Hello.", "Hello to you. " * 30)
-    rows, manifest = form({"train": [long, half, *DATA["train"]], "validation": DATA["validation"]}, max_length=60)
-    assert max(row["length"] for row in rows["train"]) == 60
+def test_of_long_dialogues_the_oldest_turns_go_and_no_answer_is_cut(form):
+    system = {"role": "system", "content": "Well."}
+    talk = record("talk", *["Good morning.", "How are you?"] * 4, "Hello.", "Fine.")
+    talk["messages"].insert(0, system)
+    too_long = record("long", "Good morning. " * 60, "Fine.")
+    rows, manifest = form({"train": [talk, too_long, *DATA["train"]], "validation": DATA["validation"]}, max_length=110)
+    shown = form.tokenizer.decode(rows["train"][0]["input_ids"])
+    assert shown.startswith("<|im_start|>system\nWell.<|im_end|>\n<|im_start|>user\nGood morning.<|im_end|>")
+    assert shown.endswith("Hello.<|im_end|>\n<|im_start|>assistant\nFine.<|im_end|>\n")
+    assert learned(form, rows["train"][0]).endswith("Fine.<|im_end|>")
+    assert 1 < shown.count("<|im_start|>user") < 5
+    assert all(row["length"] <= 110 for row in rows["train"])
     counted = manifest["splits"]["train"]
-    assert (counted["examples"], counted["rows"], counted["dropped"], counted["cut"]) == (4, 3, 1, 2)
-    assert counted["longest"] > 60
+    assert (counted["examples"], counted["rows"], counted["shortened"], counted["too_long"]) == (4, 3, 1, 1)
+    assert counted["longest"] == counted["lengths"]["100%"] > 110
+    assert counted["lengths"]["5%"] < counted["lengths"]["95%"]
+
+
+def test_one_dialogue_that_the_template_refuses_takes_no_other_with_it(form, tmp_path):
+    (tmp_path / "strict.jinja").write_text(
+        "{% for m in messages %}{% if 'bad' in m.content %}{{ raise_exception('no such words') }}{% endif %}"
+        "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    )
+    data = {"train": [record("x", "bad", "Fine."), *DATA["train"]], "validation": DATA["validation"]}
+    rows, manifest = form(data, chat={"template": str(tmp_path / "strict.jinja")})
+    assert len(rows["train"]) == 2
+    assert manifest["splits"]["train"]["unusable"] == {"the chat template refuses a dialogue: no such words": 1}
+    with pytest.raises(UserError, match=r"(?s)nothing to learn from .*refuses a dialogue: no such words: 1"):
+        form({**data, "train": data["train"][:1]}, chat={"template": str(tmp_path / "strict.jinja")})
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -74,7 +74,7 @@ def test_records_raw_cleaned_and_as_the_model_sees_them(study, capsys, tmp_path)
     assert "&lt;b&gt;" in page
     learnt = "".join(re.findall(r'<span class="learnt">(.*?)</span>', page, re.S))
     assert learnt.startswith("Hello.&lt;|im_end|&gt;")
-    assert '<span class="learnt cut">' in page  # beyond max_length
+    assert "even its last answer does not fit max_length=30" in page
 
 
 def test_pairs_questions_and_prompts(study, capsys):

@@ -1,5 +1,6 @@
 """Format: cleaned records as tokenised, masked rows for one model, so that training only uses its GPU."""
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,10 +10,11 @@ from datasets import Features, List, Value
 from datasets.arrow_writer import ArrowWriter
 
 from loragrid.data.examples import examples_of
+from loragrid.data.fit import Fitted, fitted_rows
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.messages import Message, with_system
+from loragrid.modeling.messages import with_system
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.progress import each
 
@@ -35,8 +37,9 @@ def format_dataset(
 ) -> None:
     """Write train.arrow and validation.arrow, then format.json.
 
-    Each row has `input_ids` and `labels` (int32, `length` of each), cut at `max_length`; rows without any token to
-    learn are dropped and counted.
+    Each row has `input_ids` and `labels` (int32, `length` of each), at most `max_length`: of longer dialogues the
+    oldest turns are left out, and where even the last question and its answer are too long, or nothing carries loss,
+    there is no row. All of it is counted.
 
     Args:
         clean: folder of the cleaned dataset.
@@ -89,47 +92,70 @@ def _format_split(
     mask: str,
     max_length: int,
 ) -> dict[str, Any]:
-    counts = {"examples": 0, "rows": 0, "tokens": 0, "answer_tokens": 0, "cut": 0, "dropped": 0, "longest": 0}
-    counts |= {"merged_borders": 0, "unknown_tokens": 0}
+    names = ("examples", "rows", "tokens", "answer_tokens", "shortened", "too_long", "without_loss")
+    counts = dict.fromkeys((*names, "merged_borders", "unknown_tokens"), 0)
+    lengths: list[int] = []
     unusable: dict[str, int] = {}
     with ArrowWriter(path=str(target), features=FEATURES) as writer:
         lines = each(read_jsonl(source), f"formatting {source.stem}")
         for example in examples_of(lines, format_, unusable):
             counts["examples"] += 1
-            for row in _rows(chat, with_system(example.messages, None, system), mask, max_length, counts):
+            messages = with_system(example.messages, None, system)
+            try:
+                fitted = list(fitted_rows(chat, messages, max_length, whole_only=mask == "all"))
+            except UserError as error:  # one that the template refuses takes no other with it
+                unusable[str(error)] = unusable.get(str(error), 0) + 1
+                continue
+            lengths += [row.length for row in fitted]
+            for row in _rows(chat, fitted, mask, counts):
                 writer.write(row)
         writer.finalize()
     if counts["rows"] == 0:
-        if counts["examples"] == 0:
-            why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(unusable.items()))
-            why = why or "; set `splits` of this dataset, such as {validation: 0.1}"
-            raise UserError(f"{source}: nothing to learn from for the format {format_['name']!r}{why}")
-        raise UserError(
+        raise UserError(_nothing(source, format_, counts, unusable, max_length))
+    counts["longest"] = max(lengths)
+    return {**counts, "lengths": _quantiles(lengths), "unusable": dict(sorted(unusable.items()))}
+
+
+def _nothing(
+    source: Path,
+    format_: Mapping[str, Any],
+    counts: Mapping[str, int],
+    unusable: Mapping[str, int],
+    max_length: int,
+) -> str:
+    """Why no row is left of a split."""
+    if counts["too_long"]:
+        return (
             f"{source}: of {counts['examples']} examples none has an answer within max_length={max_length} tokens; "
             "raise max_length in the recipe"
         )
-    return {**counts, "unusable": dict(sorted(unusable.items()))}
+    why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(unusable.items()))
+    why = why or "; set `splits` of this dataset, such as {validation: 0.1}"
+    return f"{source}: nothing to learn from for the format {format_['name']!r}{why}"
 
 
-def _rows(
-    chat: Chat, messages: list[Message], mask: str, max_length: int, counts: dict[str, int]
-) -> Iterator[dict[str, Any]]:
-    encoded_rows = chat.encode(messages)
-    if mask == "all":
-        encoded_rows = encoded_rows[-1:]  # the whole dialogue; the others are its beginnings
-    for encoded in encoded_rows:
+def _quantiles(lengths: list[int]) -> dict[str, int]:
+    """How long rows are, in tokens and before anything is left out: the length that a share of them does not exceed."""
+    ordered = sorted(lengths)
+    return {f"{share}%": ordered[math.ceil(share / 100 * len(ordered)) - 1] for share in (5, 25, 50, 75, 95, 99, 100)}
+
+
+def _rows(chat: Chat, fitted: list[Fitted], mask: str, counts: dict[str, int]) -> Iterator[dict[str, Any]]:
+    for row in fitted:
+        encoded = row.encoded
+        if encoded is None:
+            counts["too_long"] += 1
+            continue
         learned = encoded.is_answer if mask == "answers" else [True] * len(encoded.ids)
         labels = [token if learn else IGNORED for token, learn in zip(encoded.ids, learned, strict=True)]
-        counts["longest"] = max(counts["longest"], len(labels))
-        counts["cut"] += len(labels) > max_length
-        labels = labels[:max_length]
         # The first token has nothing before it to be predicted from.
         if all(label == IGNORED for label in labels[1:]):
-            counts["dropped"] += 1
+            counts["without_loss"] += 1
             continue
         counts["rows"] += 1
+        counts["shortened"] += row.left_out > 0
         counts["merged_borders"] += encoded.merged
-        counts["unknown_tokens"] += encoded.ids[:max_length].count(chat.tokenizer.unk_token_id)
+        counts["unknown_tokens"] += encoded.ids.count(chat.tokenizer.unk_token_id)
         counts["tokens"] += len(labels)
         counts["answer_tokens"] += sum(label != IGNORED for label in labels[1:])
-        yield {"input_ids": encoded.ids[:max_length], "labels": labels, "length": len(labels)}
+        yield {"input_ids": encoded.ids, "labels": labels, "length": len(labels)}

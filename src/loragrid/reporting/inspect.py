@@ -6,6 +6,7 @@ only, so that it takes seconds whatever their size.
 
 import contextlib
 import itertools
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,12 +36,10 @@ class Token:
     Args:
         text: what it stands for.
         is_learnt: whether it carries loss.
-        is_cut: whether it is beyond the longest row and left out.
     """
 
     text: str
     is_learnt: bool
-    is_cut: bool
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,12 @@ class Row:
     Args:
         example: it.
         tokens: its tokens; empty without a tokenizer.
+        note: what was left out of it, or that there is no row.
     """
 
     example: Example
     tokens: list[Token] = field(default_factory=list)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,20 +233,20 @@ def _rows(example: Example, chat: Any, chosen: Mapping[str, Any], max_length: in
     if chat is None:
         yield Row(example)
         return
+    from loragrid.data.fit import fitted_rows
+
     messages = with_system(example.messages, None, chosen["system"])
     if messages[-1]["role"] != "assistant":
         ids = chat.prompt(messages)
-        yield Row(example, [Token(text, False, False) for text in _pieces(chat, ids)])
+        yield Row(example, [Token(text, False) for text in _pieces(chat, ids)])
         return
-    for encoded in chat.encode(messages):
-        pieces = zip(_pieces(chat, encoded.ids), encoded.is_answer, strict=True)
-        yield Row(
-            example,
-            [
-                Token(text, is_learnt, max_length is not None and place >= max_length)
-                for place, (text, is_learnt) in enumerate(pieces)
-            ],
-        )
+    for row in fitted_rows(chat, messages, max_length or sys.maxsize):
+        if row.encoded is None:
+            yield Row(example, note=f"{row.length} tokens: even its last answer does not fit max_length={max_length}")
+            continue
+        pieces = zip(_pieces(chat, row.encoded.ids), row.encoded.is_answer, strict=True)
+        left_out = f"; the first {row.left_out} messages left out" if row.left_out else ""
+        yield Row(example, [Token(*piece) for piece in pieces], f"{row.length} tokens{left_out}")
 
 
 def _pieces(chat: Any, ids: Sequence[int]) -> list[str]:

@@ -17,10 +17,10 @@ from loragrid.terminal import printable
 WIDTH = 120
 """Columns of what is no terminal."""
 
-LEGEND = "green: carries loss · dim: shown to the model only · struck through: beyond max_length, cut off"
+LEGEND = "green (bold on the page): carries loss; the rest is only shown to the model"
 
 STYLE = """<style>
-.learnt { color: var(--good); font-weight: 600; } .cut { text-decoration: line-through; opacity: .5; }
+.learnt { color: var(--good); font-weight: 600; }
 .tokens { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 13px; }
 .tokens span { border-right: 1px solid var(--line); }
 </style>
@@ -46,7 +46,7 @@ def _panels(inspection: Inspection) -> Group:
             body += [Text(""), Text(printable(each.rows), style="yellow")]
         else:
             for row in each.rows:
-                body += [Text(""), _tokens(row)]
+                body += [Text(f"\n{row.note}", style="yellow"), _tokens(row)]
         parts.append(Panel(Group(*body), title=printable(_title(each)), title_align="left"))
     if inspection.model:
         parts.append(Text(LEGEND, style="dim"))
@@ -64,8 +64,13 @@ def as_page(inspection: Inspection) -> str:
         parts.append(f"<section>\n<h2>{escape(_title(each))}</h2>\n<table>\n<tbody>\n")
         for name, text in (("raw", "\n".join(_lines(each.raw))), ("cleaned", "\n".join(_after(each)))):
             parts.append(f'<tr><th scope="row">{name}</th><td class="text">{escape(text)}</td></tr>\n')
-        rows = [escape(each.rows)] if isinstance(each.rows, str) else [_html_tokens(row) for row in each.rows]
-        parts += [f'<tr><th scope="row">rendered</th><td class="tokens">{row}</td></tr>\n' for row in rows]
+        rows = (
+            [("", escape(each.rows))] if isinstance(each.rows, str) else [(r.note, _html_tokens(r)) for r in each.rows]
+        )
+        parts += [
+            f'<tr><th scope="row">rendered<br>{escape(note)}</th><td class="tokens">{row}</td></tr>\n'
+            for note, row in rows
+        ]
         parts.append("</tbody>\n</table>\n</section>\n")
     return document(f"{inspection.dataset}: records", "".join(parts))
 
@@ -108,7 +113,7 @@ def _tokens(row: Row) -> Text:
     if not row.tokens:
         return _plain(list(_messages(row)))
     for token in row.tokens:
-        style = "strike dim" if token.is_cut else "green" if token.is_learnt else "dim"
+        style = "green" if token.is_learnt else "dim"
         text.append("\n".join(map(printable, token.text.split("\n"))), style=style)
     if row.example.rejected is not None:
         text.append(f"\nrejected: {printable(row.example.rejected)}", style="red")
@@ -120,8 +125,8 @@ def _html_tokens(row: Row) -> str:
         return escape("\n".join(_messages(row)))
     spans = []
     for token in row.tokens:
-        kinds = " ".join([*(["learnt"] if token.is_learnt else []), *(["cut"] if token.is_cut else [])])
-        spans.append(f'<span class="{kinds}">{escape(token.text)}</span>')
+        kind = ' class="learnt"' if token.is_learnt else ""
+        spans.append(f"<span{kind}>{escape(token.text)}</span>")
     rejected = f"\nrejected: {escape(row.example.rejected)}" if row.example.rejected is not None else ""
     return "".join(spans) + rejected
 

@@ -203,7 +203,9 @@ class Recipe(Model):
     )
     weight_decay: float = Field(0.0, ge=0, description="AdamW weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
-    max_length: int = Field(512, ge=16, description="Longest training row in tokens; longer ones are cut at the end.")
+    max_length: int = Field(
+        512, ge=16, description="Longest training row in tokens; of longer ones the oldest turns go."
+    )
     mask: Literal["answers", "all"] = Field(
         "answers", description="Loss on the assistant's answers only, or on every token."
     )

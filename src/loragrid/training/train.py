@@ -214,7 +214,7 @@ def _arguments(run: dict[str, Any], micro: int, work: Path, steps: int) -> SFTCo
         ddp_find_unused_parameters=False,
         activation_checkpointing=on_gpu,
         seed=stream(run["seed"], "dropout"),
-        max_length=None,  # the rows are cut already
+        max_length=None,  # the rows fit already
         dataset_kwargs={"skip_prepare_dataset": True},
         logging_steps=1,
         logging_nan_inf_filter=False,
