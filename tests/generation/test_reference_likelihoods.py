@@ -28,13 +28,15 @@ def prompts():
 def test_a_model_that_knows_nothing_is_as_perplexed_as_there_are_tokens(tokenizer, prompts):
     model = load_base(MODEL, "32bit").eval()
     torch.nn.init.zeros_(model.lm_head.weight)
-    for item in reference_likelihoods(model, Chat(tokenizer), prompts, 4, never()):
+    for item in reference_likelihoods(model, Chat(tokenizer), prompts, 4, never())[0]:
         assert math.exp(item["nats"] / item["tokens"]) == pytest.approx(model.config.vocab_size, rel=1e-5)
 
 
 def test_nats_are_the_sum_over_the_answer_and_its_end(tokenizer, prompts):
     model = load_base(MODEL, "nf4").eval()
-    for item, prompt in zip(reference_likelihoods(model, Chat(tokenizer), prompts, 3, never()), prompts, strict=True):
+    for item, prompt in zip(
+        reference_likelihoods(model, Chat(tokenizer), prompts, 3, never())[0], prompts, strict=True
+    ):
         before = Chat(tokenizer).prompt(prompt["messages"])
         answer = tokenizer(prompt["reference"] + "<|im_end|>", add_special_tokens=False).input_ids
         with torch.no_grad():
@@ -49,26 +51,34 @@ def test_nats_are_the_sum_over_the_answer_and_its_end(tokenizer, prompts):
 
 def test_the_batch_size_does_not_matter(tokenizer, prompts):
     model = load_base(MODEL, "nf4").eval()
-    one, many = (reference_likelihoods(model, Chat(tokenizer), prompts, size, never()) for size in (1, 7))
+    one, many = (reference_likelihoods(model, Chat(tokenizer), prompts, size, never())[0] for size in (1, 7))
     for item, other in zip(one, many, strict=True):
         assert item["nats"] == pytest.approx(other["nats"], rel=1e-5)
 
 
 def test_bytes_are_those_of_the_text_as_written(tokenizer, prompts):
     prompts[0]["reference"] = "Schön!"
-    items = reference_likelihoods(load_base(MODEL, "nf4").eval(), Chat(tokenizer), prompts[:1], 1, never())
+    items, _ = reference_likelihoods(load_base(MODEL, "nf4").eval(), Chat(tokenizer), prompts[:1], 1, never())
     assert items[0]["bytes"] == 7
 
 
 def test_a_prompt_that_does_not_fit_loses_its_beginning(tokenizer, prompts):
     model = load_base(MODEL, "nf4").eval()
     prompts[0]["messages"] = [{"role": "user", "content": "Today my dog ran away. " * 40}]
-    items = reference_likelihoods(model, Chat(tokenizer), prompts, 4, never())
+    items, _ = reference_likelihoods(model, Chat(tokenizer), prompts, 4, never())
     assert items[0]["tokens"] == len(tokenizer(prompts[0]["reference"]).input_ids) + 1
     assert math.isfinite(items[0]["nats"])
 
 
-def test_a_reference_that_does_not_fit(tokenizer, prompts):
-    prompts[0]["reference"] = "Today my dog ran away. " * 40
-    with pytest.raises(UserError, match=r"the reference of d300 is longer than the model's context of 128 tokens"):
-        reference_likelihoods(load_base(MODEL, "nf4").eval(), Chat(tokenizer), prompts, 4, never())
+def test_a_reference_that_does_not_fit_is_left_out_and_the_others_are_scored(tokenizer, prompts, capsys):
+    model, chat = load_base(MODEL, "nf4").eval(), Chat(tokenizer)
+    whole, _ = reference_likelihoods(model, chat, prompts, 4, never())
+    long = {**prompts[0], "reference": "Today my dog ran away. " * 40}
+    items, excluded = reference_likelihoods(model, chat, [long, *prompts[1:]], 4, never())
+    assert [item["id"] for item in items] == [prompt["id"] for prompt in prompts[1:]]
+    assert [item["nats"] for item in items] == pytest.approx([item["nats"] for item in whole[1:]], rel=1e-5)
+    reason = "the reference is longer than the model's context of 128 tokens"
+    assert excluded == [{"id": "d300", "reason": reason}]
+    assert f"1 of 7 are left out: {reason}" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"all 1 references are longer than the model's context of 128 tokens"):
+        reference_likelihoods(model, chat, [long], 4, never())

@@ -48,8 +48,8 @@ def test_columns(demo):
         "model", "dataset", "evaluation", "run", "label", "method", "precision", "rank", "alpha", "scale", "seed",
         "target_modules", "learning_rate", "trainable_parameters", "train_loss", "validation_loss", "perplexity",
         "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "bits_per_byte_gain",
-        "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers", "status",
-        "reason",
+        "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers",
+        "share_at_limit", "excluded", "status", "reason",
     ]  # fmt: skip
 
 
@@ -114,6 +114,23 @@ def test_a_study_without_an_untrained_model_says_why_there_is_no_gain(tree):
     (row,) = read("comparison.csv")
     assert (row["status"], row["bits_per_byte_gain"], row["verdict"]) == ("done", "", "")
     assert row["reason"] == "no untrained model in the study to compare with"
+
+
+def test_answers_that_ran_to_their_limit_and_those_left_out_are_told(tree):
+    for answers in (tree.untrained(), tree.run()):
+        if answers.subject in tree.grid.runs:
+            tree.train(answers)
+        tree.score(answers)
+        generated = Path(answers.folder, "generation.json")
+        tree.write(str(generated), json.loads(generated.read_text()) | {"ended_by_length": 18})
+        scored = Path(answers.scores("likelihood"))
+        tree.write(str(scored), json.loads(scored.read_text()) | {"excluded": [{"id": "d99", "reason": "too long"}]})
+    tabulate(tree.grid)
+    for row in read("comparison.csv"):
+        assert (row["answers"], row["share_at_limit"], row["excluded"]) == ("24", "0.75", "1")
+    page = Path("results/studies/demo/comparison.html").read_text()
+    assert "Most answers ran to max_new_tokens without an end" in page
+    assert "(18 of 24 in &#x27;test&#x27;)" in page
 
 
 def test_stale_figures_pages_and_half_written_files_go(demo):

@@ -83,6 +83,7 @@ def answer_prompts(
         out.with_name("generation.json"),
         {
             "answers": len(in_order),
+            "ended_by_length": sum(record["ended"] == "length" for record in in_order),
             "seconds": round(sum(record["seconds"] for record in in_order), 3),
             "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
             "answer_tokens": sum(record["answer_tokens"] for record in in_order),

@@ -71,7 +71,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
                 stop=stop,
             )
         else:
-            items = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)
+            items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)
             write_json(
                 out,
                 {
@@ -79,6 +79,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
                     "key": answers["families"][part],
                     "metrics": summarise[part](items),
                     "items": items,
+                    "excluded": excluded,
                     "versions": describe()["versions"],
                 },
             )

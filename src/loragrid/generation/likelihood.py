@@ -18,7 +18,7 @@ def reference_likelihoods(
     stop: Stop,
     *,
     progress: bool = False,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Negative log-likelihood of each reference, given its prompt.
 
     The tokens counted are those of the answer and the one that ends its turn, as in training; the bytes are those of
@@ -33,13 +33,26 @@ def reference_likelihoods(
         progress: whether this attempt has made something before.
 
     Returns:
-        For each prompt, in their order: `id`, `dialogue`, `nats`, `tokens`, `bytes`.
+        For each prompt, in their order: `id`, `dialogue`, `nats`, `tokens`, `bytes`; and the `id` of each that is left
+        out, with the `reason`: one reference that is too long for a model must not keep the others from being scored.
 
     Raises:
         Interrupted: told to end.
-        UserError: a reference is longer than the model's context.
+        UserError: every reference is left out.
     """
-    rows = [_row(model, chat, prompt) for prompt in prompts]
+    context = model.config.max_position_embeddings
+    all_rows = {prompt["id"]: _row(chat, prompt, context) for prompt in prompts}
+    excluded = [
+        {"id": id_, "reason": f"the reference is longer than the model's context of {context} tokens"}
+        for id_, row in all_rows.items()
+        if row is None
+    ]
+    if excluded:
+        print(f"warning: {len(excluded)} of {len(prompts)} are left out: {excluded[0]['reason']}", flush=True)
+    if len(excluded) == len(prompts):
+        raise UserError(f"all {len(prompts)} references are longer than the model's context of {context} tokens")
+    prompts = [prompt for prompt in prompts if all_rows[prompt["id"]] is not None]
+    rows = [row for row in all_rows.values() if row is not None]
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
     nats: dict[int, float] = {}
     longest = 0.0
@@ -51,7 +64,7 @@ def reference_likelihoods(
         values = _negative_log_likelihoods(model, [rows[index] for index in batch], chat.tokenizer.pad_token_id)
         nats.update(zip(batch, values, strict=True))
         longest = max(longest, time.monotonic() - began)
-    return [
+    items = [
         {
             "id": prompt["id"],
             "dialogue": prompt["dialogue"],
@@ -61,16 +74,15 @@ def reference_likelihoods(
         }
         for index, prompt in enumerate(prompts)
     ]
+    return items, excluded
 
 
-def _row(model: Any, chat: Chat, prompt: dict[str, Any]) -> tuple[list[int], list[bool]]:
+def _row(chat: Chat, prompt: dict[str, Any], context: int) -> tuple[list[int], list[bool]] | None:
+    """Tokens, and which of them belong to the reference; None if that alone does not fit."""
     messages = [*prompt["messages"], {"role": "assistant", "content": prompt["reference"]}]
     (encoded,) = chat.encode(messages, last_only=True)
-    context = model.config.max_position_embeddings
     ids, is_answer = encoded.ids[-context:], encoded.is_answer[-context:]  # the prompt's beginning goes first
-    if is_answer[0]:
-        raise UserError(f"the reference of {prompt['id']} is longer than the model's context of {context} tokens")
-    return ids, is_answer
+    return None if is_answer[0] else (ids, is_answer)
 
 
 def _negative_log_likelihoods(model: Any, rows: list[tuple[list[int], list[bool]]], padding: int) -> list[float]:

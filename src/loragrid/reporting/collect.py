@@ -58,6 +58,7 @@ class Row:
         generated: generation.json; empty if there is none.
         attempts: attempts at training that are on record.
         scores: by metric.
+        excluded: answers that a score family left out, e.g. because the model's context is too short.
     """
 
     subject: Run | Untrained
@@ -68,6 +69,7 @@ class Row:
     generated: dict[str, Any] = field(default_factory=dict)
     attempts: int | None = None
     scores: dict[str, Score] = field(default_factory=dict)
+    excluded: int = 0
 
     @property
     def run(self) -> Run | None:
@@ -175,7 +177,9 @@ class _Reader:
                 absent.append(family)
                 continue
             try:
-                row.scores.update(self._scores(file))
+                scores, excluded = self._scores(file)
+                row.scores.update(scores)
+                row.excluded = max(row.excluded, excluded)
             except UserError as error:
                 damaged.append(str(error))
         if damaged:
@@ -183,8 +187,8 @@ class _Reader:
         elif absent:
             row.status, row.reason = _unscored(row, absent)
 
-    def _scores(self, file: Path) -> dict[str, Score]:
-        """The metrics of one score file.
+    def _scores(self, file: Path) -> tuple[dict[str, Score], int]:
+        """The metrics of one score file, and how many answers it leaves out.
 
         Raises:
             UserError: the file is damaged.
@@ -207,7 +211,7 @@ class _Reader:
                 sums = np.zeros((len(order), statistics.shape[1]))
                 np.add.at(sums, position, statistics)
                 scores[name] = Score(float(value), sums, order, digest, len(items))
-            return scores
+            return scores, len(content.get("excluded", []))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise UserError(f"{file}: damaged score file ({_what(error)}); delete it to score again") from None
 

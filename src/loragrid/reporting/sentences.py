@@ -26,12 +26,29 @@ def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain
     texts += [
         _verdict(results, row, row.run, gains, len(trained)) for row in rows if row.run and row.run.folder in best
     ]
+    texts += _running_on(rows)
     if len({validated_on(results, row) for row in runs.values()}) > 1:
         texts.append(
             "No run is marked as the best: the runs differ in validation rows, splits, mask or max_length, so their "
             "validation losses are not over the same tokens."
         )
     return texts
+
+
+def _running_on(rows: list[Row]) -> list[str]:
+    """A warning about those most of whose answers were cut off: their scores are of beginnings."""
+    names = []
+    for row in rows:
+        answers, cut = row.generated.get("answers"), row.generated.get("ended_by_length")
+        if row.run and answers and cut and cut > answers / 2:
+            names.append(f"{row.run.label or row.run.name} ({cut} of {answers} in {row.answers.evaluation!r})")
+    if not names:
+        return []
+    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return [
+        f"Most answers ran to max_new_tokens without an end: {some}. Either they need more, or the model has not "
+        "learnt to stop; format.json says with what its template ends an answer."
+    ]
 
 
 def _progress(rows: list[Row]) -> str:

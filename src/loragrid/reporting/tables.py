@@ -88,6 +88,9 @@ def comparison(results: Results, gains: Gains) -> list[TableRow]:
                 "verdict": gain.verdict if gain else None,
                 "best": "yes" if row.run and row.run.folder in best else None,
                 "answers": max((score.count for score in row.scores.values()), default=None),
+                # Answers that ran to max_new_tokens: if most do, the model never learnt to stop.
+                "share_at_limit": _quotient(row.generated.get("ended_by_length"), row.generated.get("answers")),
+                "excluded": row.excluded or None,
                 **{f"{name}_published": _published(results, row, name) for name in published},
                 "status": row.status,
                 "reason": row.reason or (compared.reason if compared else ""),
