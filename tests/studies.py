@@ -36,7 +36,9 @@ class Remote(BaseModel):
 
 
 def part(kind: type = Dialogue) -> SimpleNamespace:
-    return SimpleNamespace(VERSION=1, Options=Options, KIND=kind, METHODS=("qlora", "lora") if kind is Dialogue else ())
+    return SimpleNamespace(
+        VERSION=1, Options=Options, KIND=kind, HAS_ANSWERS=True, METHODS=("qlora", "lora") if kind is Dialogue else ()
+    )
 
 
 def source(name: str, kind: type = Dialogue, format_: str = "chat") -> SimpleNamespace:

@@ -129,6 +129,23 @@ def test_what_the_test_asks_is_in_no_earlier_split_whatever_the_system_prompt(ru
     assert reasons == {"train": {"also in test": 1, "also in validation": 1}, "validation": {"also in test": 1}}
 
 
+def test_the_same_question_in_the_test_is_a_leak_whatever_the_answer(run):
+    raw = [["train", "leak", dialogue("test q", "another answer")], ["train", "good", dialogue("q", "a")], *OTHERS]
+    written, cleaning = run(raw)
+    assert ids(written["train"]) == ["good"]
+    assert cleaning["dropped"]["train"]["also in test"]["count"] == 1
+
+
+def test_a_record_comes_to_the_same_split_under_any_name_and_after_any_steps(run):
+    shares = {"validation": 0.3, "test": 0.3}
+    raw = [["all", f"d{n}", dialogue(f"question {n} @you", f"answer {n}")] for n in range(60)]
+    renamed = [["all", f"other{n}", messages] for n, (_, _, messages) in enumerate(raw)]
+    one, _ = run(raw, splits=shares)
+    other, _ = run(renamed, splits=shares, steps=["mentions"], out="other")
+    for split, records in one.items():
+        assert [record["id"].replace("d", "other") for record in records] == ids(other[split])
+
+
 def test_data_without_splits_asks_for_them(run):
     with pytest.raises(UserError, match="set `splits`"):
         run(many(5))
@@ -196,6 +213,15 @@ def test_an_id_used_twice_is_told_apart(run):
     raw = [["train", "x", dialogue("a", "b")], ["train", "x", dialogue("c", "d")], *OTHERS]
     written, _ = run(raw)
     assert ids(written["train"]) == ["x", "x#2"]
+
+
+def test_no_two_records_of_a_dataset_have_one_id(run):
+    raw = [["train", "x#2", dialogue("a", "b")], ["train", "x", dialogue("c", "d")], ["train", "x", dialogue("e", "f")]]
+    raw += [["validation", "x", dialogue("g", "h")], ["test", "x#2", dialogue("i", "j")]]
+    written, _ = run(raw)
+    assert {split: ids(records) for split, records in written.items()} == {
+        "train": ["x#2", "x", "x#3"], "validation": ["x#4"], "test": ["x#2#2"],
+    }  # fmt: skip
 
 
 def test_empty_split_tells_what_became_of_its_rows_and_leaves_nothing(run, tmp_path):

@@ -47,9 +47,15 @@ def test_what_no_chat_template_takes_is_dropped_with_the_reason(roles, reason):
 
 def test_instruction_puts_a_frame_around_each_answered_turn():
     one, two = formatted(TALK, "instruction")
-    assert said(one.messages) == [("user", "Instruction: My cat is ill.\nResponse:"), ("assistant", "Oh no.")]
-    assert said(two.messages)[0] == ("user", "Instruction: It {coughs}.\nResponse:")  # what people say is not filled in
+    system = ("system", "Be kind.")
+    assert said(one.messages) == [system, ("user", "Instruction: My cat is ill.\nResponse:"), ("assistant", "Oh no.")]
+    assert said(two.messages)[1] == ("user", "Instruction: It {coughs}.\nResponse:")  # what people say is not filled in
     assert (one.id, two.id, one.record) == ("d1:2", "d1:4", "d1")
+
+
+def test_a_frame_that_says_the_same_to_everybody_is_refused():
+    with pytest.raises(ValueError, match="has no name in braces"):
+        formatted(PLAIN, {"instruction": {"frame": "Just say it"}})
 
 
 def test_summary_shows_the_dialogue_and_answers_with_the_first_summary():

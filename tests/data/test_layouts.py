@@ -1,12 +1,15 @@
 """The layouts in which people have rows for fine-tuning, and a user's own files of them."""
 
 import contextlib
+import datetime
 import json
 
+import pyarrow
 import pytest
 from cleaning import said
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from loragrid.data.drops import Drops
 from loragrid.data.layouts import LAYOUTS, Unusable, recognise, record
@@ -68,6 +71,7 @@ def test_preference_pairs(row):
         ({"choices": ["3", "4"], "answer": "4"}, 1),  # a choice's own text comes before a number
         ({"choices": '["x", "y"]', "answer": "y"}, 1),
         ({"A": "x", "B": "y", "C": "z", "answer": "C"}, 2),
+        ({"A": "B", "B": "0", "C": "A", "answer": "B"}, 1),  # a letter names a place, whatever the choices are
     ],
 )
 def test_choice_questions(row, right):
@@ -88,6 +92,7 @@ def test_choice_questions(row, right):
             {"messages": [{"role": "user", "content": [{"image": 1}]}]},
             "a message has parts that are not text",
         ),
+        ("messages", {"messages": [{**A, "weight": 0}]}, "a message that is not to be learnt (weight 0)"),
         ("completion", {"prompt": "a", "completion": None}, "no completion"),
         ("completion", {"prompt": "a", "completion": float("nan")}, "`completion` is not text"),
         (
@@ -201,3 +206,24 @@ datasets:
     assert grid.raw[next(clean.raw for clean in grid.clean.values() if clean.slug == "some-data")].remote == {
         "hub": {"id": "a/Some-Data", "files": ["*"]}
     }
+
+
+def test_a_field_that_no_row_is_asked_for_is_a_problem():
+    with pytest.raises(ValueError, match="there is no field 'sytem'; did you mean 'system'"):
+        SOURCES["csv"].Options(columns={"sytem": "persona"})
+
+
+def test_a_file_of_which_no_row_can_be_read_says_why(tmp_path):
+    (tmp_path / "own.csv").write_bytes("a,b\ncaf\u00e9,1\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"own\.csv: no row can be read: not valid UTF-8 \(1\)"):
+        SOURCES["csv"].kind(SOURCES["csv"].Options(), tmp_path)
+    (tmp_path / "own.csv").write_bytes(b"a,b\n")
+    with pytest.raises(UserError, match="no row can be read; it is empty"):
+        SOURCES["csv"].kind(SOURCES["csv"].Options(), tmp_path)
+
+
+def test_dates_of_parquet_are_kept_as_text(tmp_path):
+    rows = [{"prompt": "a", "completion": "b", "created": datetime.date(2025, 1, 2)}]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "own.parquet")
+    [(_, made)], _ = read("parquet", tmp_path, meta=["created"])
+    assert made.meta == {"created": "2025-01-02"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from loragrid.data.drops import Drops
-from loragrid.data.tables import data_files, first_row, rows
+from loragrid.data.tables import data_files, rows
 from loragrid.errors import UserError
 
 TWO = [{"prompt": 'a, "b"\nc', "n": "1"}, {"prompt": "é 🌊", "n": "2"}]
@@ -91,12 +91,11 @@ def test_one_bad_row_is_counted_and_takes_no_other_with_it(tmp_path):
         "not valid UTF-8": ["a.jsonl:4"],
     }  # fmt: skip
     assert drops.rows_read["train"] == 6
-    csv = b'a,b\n1,2\n1\n1,2,3\nx,"y"z\n\xff,1\n3,\x00\n'
+    csv = b"a,b\n1,2\n1\n1,2,3\n\xff,1\n3,\x00\n"
     found, dropped, _ = read(write(tmp_path, "a.csv", csv))
     assert [row for _, row in found] == [{"a": "1", "b": "2"}, {"a": "3", "b": "\x00"}]
     assert dropped == {
-        "wrong number of fields": ["a.csv:3", "a.csv:4"], "quotation mark out of place": ["a.csv:5"],
-        "not valid UTF-8": ["a.csv:6"],
+        "wrong number of fields": ["a.csv:3", "a.csv:4"], "not valid UTF-8": ["a.csv:5"],
     }  # fmt: skip
 
 
@@ -108,6 +107,11 @@ def test_one_bad_row_is_counted_and_takes_no_other_with_it(tmp_path):
         ("a.json", b"<html>", "not valid JSON"),
         ("a.json", b"7", "expected a list of rows"),
         ("a.csv", b'a,b\n1,"2\n3,4\n', r"a\.csv:2: a quotation mark is opened and never closed"),
+        (
+            "a.csv",
+            b'a,b\nx,"y"z\n',
+            r"a\.csv:2: a quotation mark out of place; within a quoted field it is written twice",
+        ),
         ("a.csv", b"a;b\n1;2\n", "one column 'a;b'; set `delimiter: ';'`"),
         ("a.csv", b"a,b,a\n1,2,3\n", "the column 'a' is there twice"),
         ("a.jsonl", gzip.compress(random.Random(1).randbytes(999))[:-20], "compressed, but not whole"),
@@ -125,7 +129,7 @@ def test_what_makes_a_file_unreadable_is_told(tmp_path, name, content, message):
 
 def test_a_quotation_mark_that_nobody_closes_does_not_swallow_a_large_file(tmp_path):
     path = write(tmp_path, "a.csv", 'a,b\n1,"2\n' + "3,4\n" * 3_000_000)
-    with pytest.raises(UserError, match="never closed"):
+    with pytest.raises(UserError, match="is opened and never closed"):
         read(path)
 
 
@@ -170,6 +174,6 @@ def test_any_bytes_are_read_or_told(tmp_path_factory, content, name):
         assert len(found) + dropped == drops.rows_read["train"]
 
 
-def test_the_first_row_is_read_alone(tmp_path):
-    assert first_row(write(tmp_path, "a.jsonl", '{"a": 1}\n{')) == {"a": 1}
-    assert first_row(write(tmp_path, "b.jsonl", "\n")) is None
+def test_a_long_field_without_a_quotation_mark_is_told_as_what_it_is(tmp_path):
+    with pytest.raises(UserError, match="a field of more than 10,000,000 characters"):
+        read(write(tmp_path, "a.csv", "a,b\n1," + "x" * 10_000_001 + "\n"))

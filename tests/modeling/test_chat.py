@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from nano import MODEL
+from tokenizers import processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from loragrid.errors import UserError
@@ -71,7 +72,7 @@ def test_chatml_marks_answers_and_the_token_that_ends_them(chat):
     assert answers(chatml, row) == ["Tell me more.<|im_end|>", "How lovely to hear!<|im_end|>"]
     assert chatml.tokenizer.decode(row.ids) == chatml.render([SYSTEM, *DIALOGUE])
     assert chatml.tokenizer.decode(row.ids).count("<|im_start|>") == 5
-    assert row.merged == 0
+    assert row.split == 0
     assert not chatml.warnings()
 
 
@@ -143,8 +144,29 @@ def test_a_blank_before_an_answer_belongs_to_its_first_word(chat):
     spaced = chat(template + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
     (row,) = spaced.encode(DIALOGUE)
     assert answers(spaced, row) == [" Tell me more.<|im_end|>", " How lovely to hear!<|im_end|>"]
-    assert row.merged == 0
+    assert row.split == 0
     assert prompts_begin_rows(spaced, DIALOGUE)
+
+
+@pytest.mark.parametrize("trims", [False, True])
+def test_an_indented_answer_is_not_merged_with_the_line_break_before_it(chat, trims):
+    chatml = chat()
+    backend = chatml.tokenizer.backend_tokenizer
+    # One token of a line break and a blank, as large vocabularies have; and tokenizers that leave blanks out of places.
+    backend.post_processor = processors.ByteLevel(trim_offsets=trims)
+    chatml.tokenizer.add_tokens(["\n  "])
+    dialogue = [
+        *DIALOGUE,
+        DIALOGUE[0],
+        {"role": "assistant", "content": "  indented\n- list"},
+        DIALOGUE[0],
+        DIALOGUE[1],
+    ]
+    (row,) = chatml.encode(dialogue)
+    assert row.split == 1
+    assert answers(chatml, row)[2] == "  indented\n- list<|im_end|>"
+    assert chatml.tokenizer.decode(row.ids) == chatml.render(dialogue)
+    assert prompts_begin_rows(chatml, dialogue)
 
 
 def test_the_date_is_the_same_on_every_day(chat):
@@ -266,7 +288,7 @@ def test_the_text_and_the_learnt_tokens_of_each_template(tokenizer_of, name):
     blank = " " if name == "llama-2" else ""
     assert learnt == [f"Tell me more.{blank}{end}", f"How lovely to hear!{blank}{end}"]
     assert chat.end_token == chat.tokenizer.convert_tokens_to_ids(end)
-    assert row.merged == 0
+    assert row.split == 0
     assert prompts_begin_rows(chat, dialogue)
     assert row.ids.count(chat.tokenizer.bos_token_id) == TEXTS[name].count("<s>")
     assert not chat.warnings()

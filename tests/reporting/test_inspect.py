@@ -17,13 +17,11 @@ datasets:
   own: {{source: jsonl, path: own.jsonl, splits: {{validation: 0.1, test: 0.1}}, steps: [urls, merge_turns, answered]}}
   pairs: {{source: jsonl, path: pairs.jsonl, train: false}}
   quiz: {{source: jsonl, path: quiz.jsonl, train: false}}
-  turns: {{source: mt_bench, path: bench, train: false}}
 recipe: {{max_length: 30}}
 evaluations:
   own: {{}}
   pairs: {{dataset: pairs}}
-  quiz: {{dataset: quiz}}
-  turns: {{dataset: turns}}
+  quiz: {{dataset: quiz, system: Evaluation.}}
 """
 
 
@@ -41,10 +39,6 @@ def study(tmp_path, monkeypatch, nano_root):
     (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "pairs.jsonl").write_text(json.dumps({"prompt": "Hi", "chosen": "Hey!", "rejected": "Go away."}))
     (tmp_path / "quiz.jsonl").write_text(json.dumps({"question": "2+2?", "choices": ["3", "4"], "answer": "B"}))
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench/question.jsonl").write_text(
-        json.dumps({"question_id": 1, "category": "math", "turns": ["a", "b"]})
-    )
 
     def write(model=nano_root / MODEL):
         (tmp_path / "study.yaml").write_text(STUDY.format(model=model))
@@ -64,7 +58,7 @@ def test_records_raw_cleaned_and_as_the_model_sees_them(study, capsys, tmp_path)
         "number 3, dropped: dialogue own.jsonl:3",
         "dropped (answered: no answer of the",
         "<|im_start|>assistant",
-        "Hello.<|im_end|>",
+        "⟦Hello.<|im_end|>⟧",
     ):
         assert words in told, words
     # What a file says steers no terminal.
@@ -85,8 +79,9 @@ def test_pairs_questions_and_prompts(study, capsys):
     told = capsys.readouterr().out
     assert "A. 3" in told
     assert "→ 4" in told
-    assert main(["inspect", name, "turns"]) == 0
-    assert "category = math" in capsys.readouterr().out
+    assert "<|im_start|>system" in told
+    assert "Evaluation." in told
+    assert "nothing is trained on it" in told
 
 
 def test_without_a_tokenizer_messages_are_shown_and_it_is_said(study, capsys, tmp_path):
@@ -100,10 +95,19 @@ def test_without_a_tokenizer_messages_are_shown_and_it_is_said(study, capsys, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["owm"], "uses no dataset 'owm'; it uses: own, pairs, quiz, turns"),
+        (["owm"], "uses no dataset 'owm'; it uses: own, pairs, quiz"),
         (["own", "--model", "bass"], "has no model 'bass'; it has: base"),
     ],
 )
 def test_names_that_are_not_there(study, capsys, arguments, message):
     assert main(["inspect", study(), *arguments]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_loss_on_every_token_is_shown_as_one(study, tmp_path):
+    name = study()
+    (tmp_path / name).write_text((tmp_path / name).read_text().replace("max_length: 30", "max_length: 100, mask: all"))
+    assert main(["inspect", name, "own", "--records", "1"]) == 0
+    page = (tmp_path / "results/studies/study/inspect/own.html").read_text()
+    assert "<span>" not in page
+    assert '<span class="learnt">' in page

@@ -396,3 +396,30 @@ def test_a_chat_that_is_not_there(place, more, message):
 def test_a_template_that_has_no_such_name(place):
     with pytest.raises(StudyError, match=r"models\.base\.template: there is no 'chatlm'. Did you mean 'chatml'\?"):
         place.open("{title: x, models: {base: {id: a/b, template: chatlm}}, datasets: {letters: {source: letters}}}")
+
+
+def test_questions_without_answers_are_not_asked_yet(tmp_path, monkeypatch):
+    from loragrid.plugins import REGISTRY as REAL
+
+    monkeypatch.chdir(tmp_path)
+    Path("study.yaml").write_text(
+        "{title: x, models: {m: {id: a/b}}, datasets: {own: {source: esconv}, bench: {source: mt_bench, train: false}},"
+        " evaluations: {bench: {dataset: bench}}}"
+    )
+    with pytest.raises(
+        StudyError, match=r"evaluations\.bench: asks about 'bench', whose format 'replay' has no answers"
+    ):
+        open_study("study.yaml", REAL)
+
+
+def test_data_that_is_read_in_another_way_may_be_split_in_another_way(place):
+    Path("letters.csv").write_text("a")
+    with pytest.raises(StudyError, match="test rows would be training rows"):
+        place.open("""
+            title: x
+            models: {base: {id: a/b}}
+            datasets:
+              one: {source: letters, path: letters.csv, splits: {test: 0.1}}
+              two: {source: letters, path: letters.csv, splits: {test: 0.1}, form: halves, train: false}
+            evaluations: {test: {dataset: two}}
+            """)

@@ -169,8 +169,8 @@ def test_tables_of_a_study_that_never_ran_show_every_run_as_missing(fresh):
 def test_downloads_are_all_that_needs_the_internet(fresh):
     (fresh.folder / "config/studies/far.yaml").write_text(
         "{title: x, models: {far: {id: org/far, parameters: 1e9}, made: {build: {corpus: data/demo/corpus.jsonl}}},"
-        " datasets: {ed: {source: empathetic_dialogues}, bench: {source: mt_bench, train: false},"
-        " unused: {source: cmmlu, train: false}}, evaluations: {own: {}, bench: {dataset: bench}}}"
+        " datasets: {ed: {source: empathetic_dialogues}, quiz: {source: turkishmmlu, train: false},"
+        " unused: {source: cmmlu, train: false}}, evaluations: {own: {}, quiz: {dataset: quiz}}}"
     )
     done = fresh.snakemake("-n", "downloads", study="far")
     assert jobs(done.stdout + done.stderr) == {"download_dataset": 2, "download_model": 1, "downloads": 1}

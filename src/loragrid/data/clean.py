@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -81,10 +80,11 @@ def clean(
         by_split = {split: choose(by_split[split], wanted.get(split)) for split in SPLITS}
 
         statistics = {}
+        taken: set[str] = set()
         with spool.open("rb") as file:
             for split in SPLITS:
                 counts = Counts(reader.FACETS)
-                write_jsonl(work / f"{split}.jsonl", counts.over(_records(by_split[split], file)))
+                write_jsonl(work / f"{split}.jsonl", counts.over(_records(by_split[split], file, taken)))
                 statistics[split] = counts.summary()
         spool.unlink()
         write_json(work / "statistics.json", statistics)
@@ -148,6 +148,9 @@ def _entries(
         except UnicodeEncodeError:  # half of a surrogate pair, as a JSON escape can hold
             drops.add("text is not valid Unicode", where=raw.where, split=split, rows=raw.rows)
             continue
+        except TypeError:
+            drops.add("meta has a value that is no JSON", where=raw.where, split=split, rows=raw.rows)
+            continue
         except ValueError:
             drops.add("meta has a number that is none (NaN or infinite)", where=raw.where, split=split, rows=raw.rows)
             continue
@@ -155,7 +158,14 @@ def _entries(
         spool.write(line + b"\n")
         order = drawn(seed, "rows", record.id)
         yield Entry(
-            split, offset, record.id, record.where, record.rows, order, _digest(content(record)), _digest(asked(record))
+            split,
+            offset,
+            _digest(asked(raw)),
+            record.where,
+            record.rows,
+            order,
+            _digest(content(record)),
+            _digest(asked(record)),
         )
 
 
@@ -183,14 +193,14 @@ def _empty(split: str, source: str, shares: dict[str, float], drops: Drops) -> s
     return f"{message}, none dropped; raise its share in `splits` or add data"
 
 
-def _records(entries: list[Entry], spool: BinaryIO) -> Iterator[dict[str, Any]]:
-    """Read records back; an id that a split has had already gets a number, since results are told by id."""
-    seen: Counter[str] = Counter()
+def _records(entries: list[Entry], spool: BinaryIO, taken: set[str]) -> Iterator[dict[str, Any]]:
+    """Read records back; an id that another record has already gets a number, since results are told by id."""
     for entry in entries:
         spool.seek(entry.offset)
         record = json.loads(spool.readline())
-        name = record["id"]
-        seen[name] += 1
-        if seen[name] > 1:
-            name = f"{name}#{seen[name]}"
+        name, number = record["id"], 1
+        while name in taken:
+            number += 1
+            name = f"{record['id']}#{number}"
+        taken.add(name)
         yield {**record, "id": name}

@@ -27,4 +27,8 @@ def _gap(match: re.Match[str]) -> str:
         return ""
     if before[-1] in "([{" or after[0] in ")]}":
         return ""
-    return "" if re.match(r"[.,!?;:](?:\s|$)", after) else " "
+    if re.match(r"[.,!?;:](?:\s|$)", after):
+        return ""
+    # Words that it stood between stay apart; where no blank was, and no words are, none is wanted.
+    is_apart = match[0][0] in " \t" or match[0][-1] in " \t" or (before[-1].isalnum() and after[0].isalnum())
+    return " " if is_apart else ""

@@ -11,7 +11,8 @@ class Entry:
     Args:
         split: train, validation, test, or all before splits are made.
         offset: where its line begins in the spool file.
-        name: its id; records of one id stay in one split.
+        origin: digest of what a model is asked, as it was read: decides the split, so that the same dialogue comes to
+            the same one under any name, in any file and after any steps.
         where: its place in the raw files.
         rows: raw rows that it was made of.
         order: decides whether it is kept where fewer records are wanted.
@@ -22,7 +23,7 @@ class Entry:
 
     split: str
     offset: int
-    name: str
+    origin: bytes
     where: str
     rows: int
     order: bytes

@@ -56,8 +56,6 @@ def format_dataset(
         UserError: no row of a split is left.
     """
     loaded = load_chat(str(model), chat)
-    for warning in loaded.warnings():
-        print(f"warning: {warning}", flush=True)
     temporary = out.with_name(f".{out.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -75,7 +73,10 @@ def format_dataset(
             for split in ("train", "validation")
         }
         settings = {"format": format_, "mask": mask, "max_length": max_length}
-        settings |= {"chat": loaded.describe(), "warnings": loaded.warnings()}
+        warnings = [*loaded.warnings(), *_warnings(chat["system"], splits["train"])]
+        for warning in warnings:
+            print(f"warning: {warning}", flush=True)
+        settings |= {"chat": loaded.describe(), "warnings": warnings}
         write_json(temporary / "format.json", {"key": key, **settings, "splits": splits})
         shutil.rmtree(out, ignore_errors=True)
         temporary.rename(out)
@@ -93,14 +94,16 @@ def _format_split(
     max_length: int,
 ) -> dict[str, Any]:
     names = ("examples", "rows", "tokens", "answer_tokens", "shortened", "too_long", "without_loss")
-    counts = dict.fromkeys((*names, "merged_borders", "unknown_tokens"), 0)
+    counts = dict.fromkeys((*names, "split_borders", "unknown_tokens", "with_system", "with_marks"), 0)
     lengths: list[int] = []
     unusable: dict[str, int] = {}
     with ArrowWriter(path=str(target), features=FEATURES) as writer:
         lines = each(read_jsonl(source), f"formatting {source.stem}")
         for example in examples_of(lines, format_, unusable):
             counts["examples"] += 1
+            counts["with_marks"] += any(mark in m["content"] for m in example.messages for mark in chat.marks)
             messages = with_system(example.messages, None, system)
+            counts["with_system"] += system is not None and messages[0]["content"] == system
             try:
                 fitted = list(fitted_rows(chat, messages, max_length, whole_only=mask == "all"))
             except UserError as error:  # one that the template refuses takes no other with it
@@ -114,6 +117,23 @@ def _format_split(
         raise UserError(_nothing(source, format_, counts, unusable, max_length))
     counts["longest"] = max(lengths)
     return {**counts, "lengths": _quantiles(lengths), "unusable": dict(sorted(unusable.items()))}
+
+
+def _warnings(system: str | None, train: Mapping[str, Any]) -> list[str]:
+    """What will surprise those who do not know it, of the rows to train on."""
+    found = []
+    if system and not train["with_system"]:
+        found.append("every dialogue has a system message of its own, so that the chat's changes nothing")
+    if train["with_marks"]:
+        found.append(
+            f"{train['with_marks']} examples have words in them that the tokenizer takes for the marks of a chat, such "
+            "as the end of a turn: to the model they are"
+        )
+    if train["unknown_tokens"]:
+        found.append(
+            f"{train['unknown_tokens']} tokens are unknown to the tokenizer: it has none for what stands there"
+        )
+    return found
 
 
 def _nothing(
@@ -154,7 +174,7 @@ def _rows(chat: Chat, fitted: list[Fitted], mask: str, counts: dict[str, int]) -
             continue
         counts["rows"] += 1
         counts["shortened"] += row.left_out > 0
-        counts["merged_borders"] += encoded.merged
+        counts["split_borders"] += encoded.split
         counts["unknown_tokens"] += encoded.ids.count(chat.tokenizer.unk_token_id)
         counts["tokens"] += len(labels)
         counts["answer_tokens"] += sum(label != IGNORED for label in labels[1:])

@@ -19,6 +19,12 @@ from typing import Any
 from loragrid.data.records import ChoiceQuestion, Dialogue, Message, PreferencePair, Record
 from loragrid.errors import shortened
 
+FIELDS = (
+    "id", "system", "messages", "conversations", "instruction", "input", "output", "prompt", "completion", "chosen",
+    "rejected", "question", "choices", "answer", *string.ascii_uppercase,
+)  # fmt: skip
+"""Everything that a row may be asked for."""
+
 ROLES = {
     "system": "system",
     "user": "user", "human": "user", "prompter": "user",
@@ -132,6 +138,8 @@ def _messages(value: Any, role: str, content: str, what: str) -> list[Message]:
             text = "".join(map(str, parts))
         if not isinstance(name, str) or not isinstance(text, str):
             raise Unusable(f"a message without `{role}` and `{content}` as text")
+        if message.get("weight", 1) == 0:
+            raise Unusable("a message that is not to be learnt (weight 0)")
         found.append(_message(ROLES.get(name.lower(), name), text))
     return found
 
@@ -209,15 +217,16 @@ def _from_choice(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _answer(answer: Any, choices: list[str]) -> int:
-    """The place of the right choice, from its letter, its number from 0, or its text."""
+    """The place of the right choice, from its letter, its text, or its number from 0."""
     if isinstance(answer, int) and not isinstance(answer, bool):
         place = answer
     elif not isinstance(answer, str):
         raise Unusable("`answer` is no letter, number or text")
+    elif (letter := answer.strip().strip("().").upper()) in string.ascii_uppercase[: len(choices)] and letter:
+        # Before the texts: a choice may itself be a letter, and an answer then still names a place.
+        place = string.ascii_uppercase.index(letter)
     elif choices.count(answer) == 1:
         place = choices.index(answer)
-    elif (letter := answer.strip().strip("().").upper()) and len(letter) == 1 and letter in string.ascii_uppercase:
-        place = string.ascii_uppercase.index(letter)
     elif answer.strip().isdecimal():
         place = int(answer)
     else:

@@ -1,17 +1,19 @@
 """What the sources of a user's own files share: options that say how rows are laid out, and reading them."""
 
+import difflib
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from loragrid.data import layouts
 from loragrid.data.drops import Drops
 from loragrid.data.layouts import LAYOUTS, Unusable, expected, first_line, recognise, renamed
 from loragrid.data.records import Record
 from loragrid.data.sources.base import Size
-from loragrid.data.tables import data_files, first_row, rows
+from loragrid.data.tables import data_files, rows
 from loragrid.errors import UserError, shortened
 from loragrid.study.choices import Choice
 
@@ -36,6 +38,17 @@ class OwnOptions(BaseModel, extra="forbid", frozen=True):
         default_factory=dict,
         description="The column of each field that is called otherwise: `{prompt: question, completion: answer}`.",
     )
+
+    @field_validator("columns")
+    @classmethod
+    def _known(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if name not in layouts.FIELDS:
+                close = difflib.get_close_matches(name, layouts.FIELDS, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise ValueError(f"there is no field {name!r}{hint} Fields: {', '.join(layouts.FIELDS[:14])}, A, B …")
+        return value
+
     meta: list[str] = Field(default_factory=list, description="Further columns that are kept, e.g. a category.")
 
 
@@ -59,9 +72,11 @@ def kind_of_rows(
             raise UserError(f"give its `layout` ({', '.join(LAYOUTS)}): before the download nothing else can tell it")
         return LAYOUTS[layout].kind
     file = path if path.is_file() else data_files(path, suffixes)[0][1]
-    row = first_row(file, delimiter)
+    drops = Drops()
+    row = next((row for _, row in rows(file, file.name, "all", drops, delimiter)), None)
     if row is None:
-        raise UserError(f"{file}: no row can be read")
+        reasons = ", ".join(f"{reason} ({entry.count})" for reason, entry in drops.reasons.get("all", {}).items())
+        raise UserError(f"{file}: no row can be read{f': {reasons}' if reasons else '; it is empty'}")
     return LAYOUTS[layout_of(row, options, file)].kind
 
 
@@ -114,8 +129,13 @@ def read_rows(
         layout = None
         for where, row in rows(path, path.relative_to(folder).as_posix(), split, drops, delimiter):
             layout = layout or layout_of(row, options, path)
-            meta = {column: row[column] for column in options.meta if row.get(column) is not None}
+            meta = {column: _plain(row[column]) for column in options.meta if row.get(column) is not None}
             try:
                 yield split, layouts.record(layout, renamed(row, options.columns), where, meta)
             except Unusable as problem:
                 drops.add(str(problem), where=where, split=split)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it; Parquet also has dates."""
+    return value.isoformat() if isinstance(value, date) else value

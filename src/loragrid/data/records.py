@@ -108,13 +108,14 @@ def content(record: Record) -> dict[str, Any]:
 
 
 def asked(record: Record) -> Any:
-    """What a model is asked and says, whatever stands in the system message: equal ones in two splits are a leak.
+    """What a model is asked, whatever the answers and the system message: to know it from training is enough of a leak.
 
-    Of a pair or a question this is what is asked: to know it from training is enough.
+    Returns:
+        What the user says, message by message; of a choice question the question and its choices in any order.
     """
     if isinstance(record, ChoiceQuestion):
-        return [record.question, record.choices]
-    return [message for message in record.messages if message["role"] != "system"]
+        return [record.question, sorted(record.choices)]
+    return [message["content"] for message in record.messages if message["role"] == "user"]
 
 
 def texts(record: Record) -> list[str]:

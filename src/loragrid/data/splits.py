@@ -62,7 +62,7 @@ def share_out(entries: list[Entry], shares: dict[str, float], seed: int, source:
     for entry in entries:
         if entry.split in SPLITS and entry.split != "train" and entry.split not in shares:
             continue
-        place = int.from_bytes(drawn(seed, "splits", entry.name)) / 2**128
+        place = int.from_bytes(drawn(seed, "splits", entry.origin.hex())) / 2**128
         entry.split = "train"
         for split, share in shares.items():
             if 0 <= place < share:

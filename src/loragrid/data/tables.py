@@ -112,15 +112,6 @@ def rows(path: Path, name: str, split: str, drops: Drops, delimiter: str | None 
         raise UserError(f"{path}: {_broken(error)}") from None
 
 
-def first_row(path: Path, delimiter: str | None = None) -> Row | None:
-    """The first row of a file that can be read; None if there is none.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
-    return next((row for _, row in rows(path, path.name, "all", Drops(), delimiter)), None)
-
-
 class _Bad(str):
     """Why a row cannot be read: the same words each time, since they are counted."""
 
@@ -248,10 +239,17 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[int, Any]]:
             except StopIteration:
                 return
             except csv.Error as error:
-                if "field larger" in str(error) or "unexpected end" in str(error):
+                if "field larger" in str(error):
+                    raise UserError(
+                        f"{path}:{number}: a field of more than {LONGEST_FIELD:,} characters; perhaps a quotation mark "
+                        "is opened and never closed"
+                    ) from None
+                if "unexpected end" in str(error):
                     raise UserError(f"{path}:{number}: a quotation mark is opened and never closed") from None
-                yield number, _Bad("quotation mark out of place")
-                continue
+                # Where such a row ends, and so where the next begins, nobody can tell.
+                raise UserError(
+                    f"{path}:{number}: a quotation mark out of place; within a quoted field it is written twice"
+                ) from None
             if not fields:
                 continue
             if len(fields) != len(header):

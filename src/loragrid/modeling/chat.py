@@ -24,6 +24,9 @@ MARK = "\ue000An answer\ue001"
 DATE = "2024-07-26"
 """The date for templates that write today's, unless a study says another: a result must not depend on the day."""
 
+NEAR = 8
+"""Tokens before an answer that may depend on how it begins: a run of line breaks is one word for most tokenizers."""
+
 _USER: Message = {"role": "user", "content": "\ue000A question\ue001"}
 
 
@@ -34,12 +37,14 @@ class Encoded:
     Args:
         ids: token ids.
         is_answer: for each token, whether it belongs to an answer (its end-of-turn token included).
-        merged: answers whose first token begins before them, so that a prompt's tokens are not how this row begins.
+        split: answers before which the tokenizer would have made one token of what introduces them and their
+            beginning (of a line break and the blanks of an indented line, say): the text is tokenised in two parts
+            there, as it is when a model is asked.
     """
 
     ids: list[int]
     is_answer: list[bool]
-    merged: int = 0
+    split: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +87,12 @@ class Chat:
             messages: the dialogue up to the answer.
         """
         before, _ = self._around(messages)
-        return self._ids(before[: _border(before)])
+        text = before[: _border(before)]
+        earlier = [
+            self._span(messages[: i + 1]) for i, message in enumerate(messages) if message["role"] == "assistant"
+        ]
+        spans = [(start, len(text)) for known, (start, _) in earlier if text[:start] == known[:start]]
+        return self._tokenise(text, spans).ids
 
     def encode(self, messages: Sequence[Message], *, last_only: bool = False) -> list[Encoded]:
         """Tokenise a dialogue and mark its answers.
@@ -158,6 +168,11 @@ class Chat:
                 f"the chat template ends an answer with {self.end!r}, which is no token of this tokenizer: answers are "
                 "cut where they come to this text"
             )
+        for name in self.arguments:
+            if name not in self._template:
+                found.append(f"the chat template knows no {name!r}, so that this template argument changes nothing")
+        if self.date != DATE and "strftime_now" not in self._template:
+            found.append(f"the chat template writes no date, so that {self.date} changes nothing")
         asked = self._apply([_USER], answer_next=True).rpartition(_USER["content"])[2]
         if asked.strip() and asked.rstrip() != self.introduction.rstrip():
             found.append(
@@ -201,6 +216,12 @@ class Chat:
         before, _, after = text.partition(MARK)
         return before, after
 
+    @functools.cached_property
+    def marks(self) -> list[str]:
+        """Texts that the tokenizer takes for tokens with a meaning of their own, such as the end of a turn."""
+        tokens = self.tokenizer.added_tokens_decoder.values()
+        return [str(token) for token in tokens if token.special and str(token).strip()]
+
     def _span(self, messages: Sequence[Message]) -> tuple[str, tuple[int, int]]:
         """The text up to and with the last message, an answer, and where it stands."""
         text = self.render(messages)
@@ -215,14 +236,39 @@ class Chat:
         return ids
 
     def _tokenise(self, text: str, spans: list[tuple[int, int]]) -> Encoded:
+        pieces = self._offsets(text)
+        cuts = [start for start, _ in spans if self._is_merged(text, pieces, start)]
+        if cuts:
+            ends = [*cuts, len(text)]
+            pieces = [
+                (id_, begin + first, begin + last)
+                for begin, end in zip([0, *cuts], ends, strict=True)
+                for id_, first, last in self._offsets(text[begin:end])
+            ]
+        is_answer = [any(first < end and last > start for start, end in spans) for _, first, last in pieces]
+        return Encoded([id_ for id_, _, _ in pieces], is_answer, len(cuts))
+
+    def _offsets(self, text: str) -> list[tuple[int, int, int]]:
+        """Each token, where it begins and where it ends."""
         encoded: Any = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        is_answer, merged = [], 0
-        for first, last in encoded["offset_mapping"]:
-            # A token that begins before an answer and ends in it has its first letters, so it is learnt and counted.
-            inside = [start for start, end in spans if first < end and last > start]
-            merged += any(first < start for start in inside)
-            is_answer.append(bool(inside))
-        return Encoded(encoded["input_ids"], is_answer, merged)
+        pieces, end = [], 0
+        for id_, (first, last) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+            # Some tokenizers leave the blanks at the beginning of a token out of its place, which may be all of it.
+            if last <= end and text.startswith(said := str(self.tokenizer.decode([id_])), end):
+                last = end + len(said)
+            pieces.append((id_, min(first, end), last))
+            end = max(end, last)
+        return pieces
+
+    def _is_merged(self, text: str, pieces: list[tuple[int, int, int]], start: int) -> bool:
+        """Whether what stands before a place has other tokens where more text follows than where it ends."""
+        index = next((n for n, (_, _, last) in enumerate(pieces) if last > start), len(pieces))
+        if index < len(pieces) and pieces[index][1] < start:
+            return True
+        # What is further away cannot matter; the first tokens of a piece may differ for being the first.
+        near = pieces[max(0, index - 2 * NEAR) : index]
+        alone = self._ids(text[near[0][1] : start]) if near else []
+        return alone[-NEAR:] != [id_ for id_, _, _ in near][-NEAR:]
 
 
 def _border(before: str) -> int:

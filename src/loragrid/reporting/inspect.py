@@ -35,7 +35,7 @@ class Token:
 
     Args:
         text: what it stands for.
-        is_learnt: whether it carries loss.
+        is_learnt: whether it carries loss in training; of what is only asked about, whether it is the answer.
     """
 
     text: str
@@ -85,6 +85,7 @@ class Inspection:
     Args:
         dataset: its name in the study.
         model: name of the model; None where there is no tokenizer yet, `note` says why.
+        is_trained: whether runs are trained on it; else it is only asked about.
         note: what one should know; empty if nothing.
         looked: how many records were read.
         records: those that are shown.
@@ -92,6 +93,7 @@ class Inspection:
 
     dataset: str
     model: str | None
+    is_trained: bool
     note: str
     looked: int
     records: list[Inspected]
@@ -109,9 +111,10 @@ def inspect(grid: Grid, dataset: str, model: str | None, number: int) -> Inspect
     Raises:
         UserError: there is no such dataset or model in the study, or no raw files yet.
     """
-    clean, format_, chat, max_length = _use(grid, dataset)
+    use = _use(grid, dataset)
+    clean, format_ = use.clean, use.format
     entry = _model(grid, model)
-    tokenizer, note = _chat(entry, chat)
+    tokenizer, note = _chat(entry, use.chat)
     read: list[tuple[str, Record, Record | str, list[str]]] = []
     steps = [(choice["name"], _begin(choice)) for choice in clean.steps]
     with _raw_folder(grid, clean) as folder:
@@ -127,25 +130,35 @@ def inspect(grid: Grid, dataset: str, model: str | None, number: int) -> Inspect
         rows: list[Row] | str = "dropped"
         if not isinstance(record, str):
             made = module.examples(record, options)
-            rows = (
-                made
-                if isinstance(made, str)
-                else [row for each in made for row in _rows(each, tokenizer, chat, max_length)]
-            )
+            rows = made if isinstance(made, str) else [row for each in made for row in _rows(each, tokenizer, use)]
         shown.append(Inspected(why, split, raw, record, changed, rows))
-    return Inspection(dataset, entry.label if tokenizer else None, note, len(read), shown)
+    return Inspection(dataset, entry.label if tokenizer else None, use.is_trained, note, len(read), shown)
 
 
-def _use(grid: Grid, dataset: str) -> tuple[Clean, Mapping[str, Any], Mapping[str, Any], int | None]:
-    """How a dataset is cleaned, formatted and rendered: for the first run on it, else for the first who is asked it."""
+@dataclass(frozen=True)
+class _Use:
+    """How a dataset is cleaned, formatted and shown to a model."""
+
+    clean: Clean
+    format: Mapping[str, Any]
+    chat: Mapping[str, Any]
+    max_length: int | None = None
+    mask: str = "answers"
+    system: str | None = None
+    is_trained: bool = True
+
+
+def _use(grid: Grid, dataset: str) -> _Use:
+    """As it is for the first run on it, else for the first who is asked about it."""
     for run in grid.runs.values():
         if run.dataset == dataset:
             formatted = grid.formatted[run.formatted]
-            return grid.clean[run.clean], formatted.format, run.chat, formatted.max_length
+            return _Use(grid.clean[run.clean], formatted.format, run.chat, formatted.max_length, formatted.mask)
     for answers in grid.answers.values():
         if answers.dataset == dataset:
             prompts = grid.prompts[answers.prompts]
-            return grid.clean[prompts.clean], prompts.format, answers.chat, None
+            clean = grid.clean[prompts.clean]
+            return _Use(clean, prompts.format, answers.chat, system=prompts.system, is_trained=False)
     names = {run.dataset for run in grid.runs.values()} | {answers.dataset for answers in grid.answers.values()}
     raise UserError(f"study {grid.study} uses no dataset {dataset!r}; it uses: {', '.join(sorted(names))}")
 
@@ -229,23 +242,22 @@ def _chosen(read: Sequence[tuple[str, Record, Record | str, list[str]]], number:
             yield ", ".join(whys[id(each)]), each
 
 
-def _rows(example: Example, chat: Any, chosen: Mapping[str, Any], max_length: int | None) -> Iterator[Row]:
+def _rows(example: Example, chat: Any, use: _Use) -> Iterator[Row]:
     if chat is None:
         yield Row(example)
         return
     from loragrid.data.fit import fitted_rows
 
-    messages = with_system(example.messages, None, chosen["system"])
-    if messages[-1]["role"] != "assistant":
-        ids = chat.prompt(messages)
-        yield Row(example, [Token(text, False) for text in _pieces(chat, ids)])
-        return
-    for row in fitted_rows(chat, messages, max_length or sys.maxsize):
+    messages = with_system(example.messages, use.system, use.chat["system"])
+    for row in fitted_rows(chat, messages, use.max_length or sys.maxsize, whole_only=use.mask == "all"):
         if row.encoded is None:
-            yield Row(example, note=f"{row.length} tokens: even its last answer does not fit max_length={max_length}")
+            note = f"{row.length} tokens: even its last answer does not fit max_length={use.max_length}"
+            yield Row(example, note=note)
             continue
-        pieces = zip(_pieces(chat, row.encoded.ids), row.encoded.is_answer, strict=True)
+        ids = row.encoded.ids
+        learnt = row.encoded.is_answer if use.mask == "answers" else [True] * len(ids)
         left_out = f"; the first {row.left_out} messages left out" if row.left_out else ""
+        pieces = zip(_pieces(chat, ids), learnt, strict=True)
         yield Row(example, [Token(*piece) for piece in pieces], f"{row.length} tokens{left_out}")
 
 

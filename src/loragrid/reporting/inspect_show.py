@@ -10,14 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from loragrid.data.records import ChoiceQuestion, Dialogue, PreferencePair, Record, kind_of
-from loragrid.reporting.inspect import Inspected, Inspection, Row
+from loragrid.reporting.inspect import Inspected, Inspection, Row, Token
 from loragrid.reporting.page import document
 from loragrid.terminal import printable
 
 WIDTH = 120
 """Columns of what is no terminal."""
 
-LEGEND = "green (bold on the page): carries loss; the rest is only shown to the model"
+TRAINED = "carries loss in training; the rest is only shown to the model"
+ASKED = "is the answer that a model's own is compared with; nothing is trained on it"
+OPEN, CLOSE = "⟦", "⟧"
+"""Around what is green where there are no colours."""
+
 
 STYLE = """<style>
 .learnt { color: var(--good); font-weight: 600; }
@@ -29,10 +33,11 @@ STYLE = """<style>
 
 def show(inspection: Inspection) -> None:
     """Print the records one after the other: raw and cleaned side by side, below them what a model sees."""
-    Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False).print(_panels(inspection))
+    screen = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    screen.print(_panels(inspection, has_colours=screen.is_terminal))
 
 
-def _panels(inspection: Inspection) -> Group:
+def _panels(inspection: Inspection, *, has_colours: bool) -> Group:
     parts: list[Text | Panel] = [Text(_heading(inspection))]
     if inspection.note:
         parts.append(Text(printable(inspection.note), style="yellow"))
@@ -46,10 +51,11 @@ def _panels(inspection: Inspection) -> Group:
             body += [Text(""), Text(printable(each.rows), style="yellow")]
         else:
             for row in each.rows:
-                body += [Text(f"\n{row.note}", style="yellow"), _tokens(row)]
+                body += [Text(f"\n{row.note}", style="yellow"), _tokens(row, has_colours)]
         parts.append(Panel(Group(*body), title=printable(_title(each)), title_align="left"))
     if inspection.model:
-        parts.append(Text(LEGEND, style="dim"))
+        how = "green" if has_colours else f"in {OPEN}…{CLOSE}"
+        parts.append(Text(f"{how}: {_meaning(inspection)}", style="dim"))
     return Group(*parts)
 
 
@@ -59,7 +65,7 @@ def as_page(inspection: Inspection) -> str:
     if inspection.note:
         parts.append(f'<p class="note">{escape(inspection.note)}</p>\n')
     if inspection.model:
-        parts.append(f'<p class="note">{escape(LEGEND)}</p>\n')
+        parts.append(f'<p class="note">bold and green: {escape(_meaning(inspection))}</p>\n')
     for each in inspection.records:
         parts.append(f"<section>\n<h2>{escape(_title(each))}</h2>\n<table>\n<tbody>\n")
         for name, text in (("raw", "\n".join(_lines(each.raw))), ("cleaned", "\n".join(_after(each)))):
@@ -73,6 +79,10 @@ def as_page(inspection: Inspection) -> str:
         ]
         parts.append("</tbody>\n</table>\n</section>\n")
     return document(f"{inspection.dataset}: records", "".join(parts))
+
+
+def _meaning(inspection: Inspection) -> str:
+    return TRAINED if inspection.is_trained else ASKED
 
 
 def _heading(inspection: Inspection) -> str:
@@ -108,11 +118,15 @@ def _plain(lines: list[str]) -> Text:
     return Text("\n".join(printable(part) for line in lines for part in line.split("\n")))
 
 
-def _tokens(row: Row) -> Text:
+def _tokens(row: Row, has_colours: bool) -> Text:
     text = Text()
     if not row.tokens:
         return _plain(list(_messages(row)))
-    for token in row.tokens:
+    before = False
+    for token in [*row.tokens, Token("", False)]:
+        if token.is_learnt != before and not has_colours:
+            text.append(OPEN if token.is_learnt else CLOSE)
+        before = token.is_learnt
         style = "green" if token.is_learnt else "dim"
         text.append("\n".join(map(printable, token.text.split("\n"))), style=style)
     if row.example.rejected is not None:

@@ -27,7 +27,8 @@ class Registry:
         sources: reader of each original format by name; of each, `VERSION`, `Options`, `KIND`, `STEPS`, `FORMAT`,
             `REMOTE` and `SIZE` are used.
         steps: cleaning steps by name; of each, `VERSION` and `Options` are used.
-        formats: by name; of each, `VERSION`, `Options`, `KIND` and `METHODS` are used.
+        formats: by name; of each, `VERSION`, `Options`, `KIND`, `METHODS` and `HAS_ANSWERS`
+            are used.
         families: score families by name.
         templates: files of chat templates by name.
         digest: content digest of a local file or folder.

@@ -443,11 +443,11 @@ class _Resolver:
         trained: Run | None = run
         while trained is not None:
             clean = self.out.clean[trained.clean]
-            if clean.raw == asked.raw and (clean.splits, clean.seed) != (asked.splits, asked.seed):
+            if clean.raw == asked.raw and _split_by(clean) != _split_by(asked):
                 self.problems.append(
                     f"evaluations.{evaluation}: asks {run.label or run.name} about {dataset!r}, which is split in "
                     "another way there than where it was trained: test rows would be training rows. Give both the "
-                    "same splits and seed."
+                    "same splits, seed and way of reading."
                 )
                 return
             trained = self.out.runs[trained.parent] if trained.parent else None
@@ -464,6 +464,11 @@ class _Resolver:
         format_: dict[str, Any],
         chat: Chat,
     ) -> None:
+        if not self.registry.formats[format_["name"]].HAS_ANSWERS:
+            self.problems.append(
+                f"evaluations.{name}: asks about {dataset!r}, whose format {format_['name']!r} has no answers to "
+                "compare with; models are not asked such questions yet"
+            )
         # Only the rows of this split count: studies and points that differ in training rows share their prompts.
         rows = {split: number for split, number in clean.rows.items() if split == str(spec.split)}
         prompts_key = key_of(
@@ -521,6 +526,11 @@ class _Resolver:
             folder=f"{folder}/eval/{name}-{short(key)}",
         )
         self.out.answers[answers.id] = answers
+
+
+def _split_by(clean: Clean) -> tuple[Any, ...]:
+    """What decides which split a record comes to: what is read, and how it is shared out."""
+    return clean.source, clean.version, clean.read, clean.splits, clean.seed
 
 
 def _clean_key(clean: Clean, rows: dict[str, int]) -> str:

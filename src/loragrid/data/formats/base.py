@@ -38,6 +38,9 @@ class Format(Protocol):
     KIND: type[Record]
     """Which records it takes."""
 
+    HAS_ANSWERS: bool
+    """Whether its examples have answers to compare with."""
+
     METHODS: tuple[str, ...]
     """Methods of recipes that can be trained on its examples."""
 

@@ -10,6 +10,7 @@ from loragrid.data.records import Dialogue, Dropped, Message
 
 VERSION = 1
 METHODS = ("qlora", "lora")
+HAS_ANSWERS = True
 KIND = Dialogue
 
 

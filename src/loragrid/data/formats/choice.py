@@ -10,6 +10,7 @@ from loragrid.data.records import ChoiceQuestion, Dropped
 
 VERSION = 1
 METHODS = ("qlora", "lora")
+HAS_ANSWERS = True
 KIND = ChoiceQuestion
 
 

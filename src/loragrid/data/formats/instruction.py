@@ -2,14 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
-from loragrid.data.fields import fill
+from loragrid.data.fields import NAME, fill
 from loragrid.data.formats.base import Example
 from loragrid.data.records import Dialogue, Dropped
 
 VERSION = 1
 METHODS = ("qlora", "lora")
+HAS_ANSWERS = True
 KIND = Dialogue
 
 
@@ -22,6 +23,14 @@ class Options(BaseModel, extra="forbid", frozen=True):
         description="What the user says: `{user}` is the message before the answer; `{emotion}` and the like what is "
         "known of a dialogue.",
     )
+
+    @field_validator("frame")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not NAME.search(value):
+            raise ValueError("has no name in braces, such as {user}: every instruction would be the same")
+        return value
+
     turns: Literal["answers", "all"] = Field(
         "answers",
         description="`answers`: the assistant's messages; `all`: also the user's, as if the assistant had said them.",
@@ -32,10 +41,11 @@ def examples(record: Dialogue, options: Options) -> list[Example] | Dropped:
     """See `loragrid.data.formats.base.Format.examples`."""
     made = []
     said = ""
+    system = [message for message in record.messages[:1] if message["role"] == "system"]
     for number, message in enumerate((m for m in record.messages if m["role"] != "system"), start=1):
         if options.turns == "all" or (message["role"] == "assistant" and said):
             user = fill(options.frame, {**record.meta, "user": said}, "format.instruction.frame")
-            turn = [{"role": "user", "content": user}, {"role": "assistant", "content": message["content"]}]
+            turn = [*system, {"role": "user", "content": user}, {"role": "assistant", "content": message["content"]}]
             made.append(Example(f"{record.id}:{number}", record.id, turn, meta=record.meta))
         said = message["content"]
     return made or "no answer of the assistant"

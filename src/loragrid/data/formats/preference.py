@@ -8,6 +8,7 @@ from loragrid.data.records import Dropped, PreferencePair
 
 VERSION = 1
 METHODS = ()  # no recipe learns from pairs yet
+HAS_ANSWERS = True
 KIND = PreferencePair
 
 

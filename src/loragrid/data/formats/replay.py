@@ -6,6 +6,7 @@ from loragrid.data.steps.base import NoOptions
 
 VERSION = 1
 METHODS = ()  # there is no answer to learn
+HAS_ANSWERS = False
 KIND = Dialogue
 
 Options = NoOptions

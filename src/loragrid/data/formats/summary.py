@@ -7,6 +7,7 @@ from loragrid.data.records import Dialogue, Dropped
 
 VERSION = 1
 METHODS = ("qlora", "lora")
+HAS_ANSWERS = True
 KIND = Dialogue
 
 
@@ -16,7 +17,7 @@ class Options(BaseModel, extra="forbid", frozen=True):
     instruction: str = Field(
         "Summarise this conversation.", min_length=1, description="What the user asks for, above the dialogue."
     )
-    system: str | None = Field(None, description="System message before it.")
+    system: str | None = Field(None, description="System message before it; by default the dialogue's own.")
     user: str = Field("User", min_length=1, description="What the user is called in the dialogue.")
     assistant: str = Field("Assistant", min_length=1, description="What the assistant is called in the dialogue.")
 
@@ -31,6 +32,7 @@ def examples(record: Dialogue, options: Options) -> list[Example] | Dropped:
         {"role": "user", "content": f"{options.instruction}\n\n" + "\n".join(lines)},
         {"role": "assistant", "content": record.summaries[0]},
     ]
-    if options.system:
-        messages.insert(0, {"role": "system", "content": options.system})
+    own = record.messages[0]["content"] if record.messages and record.messages[0]["role"] == "system" else None
+    if system := options.system or own:
+        messages.insert(0, {"role": "system", "content": system})
     return [Example(record.id, record.id, messages, meta={**record.meta, "references": record.summaries})]

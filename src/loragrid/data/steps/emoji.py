@@ -7,6 +7,9 @@ from loragrid.data.steps.base import Apply, NoOptions
 
 VERSION = 1
 
+SIGNS = ("©", "®", "™")
+"""Signs of a text that may also be shown as pictures."""
+
 Options = NoOptions
 
 
@@ -16,7 +19,7 @@ def begin(options: NoOptions) -> Apply:
 
     def change(text: str) -> str:
         # Parts of a sequence that was broken up may stand beside each other now.
-        while found := emoji.emoji_list(text):
+        while found := [each for each in emoji.emoji_list(text) if each["emoji"] not in SIGNS]:
             for each in reversed(found):
                 before, after = text[: each["match_start"]], text[each["match_end"] :]
                 if not before or before[-1].isspace():  # of the blanks on both sides one is left

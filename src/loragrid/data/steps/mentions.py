@@ -10,7 +10,7 @@ VERSION = 1
 
 Options = NoOptions
 
-MENTION = re.compile(r"(?<![\w@])\.?@\w+:?")
+MENTION = re.compile(r"(?<![\w@])\.?@[A-Za-z0-9_]+:?")
 
 
 def begin(options: NoOptions) -> Apply:

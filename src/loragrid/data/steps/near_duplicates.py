@@ -4,8 +4,6 @@ Two records are compared by the sets of their runs of words (of characters, wher
 estimated by MinHash with locality-sensitive hashing (Broder 1997; the library datasketch). The first one stays.
 """
 
-import re
-
 from pydantic import BaseModel, Field
 
 from loragrid.data.records import Dropped, Record, texts
@@ -48,7 +46,7 @@ def begin(options: Options) -> Apply:
 
 
 def _runs(text: str, options: Options) -> set[str]:
-    words = re.findall(r"\w+", text.lower())
+    words = text.lower().split()
     # So long between two blanks is no word, but a sentence of a language that writes none.
     if len(text) > 12 * max(1, len(text.split())):
         words, length = list("".join(words)), 2 * options.words

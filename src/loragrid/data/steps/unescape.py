@@ -1,6 +1,7 @@
 """Characters that some program wrote in another way: HTML entities (`&amp;`), and `_comma_` for a comma."""
 
 import html
+import re
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -9,6 +10,8 @@ from loragrid.data.records import mapped
 from loragrid.data.steps.base import Apply
 
 VERSION = 1
+
+ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 
 
 class Options(BaseModel, extra="forbid", frozen=True):
@@ -33,5 +36,6 @@ def begin(options: Options) -> Apply:
 
 def _once(text: str, kinds: list[Literal["html", "commas"]]) -> str:
     if "html" in kinds:
-        text = html.unescape(text)
+        # With its semicolon only: `?a=1&copy=2` is an address.
+        text = ENTITY.sub(lambda match: html.unescape(match[0]), text)
     return text.replace("_comma_", ",") if "commas" in kinds else text

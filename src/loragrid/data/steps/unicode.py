@@ -14,7 +14,7 @@ from loragrid.data.steps.base import Apply
 
 VERSION = 1
 
-UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")
+UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff]")
 
 
 class Options(BaseModel, extra="forbid", frozen=True):
@@ -33,5 +33,5 @@ def begin(options: Options) -> Apply:
 
 
 def _changed(text: str, form: Literal["NFC", "NFKC"]) -> str:
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x85", "\n")
+    text = re.sub("\r\n|[\r\x0b\x0c\x85]", "\n", text)
     return unicodedata.normalize(form, UNSEEN.sub("", text))

@@ -10,7 +10,11 @@ VERSION = 1
 
 Options = NoOptions
 
-URL = re.compile(r"(?:https?://|www\.)\S*[^\s.,;:!?)\]'\"…]")
+# Letters of other scripts, and their punctuation, are the sentence's and not the address's; so is a bracket at the end,
+# unless it was opened in the address.
+SIGN = r"[^\s<>\"'()\[\]\u0080-\U0010ffff]"
+END = r"[^\s<>\"'()\[\].,;:!?\u0080-\U0010ffff]"
+URL = re.compile(rf"(?:https?://|www\.)(?:{SIGN}|\({SIGN}*\))*(?:{END}|\({SIGN}*\))")
 
 
 def begin(options: NoOptions) -> Apply:
