@@ -77,8 +77,17 @@ def test_a_reference_that_does_not_fit_is_left_out_and_the_others_are_scored(tok
     items, excluded = reference_likelihoods(model, chat, [long, *prompts[1:]], 4, never())
     assert [item["id"] for item in items] == [prompt["id"] for prompt in prompts[1:]]
     assert [item["nats"] for item in items] == pytest.approx([item["nats"] for item in whole[1:]], rel=1e-5)
-    reason = "the reference is longer than the model's context of 128 tokens"
+    reason = "longer than the model's context of 128 tokens"
     assert excluded == [{"id": "d300", "reason": reason}]
-    assert f"1 of 7 are left out: {reason}" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"all 1 references are longer than the model's context of 128 tokens"):
+    assert f"1 of 7 references are left out: {reason}" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"all 1 references are left out: longer than the model's context of 128"):
         reference_likelihoods(model, chat, [long], 4, never())
+
+
+def test_a_reference_with_signs_that_the_tokenizer_does_not_know_has_no_likelihood(tokenizer, prompts):
+    chat = Chat(tokenizer)
+    tokenizer.unk_token = "!"
+    prompts[0]["reference"], prompts[1]["reference"] = "Tell me more!", "Tell me more."
+    items, excluded = reference_likelihoods(load_base(MODEL, "nf4").eval(), chat, prompts[:2], 4, never())
+    assert [item["id"] for item in items] == [prompts[1]["id"]]
+    assert excluded == [{"id": "d300", "reason": "has signs that the tokenizer does not know (!)"}]

@@ -1,6 +1,7 @@
 """How likely a model finds the reference answers."""
 
 import time
+from collections import Counter
 from typing import Any
 
 import torch
@@ -42,17 +43,14 @@ def reference_likelihoods(
     """
     context = model.config.max_position_embeddings
     all_rows = {prompt["id"]: _row(chat, prompt, context) for prompt in prompts}
-    excluded = [
-        {"id": id_, "reason": f"the reference is longer than the model's context of {context} tokens"}
-        for id_, row in all_rows.items()
-        if row is None
-    ]
-    if excluded:
-        print(f"warning: {len(excluded)} of {len(prompts)} are left out: {excluded[0]['reason']}", flush=True)
+    excluded = [{"id": id_, "reason": row} for id_, row in all_rows.items() if isinstance(row, str)]
+    for reason, number in Counter(each["reason"] for each in excluded).items():
+        print(f"warning: {number} of {len(prompts)} references are left out: {reason}", flush=True)
     if len(excluded) == len(prompts):
-        raise UserError(f"all {len(prompts)} references are longer than the model's context of {context} tokens")
-    prompts = [prompt for prompt in prompts if all_rows[prompt["id"]] is not None]
-    rows = [row for row in all_rows.values() if row is not None]
+        reasons = "; ".join(dict.fromkeys(each["reason"] for each in excluded))
+        raise UserError(f"all {len(prompts)} references are left out: {reasons}")
+    prompts = [prompt for prompt in prompts if not isinstance(all_rows[prompt["id"]], str)]
+    rows = [row for row in all_rows.values() if not isinstance(row, str)]
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
     nats: dict[int, float] = {}
     longest = 0.0
@@ -77,12 +75,17 @@ def reference_likelihoods(
     return items, excluded
 
 
-def _row(chat: Chat, prompt: dict[str, Any], context: int) -> tuple[list[int], list[bool]] | None:
-    """Tokens, and which of them belong to the reference; None if that alone does not fit."""
+def _row(chat: Chat, prompt: dict[str, Any], context: int) -> tuple[list[int], list[bool]] | str:
+    """Tokens, and which of them belong to the reference; or why it cannot be scored."""
     messages = [*prompt["messages"], {"role": "assistant", "content": prompt["reference"]}]
     (encoded,) = chat.encode(messages, last_only=True)
     ids, is_answer = encoded.ids[-context:], encoded.is_answer[-context:]  # the prompt's beginning goes first
-    return None if is_answer[0] else (ids, is_answer)
+    if is_answer[0]:
+        return f"longer than the model's context of {context} tokens"
+    # One token for all that it does not know is likely for any model, whatever stands there.
+    if any(id_ == chat.tokenizer.unk_token_id for id_, counts in zip(ids, is_answer, strict=True) if counts):
+        return f"has signs that the tokenizer does not know ({chat.tokenizer.unk_token})"
+    return ids, is_answer
 
 
 def _negative_log_likelihoods(model: Any, rows: list[tuple[list[int], list[bool]]], padding: int) -> list[float]:
