@@ -175,7 +175,7 @@ def _rows(chat: Chat, fitted: list[Fitted], mask: str, counts: dict[str, int]) -
         counts["rows"] += 1
         counts["shortened"] += row.left_out > 0
         counts["split_borders"] += encoded.split
-        counts["unknown_tokens"] += encoded.ids.count(chat.tokenizer.unk_token_id)
+        counts["unknown_tokens"] += sum(id_ == chat.unknown_token for id_ in encoded.ids)
         counts["tokens"] += len(labels)
         counts["answer_tokens"] += sum(label != IGNORED for label in labels[1:])
         yield {"input_ids": encoded.ids, "labels": labels, "length": len(labels)}

@@ -83,7 +83,7 @@ def _row(chat: Chat, prompt: dict[str, Any], context: int) -> tuple[list[int], l
     if is_answer[0]:
         return f"longer than the model's context of {context} tokens"
     # One token for all that it does not know is likely for any model, whatever stands there.
-    if any(id_ == chat.tokenizer.unk_token_id for id_, counts in zip(ids, is_answer, strict=True) if counts):
+    if any(id_ == chat.unknown_token for id_, counts in zip(ids, is_answer, strict=True) if counts):
         return f"has signs that the tokenizer does not know ({chat.tokenizer.unk_token})"
     return ids, is_answer
 

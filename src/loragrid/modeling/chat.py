@@ -131,6 +131,13 @@ class Chat:
         return ids[0] if ids and ids[0] in self.tokenizer.added_tokens_decoder else None
 
     @functools.cached_property
+    def unknown_token(self) -> int | None:
+        """The token for what the tokenizer does not know; None if it has none, or one that means something else, too."""
+        tokenizer = self.tokenizer
+        others = (tokenizer.eos_token_id, tokenizer.bos_token_id, self.end_token)
+        return None if tokenizer.unk_token_id in others else tokenizer.unk_token_id
+
+    @functools.cached_property
     def has_system_role(self) -> bool:
         """Whether the template shows a system message; some refuse one, others leave it out without a word."""
         system: Message = {"role": "system", "content": MARK}
