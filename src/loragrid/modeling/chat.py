@@ -132,7 +132,7 @@ class Chat:
 
     @functools.cached_property
     def unknown_token(self) -> int | None:
-        """The token for what the tokenizer does not know; None if it has none, or one that means something else, too."""
+        """The token for what the tokenizer does not know; None if it has none, or one that has another meaning."""
         tokenizer = self.tokenizer
         others = (tokenizer.eos_token_id, tokenizer.bos_token_id, self.end_token)
         return None if tokenizer.unk_token_id in others else tokenizer.unk_token_id
