@@ -51,7 +51,8 @@ def test_what_it_is_asked_is_how_its_rows_begin_and_answers_are_whole(smol, temp
         ids = chat.prompt(DIALOGUE[:place])
         (row,) = [row for row in rows if row.ids[: len(ids)] == ids][:1]
         said = chat.tokenizer.decode(row.ids[len(ids) :])
-        assert said.lstrip(" \t").startswith(DIALOGUE[place]["content"].lstrip(" \t").rstrip("\n"))
+        # Some templates take the white space around a message away, as their models' own do.
+        assert said.lstrip().startswith(DIALOGUE[place]["content"].strip())
         assert row.is_answer[len(ids)]
         assert not row.is_answer[len(ids) - 1]
     for row in rows:
