@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +12,8 @@ from pydantic import BaseModel, Field, field_validator
 from loragrid.data import layouts
 from loragrid.data.drops import Drops
 from loragrid.data.layouts import LAYOUTS, Unusable, expected, first_line, recognise, renamed
-from loragrid.data.records import Record
-from loragrid.data.sources.base import Size
+from loragrid.data.records import Dialogue, Record
+from loragrid.data.sources.base import HubDataset, NoOptions, Remote, Size
 from loragrid.data.tables import data_files, rows
 from loragrid.errors import UserError, shortened
 from loragrid.study.choices import Choice
@@ -21,6 +22,11 @@ SIZE = Size(rows={"all": 10_000}, tokens=200)
 """Of files that nobody has seen yet."""
 
 STEPS: list[Choice] = ["unicode", "whitespace", "merge_turns", "answered"]
+
+SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+"""Of files on the hub that hold rows."""
+
+NO_PATH = "give the place of your files as `path`"
 
 LayoutName = Literal["messages", "sharegpt", "alpaca", "completion", "preference", "choice"]
 
@@ -139,3 +145,93 @@ def read_rows(
 def _plain(value: Any) -> Any:
     """A value as JSON can hold it; Parquet also has dates."""
     return value.isoformat() if isinstance(value, date) else value
+
+
+class OwnFiles:
+    """A source of a user's own files of rows: what `loragrid.data.sources.base.TableSource` asks for.
+
+    Args:
+        suffixes: of the files, without what a compression adds.
+        options: how they are laid out.
+    """
+
+    VERSION = 1
+    LICENCE = "the user's own data"
+    HOMEPAGE = ""
+    REMOTE = None
+    SIZE = SIZE
+    KIND = None
+    STEPS = STEPS
+    FORMAT = None
+    FACETS: tuple[str, ...] = ()
+
+    def __init__(self, suffixes: Sequence[str], options: type[OwnOptions] = OwnOptions):
+        self.suffixes = suffixes
+        self.Options = options
+
+    def remote(self, options: OwnOptions) -> Remote | None:
+        """See `TableSource.remote`: a user's own files have no download.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(NO_PATH)
+
+    def slug(self, options: OwnOptions, path: Path | None) -> str:
+        """See `TableSource.slug`: the name of the file or folder, without its ending."""
+        return path.name.split(".")[0] if path else "own"
+
+    def kind(self, options: OwnOptions, path: Path | None) -> type[Record]:
+        """See `TableSource.kind`."""
+        if path is None:
+            raise UserError(NO_PATH)
+        return kind_of_rows(options, path, self.suffixes, getattr(options, "delimiter", None))
+
+    def read(self, folder: Path, options: OwnOptions, drops: Drops) -> Iterator[tuple[str, Record]]:
+        """See `Source.read`."""
+        return read_rows(folder, options, drops, self.suffixes, getattr(options, "delimiter", None))
+
+
+@dataclass(frozen=True)
+class HubRows:
+    """A dataset on the hub whose rows are of a known layout: what `loragrid.data.sources.base.Source` asks for.
+
+    Args:
+        id: repository.
+        licence: as its page says.
+        size: of the dataset.
+        layout: how its rows are laid out; by default recognised by the columns, which are told if they are unknown.
+        kind: what its records are.
+        files: patterns of the files to take.
+        facets: names in `meta` whose values are counted.
+    """
+
+    id: str
+    LICENCE: str
+    SIZE: Size
+    layout: OwnOptions = field(default_factory=OwnOptions)
+    KIND: type[Record] = Dialogue
+    files: tuple[str, ...] = ("*.parquet", "*.jsonl", "*.json", "*.csv")
+    FACETS: tuple[str, ...] = ()
+    VERSION: int = 1
+    FORMAT: None = None
+    Options: type[NoOptions] = NoOptions
+
+    @property
+    def HOMEPAGE(self) -> str:
+        """Its page."""
+        return f"https://huggingface.co/datasets/{self.id}"
+
+    @property
+    def REMOTE(self) -> Remote:
+        """Where its files come from."""
+        return Remote(hub=HubDataset(id=self.id, files=list(self.files)))
+
+    @property
+    def STEPS(self) -> list[Choice]:
+        """Cleaning steps of a study that does not choose its own."""
+        return STEPS
+
+    def read(self, folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Record]]:
+        """See `Source.read`."""
+        return read_rows(folder, self.layout, drops, SUFFIXES)

@@ -61,7 +61,10 @@ class NoOptions(BaseModel, extra="forbid", frozen=True):
 
 
 class Source(Protocol):
-    """What a module in this package defines, beside a docstring that describes the original format."""
+    """What a module in this package defines, beside a docstring that describes the original format.
+
+    A module may also define `SOURCE`, an object that has all of it, where several sources share how they read.
+    """
 
     VERSION: int
     """Raised when the same files come to make other records: what was cleaned is then cleaned anew."""

@@ -1,25 +1,13 @@
 """Any dataset on the Hugging Face hub whose files are JSON Lines, JSON, CSV or Parquet: they are taken as they are."""
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
-from loragrid.data.drops import Drops
-from loragrid.data.own import SIZE, STEPS, OwnOptions, kind_of_rows, read_rows
+from loragrid.data.own import SUFFIXES, OwnFiles, OwnOptions, kind_of_rows
 from loragrid.data.records import Record
 from loragrid.data.sources.base import HubDataset, Remote
-
-__all__ = ["SIZE", "STEPS"]
-
-VERSION = 1
-LICENCE = "as its page on the hub says"
-HOMEPAGE = "https://huggingface.co/datasets"
-REMOTE = None
-KIND = None
-FORMAT = None
-FACETS = ()
-SUFFIXES = (".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 
 
 class Options(OwnOptions, extra="forbid", frozen=True):
@@ -33,21 +21,24 @@ class Options(OwnOptions, extra="forbid", frozen=True):
     )
 
 
-def remote(options: Options) -> Remote | None:
-    """See `loragrid.data.sources.base.TableSource.remote`."""
-    return Remote(hub=HubDataset(id=options.id, files=options.files))
+class HubFiles(OwnFiles):
+    """Files of a repository that a study names."""
+
+    LICENCE = "as its page on the hub says"
+    HOMEPAGE = "https://huggingface.co/datasets"
+
+    def remote(self, options: OwnOptions) -> Remote | None:
+        """See `TableSource.remote`."""
+        named = cast(Options, options)
+        return Remote(hub=HubDataset(id=named.id, files=named.files))
+
+    def slug(self, options: OwnOptions, path: Path | None) -> str:
+        """See `TableSource.slug`: the name of the repository."""
+        return cast(Options, options).id.rpartition("/")[2]
+
+    def kind(self, options: OwnOptions, path: Path | None) -> type[Record]:
+        """See `TableSource.kind`: before the download, only the study's layout or columns can tell it."""
+        return kind_of_rows(options, path, self.suffixes, None)
 
 
-def slug(options: Options, path: Path | None) -> str:
-    """The name of the repository."""
-    return options.id.rpartition("/")[2]
-
-
-def kind(options: Options, path: Path | None) -> type[Record]:
-    """See `loragrid.data.sources.base.TableSource.kind`."""
-    return kind_of_rows(options, path, SUFFIXES, None)
-
-
-def read(folder: Path, options: Options, drops: Drops) -> Iterator[tuple[str, Record]]:
-    """See `loragrid.data.sources.base.Source.read`."""
-    return read_rows(folder, options, drops, SUFFIXES)
+SOURCE = HubFiles(SUFFIXES, Options)

@@ -3,30 +3,11 @@
 Its columns are not documented: the layout is recognised by them, and if it is none that is known, they are told.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from loragrid.data.own import HubRows
+from loragrid.data.sources.base import Size
 
-from loragrid.data.drops import Drops
-from loragrid.data.own import STEPS, OwnOptions, read_rows
-from loragrid.data.records import Dialogue, Record
-from loragrid.data.sources.base import HubDataset, NoOptions, Remote, Size
-
-__all__ = ["STEPS"]
-
-VERSION = 1
-LICENCE = "see its page"
-HOMEPAGE = "https://huggingface.co/datasets/beratcmn/no_robots_turkish"
-REMOTE = Remote(hub=HubDataset(id="beratcmn/no_robots_turkish", files=["*.parquet", "*.jsonl", "*.json", "*.csv"]))
-SIZE = Size(rows={"all": 9_500}, tokens=300)
-KIND = Dialogue
-FORMAT = None
-FACETS = ()
-SUFFIXES = (".parquet", ".jsonl", ".json", ".csv")
-LAYOUT = OwnOptions()
-
-Options = NoOptions
-
-
-def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Record]]:
-    """See `loragrid.data.sources.base.Source.read`."""
-    return read_rows(folder, LAYOUT, drops, SUFFIXES)
+SOURCE = HubRows(
+    id="beratcmn/no_robots_turkish",
+    LICENCE="see its page",
+    SIZE=Size(rows={"all": 9_500}, tokens=300),
+)
