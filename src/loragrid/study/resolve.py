@@ -1,24 +1,19 @@
 """From a study to its grid: all combinations, what each needs and what it is asked."""
 
 import itertools
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from loragrid.errors import StudyError, UserError
-from loragrid.files import canonical, unreadable
-from loragrid.study import choices
-from loragrid.study.grid import Answers, Chat, Clean, Formatted, Grid, ModelEntry, Prompts, Raw, Run, Untrained
+from loragrid.errors import StudyError
+from loragrid.files import canonical
+from loragrid.study.grid import Answers, Chat, Clean, Formatted, Grid, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.keys import (
-    BUILD_VERSION,
-    CLEAN_VERSION,
     DECODING_VERSION,
-    FORMAT_VERSION,
     PROMPTS_VERSION,
     RECIPE_VERSION,
     changed,
@@ -26,10 +21,10 @@ from loragrid.study.keys import (
     plain,
     short,
 )
+from loragrid.study.materials import Materials, clean_key
 from loragrid.study.problems import describe
-from loragrid.study.references import expand, kind_of
 from loragrid.study.registry import Registry
-from loragrid.study.schema import ChatSpec, DatasetSpec, EvaluationSpec, ModelSpec, Point, Recipe, Study
+from loragrid.study.schema import EvaluationSpec, Point, Recipe, Study
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -52,196 +47,24 @@ class _Resolver:
         self.file = file
         self.registry = registry
         self.problems: list[str] = []
-        self.chats: dict[tuple[str, str | None], Chat] = {}
         self.out = Grid(file.stem, str(file), study.title, study.description)
+        self.materials = Materials(study, registry, self.out, self.problems)
 
     def grid(self) -> Grid:
-        models = {name: self._model(name, spec) for name, spec in self.study.models.items()}
-        raws = {name: self._raw(name, spec) for name, spec in self.study.datasets.items()}
-        cleans = self._cleans(raws)
-        formats = self._formats(cleans)
-        self.chats = self._chats()
-        self._runs(models, raws, cleans, formats)
-        self._untrained(models)
-        self._answers(cleans, formats)
+        self._runs()
+        self._untrained()
+        self._answers()
         self.out.published = [item.model_dump() for item in self.study.published]
         if self.problems:
             # The same is often found for each model and seed.
             raise StudyError(str(self.file), list(dict.fromkeys(self.problems)))
         return self.out
 
-    # -- models and data
-
-    def _model(self, name: str, spec: ModelSpec) -> ModelEntry:
-        if spec.build is not None:
-            corpus_key = self._digest(f"models.{name}.build.corpus", spec.build.corpus)
-            build = spec.build.model_dump()
-            origin: dict[str, Any] = {
-                "build": changed(spec.build) | {"corpus": corpus_key},
-                "build_version": BUILD_VERSION,
-            }
-            # Not the study's own name for it: the same model is the same folder in whatever study.
-            slug = f"llama-{spec.build.parameters / 1e6:.1f}m"
-        else:
-            build = None
-            origin = {"id": spec.id, "revision": spec.revision}
-            slug = _slug(str(spec.id).rsplit("/", 1)[-1])
-        key = key_of("model", origin)
-        model = ModelEntry(
-            id=f"{slug}-{short(key)}",
-            key=key,
-            label=name,
-            slug=slug,
-            hub=spec.id,
-            revision=spec.revision if spec.id else None,
-            path=spec.path,
-            build=build,
-            precision=spec.precision,
-            parameters=spec.parameters,
-            micro_batch=spec.micro_batch,
-            gpus=spec.gpus,
-            sharded=spec.sharded,
-        )
-        if (other := self.out.models.get(model.id)) is not None:
-            self.problems.append(
-                f"models.{name}: is the same model as {other.label!r}; give it once and vary `method` or the recipe"
-            )
-        self.out.models[model.id] = model
-        return model
-
-    def _chats(self) -> dict[tuple[str, str | None], Chat]:
-        """Each model's own chat (without a name), and each of the study's with it."""
-        chats: dict[tuple[str, str | None], Chat] = {}
-        for model, own in self.study.models.items():
-            chats[model, None] = self._chat(f"models.{model}", None, own)
-            for name, chat in self.study.chats.items():
-                # What a chat does not say is the model's own.
-                given = chat.model_dump(exclude_unset=True)
-                chats[model, name] = self._chat(f"chats.{name}", name, own.model_copy(update=given))
-        return chats
-
-    def _chat(self, where: str, name: str | None, spec: ChatSpec) -> Chat:
-        template = spec.template
-        file = str(self.registry.templates.get(template, template)) if template else None
-        key = self._digest(f"{where}.template", file)
-        return Chat(name, template, key, spec.system, plain(dict(spec.template_arguments)), spec.date)
-
-    def _raw(self, name: str, spec: DatasetSpec) -> Raw:
-        remote = None
-        if spec.path is not None:
-            origin: dict[str, Any] = {"content": self._digest(f"datasets.{name}.path", spec.path)}
-        else:
-            source = self.registry.sources[spec.source]
-            place = source.REMOTE or source.remote(source.Options.model_validate(spec.options))
-            remote = plain(place.model_dump(exclude_defaults=True))
-            origin = {"revision": spec.revision, "remote": remote}
-        key = key_of("raw", {"source": spec.source, **origin})
-        return Raw(f"{spec.source}-{short(key)}", key, spec.source, spec.path, spec.revision, remote)
-
-    def _digest(self, where: str, path: str | None) -> str | None:
-        if path is None:
-            return None
-        try:
-            return self.registry.digest(expand(path))
-        except UserError as error:
-            self.problems.append(f"{where}: {error}")
-        except OSError as error:
-            self.problems.append(f"{where}: {unreadable(Path(error.filename or path), error)}")
-        return None
-
-    def _cleans(self, raws: Mapping[str, Raw]) -> dict[str, Clean]:
-        """Each dataset as it is without a point's own rows or splits."""
-        return {name: self._clean(name, raw, None) for name, raw in raws.items()}
-
-    def _formats(self, cleans: Mapping[str, Clean]) -> dict[str, dict[str, Any]]:
-        """What the records of each dataset become."""
-        formats: dict[str, dict[str, Any]] = {}
-        seen: dict[tuple[str, str], str] = {}
-        for name, clean in cleans.items():
-            spec = self.study.datasets[name]
-            formats[name] = choices.resolved(spec.format or self._usual_format(spec), self.registry.formats)
-            same = seen.setdefault((clean.id, key_of("format", formats[name])), name)
-            if same != name:
-                self.problems.append(f"datasets.{name}: is the same data as {same!r}; give it once")
-        return formats
-
-    def _data_slug(self, spec: DatasetSpec) -> str:
-        source = self.registry.sources[spec.source]
-        if source.KIND is not None:
-            return spec.source
-        path = expand(spec.path) if spec.path else None
-        return _slug(source.slug(source.Options.model_validate(spec.options), path))
-
-    def _usual_format(self, spec: DatasetSpec) -> str | dict[str, Any]:
-        source = self.registry.sources[spec.source]
-        usual: str | dict[str, Any] | None = source.FORMAT
-        return usual or str(kind_of(source, source.Options.model_validate(spec.options), spec.path).FORMAT)
-
-    def _clean(self, name: str, raw: Raw, point: Point | None) -> Clean:
-        spec = self.study.datasets[name]
-        source = self.registry.sources[spec.source]
-        rows = {**_set(spec.rows), **_set(point.rows if point else None)}
-        splits = {**_set(spec.splits), **_set(point.splits if point else None)}
-        steps = source.STEPS if spec.steps is None else spec.steps
-        clean = Clean(
-            id="",
-            key="",
-            raw=raw.id,
-            raw_key=raw.key,
-            source=spec.source,
-            slug=self._data_slug(spec),
-            version=source.VERSION,
-            read=changed(source.Options.model_validate(spec.options)),
-            steps=[choices.resolved(step, self.registry.steps) for step in steps],
-            needs=["train", "validation", "test"] if spec.train else self._asked(name),
-            splits=splits,
-            rows=rows,
-            seed=spec.seed,
-        )
-        key = _clean_key(clean, rows)
-        clean = replace(clean, id=f"{clean.slug}-{short(key)}", key=key)
-        self.out.raw[raw.id] = raw
-        # The one that needs more of it, if another dataset of this study is the same data in another format.
-        other = self.out.clean.get(clean.id)
-        if other is None or len(other.needs) < len(clean.needs):
-            self.out.clean[clean.id] = clean
-        return self.out.clean[clean.id]
-
-    def _asked(self, dataset: str) -> list[str]:
-        """The splits of a dataset that evaluations ask about."""
-        return sorted({str(spec.split) for spec in self.study.evaluations.values() if spec.dataset == dataset})
-
-    def _formatted(
-        self, clean: Clean, format_: dict[str, Any], model: ModelEntry, chat: Chat, recipe: Recipe
-    ) -> Formatted:
-        settings = {
-            "clean": clean.key,
-            "format": format_,
-            "tokenizer": model.key,
-            "chat": chat.key_parts(),
-            "system": chat.system,
-            "mask": recipe.mask,
-            "max_length": recipe.max_length,
-            "version": FORMAT_VERSION,
-        }
-        key = key_of("formatted", settings)
-        formatted = Formatted(
-            id=f"{model.id}/{clean.slug}-{short(key)}",
-            key=key,
-            clean=clean.id,
-            format=format_,
-            model=model.id,
-            chat=asdict(chat),
-            mask=recipe.mask,
-            max_length=recipe.max_length,
-        )
-        return self.out.formatted.setdefault(formatted.id, formatted)
-
     # -- subjects
 
-    def _untrained(self, models: Mapping[str, ModelEntry]) -> None:
+    def _untrained(self) -> None:
         for name in self.study.untrained:
-            model = models[name]
+            model = self.materials.models[name]
             # At the precision of each run that it is compared with, or a gain would be one of precision, too.
             of_runs = {run.precision for run in self.out.runs.values() if run.model == model.id}
             for precision in sorted(of_runs) or [model.precision]:
@@ -264,32 +87,27 @@ class _Resolver:
             except ValidationError as error:  # fields that are good each by itself
                 self.problems += describe(error, Recipe, fields, where)
 
-    def _runs(
-        self,
-        models: Mapping[str, ModelEntry],
-        raws: Mapping[str, Raw],
-        cleans: Mapping[str, Clean],
-        formats: Mapping[str, dict[str, Any]],
-    ) -> None:
+    def _runs(self) -> None:
+        materials = self.materials
         # Parents first, so that a child finds its parent's key, even if that was trained on another dataset.
         generations = defaultdict(list)
         by_name = {point.name: point for point in self.study.points}
         for index, combination in enumerate(self._combinations()):
             generations[_ancestors(combination[1], by_name)].append((index, *combination))
-        trained = [name for name in raws if self.study.datasets[name].train]
-        places = list(itertools.product(models, trained))
+        trained = [name for name, spec in self.study.datasets.items() if spec.train]
+        places = list(itertools.product(materials.models, trained))
         runs: list[tuple[tuple[int, int, int], Run]] = []
         named: dict[tuple[str, str, int], dict[str, Run]] = {}
         for generation, (place, (model_name, dataset)) in itertools.product(sorted(generations), enumerate(places)):
-            model = models[model_name]
+            model = materials.models[model_name]
             for index, where, point, chat_name, recipe in generations[generation]:
                 if not _applies(point, model_name, dataset):
                     continue
-                self._check_method(where, recipe, dataset, formats[dataset]["name"])
+                self._check_method(where, recipe, dataset, materials.formats[dataset]["name"])
                 own_rows = point is not None and (point.rows or point.splits)
-                clean = self._clean(dataset, raws[dataset], point) if own_rows else cleans[dataset]
-                chat = self.chats[model_name, chat_name]
-                formatted = self._formatted(clean, formats[dataset], model, chat, recipe)
+                clean = materials.clean(dataset, point) if own_rows else materials.cleans[dataset]
+                chat = materials.chats[model_name, chat_name]
+                formatted = materials.formatted(clean, dataset, model, chat, recipe)
                 for repeat, seed in enumerate(self.study.seeds):
                     parent = None
                     if point and point.parent:
@@ -391,7 +209,8 @@ class _Resolver:
 
     # -- what they are asked
 
-    def _answers(self, whole: Mapping[str, Clean], formats: Mapping[str, dict[str, Any]]) -> None:
+    def _answers(self) -> None:
+        whole = self.materials.cleans
         # Datasets that nothing is trained on or asked about are dropped again at the end.
         used = {run.clean for run in self.out.runs.values()}
         for name, spec in self.study.evaluations.items():
@@ -402,7 +221,7 @@ class _Resolver:
                 clean = whole[dataset] if spec.dataset else self.out.clean[run.clean]
                 self._check_leak(name, run, clean, dataset)
                 chat = Chat(**run.chat)
-                self._ask(name, spec, folder, run.model, run.precision, clean, dataset, formats[dataset], chat)
+                self._ask(name, spec, folder, run.model, run.precision, clean, dataset, chat)
                 asked[dataset, clean.id] = clean
             if not asked:
                 asked = {
@@ -419,7 +238,6 @@ class _Resolver:
                         untrained.precision,
                         clean,
                         dataset,
-                        formats[dataset],
                         chat,
                     )
             used |= {clean.id for clean in asked.values()}
@@ -432,7 +250,7 @@ class _Resolver:
         for run in self.out.runs.values():
             if run.model == untrained.model:
                 of_runs.setdefault(canonical(run.chat), Chat(**run.chat))
-        return list(of_runs.values()) or [self.chats[untrained.name, None]]
+        return list(of_runs.values()) or [self.materials.chats[untrained.name, None]]
 
     def _to_ask(self) -> list[str]:
         """What untrained models alone are asked about where an evaluation does not say it."""
@@ -461,9 +279,9 @@ class _Resolver:
         precision: str,
         clean: Clean,
         dataset: str,
-        format_: dict[str, Any],
         chat: Chat,
     ) -> None:
+        format_ = self.materials.formats[dataset]
         if not self.registry.formats[format_["name"]].HAS_ANSWERS:
             self.problems.append(
                 f"evaluations.{name}: asks about {dataset!r}, whose format {format_['name']!r} has no answers to "
@@ -474,7 +292,7 @@ class _Resolver:
         prompts_key = key_of(
             "prompts",
             {
-                "clean": _clean_key(clean, rows),
+                "clean": clean_key(clean, rows),
                 "format": format_,
                 "split": spec.split,
                 "turns": spec.turns,
@@ -533,19 +351,6 @@ def _split_by(clean: Clean) -> tuple[Any, ...]:
     return clean.source, clean.version, clean.read, clean.splits, clean.seed
 
 
-def _clean_key(clean: Clean, rows: dict[str, int]) -> str:
-    settings = {
-        "raw": clean.raw_key,
-        "read": [clean.version, clean.read],
-        "steps": clean.steps,
-        "splits": clean.splits,
-        "rows": rows,
-        "seed": clean.seed,
-        "version": CLEAN_VERSION,
-    }
-    return key_of("clean", settings)
-
-
 def _ancestors(point: Point | None, by_name: Mapping[str | None, Point]) -> int:
     """How many trainings come before a point's own; `load_study` refuses circles."""
     number = 0
@@ -557,11 +362,3 @@ def _ancestors(point: Point | None, by_name: Mapping[str | None, Point]) -> int:
 
 def _applies(point: Point | None, model: str, dataset: str) -> bool:
     return point is None or (point.model or model, point.dataset or dataset) == (model, dataset)
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "model"
-
-
-def _set(part: Any) -> dict[str, Any]:
-    return part.model_dump(exclude_none=True) if part is not None else {}
