@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.data.drops import Drops
-from loragrid.data.layouts import Unusable, first_line
-from loragrid.data.records import Dialogue, Message
+from loragrid.data.layouts import Unusable
+from loragrid.data.reading import read_files
+from loragrid.data.records import Dialogue, Message, Record
 from loragrid.data.sources.base import HubDataset, NoOptions, Remote, Size
-from loragrid.data.tables import data_files, rows
-from loragrid.errors import UserError
 from loragrid.study.choices import Choice
 
 VERSION = 1
@@ -43,37 +42,16 @@ ROLES = {
 }  # fmt: skip
 
 
-def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Dialogue]]:
-    """Read the files of a folder.
-
-    Args:
-        folder: holds train, validation and test, or one file without splits.
-        options: none.
-        drops: counts rows and what is dropped of them.
-
-    Yields:
-        Split and record.
-
-    Raises:
-        UserError: there is no such file, or its first row is of another layout.
-    """
-    for split, path in data_files(folder, SUFFIXES):
-        is_known = False
-        for where, row in rows(path, path.relative_to(folder).as_posix(), split, drops):
-            try:
-                record = _record(row, where)
-            except Unusable as problem:
-                if str(problem) == UNKNOWN and not is_known:
-                    raise UserError(
-                        f"{path}: expected rows with `dialog`, or with `text`; found {first_line(row)}"
-                    ) from None
-                drops.add(str(problem), where=where, split=split)
-                continue
-            is_known = True
-            yield split, record
-
-
-UNKNOWN = "row of an unknown layout"
+def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Record]]:
+    """Read train, validation and test, or one file without splits; see `Source.read`."""
+    return read_files(
+        folder,
+        SUFFIXES,
+        drops,
+        lambda row, where, _: _record(row, where),
+        knows=lambda row: "dialog" in row or isinstance(row.get("text"), str),
+        expected="`dialog`, or with `text`",
+    )
 
 
 def _record(row: dict[str, Any], where: str) -> Dialogue:
@@ -83,7 +61,7 @@ def _record(row: dict[str, Any], where: str) -> Dialogue:
         except ValueError:
             raise Unusable("`text` is not JSON") from None
     if not isinstance(row, dict) or not isinstance(row.get("dialog"), list):
-        raise Unusable(UNKNOWN)
+        raise Unusable("row of an unknown layout")
     messages, strategies = [], []
     for turn in row["dialog"]:
         message, strategy = _turn(turn)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.data.drops import Drops
-from loragrid.data.layouts import Unusable, first_line
-from loragrid.data.records import Dialogue
+from loragrid.data.layouts import Unusable
+from loragrid.data.reading import read_files
+from loragrid.data.records import Dialogue, Record
 from loragrid.data.sources.base import NoOptions, Size
-from loragrid.data.tables import data_files, rows
-from loragrid.errors import UserError
 from loragrid.study.choices import Choice
 
 VERSION = 1
@@ -32,32 +31,16 @@ FACETS = ("scene", "strategies")
 Options = NoOptions
 
 
-def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Dialogue]]:
-    """Read ExTES.json, or train, validation and test files of the same layout.
-
-    Args:
-        folder: holds the files.
-        options: none.
-        drops: counts rows and what is dropped of them.
-
-    Yields:
-        Split and record.
-
-    Raises:
-        UserError: there is no such file, or its first row is of another layout.
-    """
-    for split, path in data_files(folder, (".json", ".jsonl")):
-        is_known = False
-        for where, row in rows(path, path.relative_to(folder).as_posix(), split, drops):
-            if not is_known and not isinstance(row.get("content"), list):
-                raise UserError(
-                    f"{path}: expected rows with `scene`, `description`, `content`; found {first_line(row)}"
-                )
-            is_known = True
-            try:
-                yield split, _record(row, where)
-            except Unusable as problem:
-                drops.add(str(problem), where=where, split=split)
+def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Record]]:
+    """Read ExTES.json, or train, validation and test files of the same layout; see `Source.read`."""
+    return read_files(
+        folder,
+        (".json", ".jsonl"),
+        drops,
+        lambda row, where, _: _record(row, where),
+        knows=lambda row: isinstance(row.get("content"), list),
+        expected="`scene`, `description`, `content`",
+    )
 
 
 def _record(row: dict[str, Any], where: str) -> Dialogue:

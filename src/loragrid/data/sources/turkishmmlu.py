@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from loragrid.data.drops import Drops
-from loragrid.data.layouts import Unusable, expected, first_line, recognise, record
+from loragrid.data.layouts import expected, recognise, record
+from loragrid.data.reading import read_files
 from loragrid.data.records import ChoiceQuestion, Record
 from loragrid.data.sources.base import HubDataset, NoOptions, Remote, Size
-from loragrid.data.tables import SPLIT, data_files, rows
-from loragrid.errors import UserError
+from loragrid.data.tables import SPLIT, Row
 from loragrid.study.choices import Choice
 
 VERSION = 1
@@ -30,31 +30,22 @@ Options = NoOptions
 
 
 def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Record]]:
-    """Read the files of all subjects.
+    """Read the files of all subjects; see `Source.read`."""
+    return read_files(
+        folder,
+        (".json", ".jsonl", ".parquet"),
+        drops,
+        _record,
+        knows=lambda row: recognise(row) == "choice",
+        expected=expected("choice"),
+    )
 
-    Args:
-        folder: holds the files, at any depth.
-        options: none.
-        drops: counts rows and what is dropped of them.
 
-    Yields:
-        Split and record.
-
-    Raises:
-        UserError: there are no such files, or one is of another layout.
-    """
-    for split, path in data_files(folder, (".json", ".jsonl", ".parquet")):
-        is_known = False
-        for where, row in rows(path, path.relative_to(folder).as_posix(), split, drops):
-            if not is_known and recognise(row) != "choice":
-                raise UserError(f"{path}: expected rows with {expected('choice')}; found {first_line(row)}")
-            is_known = True
-            subject = row.get("subject")
-            name = subject if isinstance(subject, str) and subject else _subject(path.relative_to(folder))
-            try:
-                yield split, record("choice", row, where, {"subject": name})
-            except Unusable as problem:
-                drops.add(str(problem), where=where, split=split)
+def _record(row: Row, where: str, file: Path) -> Record:
+    subject = row.get("subject")
+    return record(
+        "choice", row, where, {"subject": subject if isinstance(subject, str) and subject else _subject(file)}
+    )
 
 
 def _subject(path: Path) -> str:
