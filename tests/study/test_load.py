@@ -115,6 +115,41 @@ def test_problems_of_one_evaluation(place):
     ]
 
 
+@pytest.mark.parametrize(
+    ("evaluation", "said"),
+    [
+        (
+            "{kind: replay, dataset: letters}",
+            ".kind: 'replay': questions turn after turn, with the model's own answers between them, are not asked yet. "
+            "Valid: dialogue, prompts.",
+        ),
+        ("{kind: choice, dataset: letters}", ".kind: 'choice': choices are not compared by their likelihood yet"),
+        ("{kind: dialog}", ".kind: there is no kind 'dialog'. Valid: dialogue, prompts."),
+        ("{kind: [prompts]}", ".kind: there is no kind ['prompts']. Valid: dialogue, prompts."),
+        ("{kind: prompts}", ".dataset: is missing"),
+        (
+            "{kind: prompts, dataset: letters, turns: all}",
+            ".turns: unknown key. Valid keys: dataset, decoding, kind, rows, scores, seed, split, system.",
+        ),
+    ],
+    ids=str,
+)
+def test_evaluations_are_checked_by_their_kind(place, evaluation, said):
+    with pytest.raises(StudyError) as raised:
+        place.small(f"evaluations: {{test: {evaluation}}}")
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"evaluations.test{said}")
+
+
+def test_prompts_are_asked_as_the_last_turns_of_their_dialogues(place):
+    grid = place.small(
+        "untrained: [base]\nevaluations: {ten: {kind: prompts, dataset: letters}, last: {dataset: letters}}"
+    )
+    ten, last = (next(p for p in grid.prompts.values() if p.id.startswith(name)) for name in ("ten", "last"))
+    assert ten.turns == "last"
+    assert ten.key == last.key
+
+
 def test_missing_keys_are_named(place):
     with pytest.raises(StudyError) as raised:
         place.open("{title: x, models: {m: {build: {}}}, datasets: {d: {path: .}}, published: [{value: 1}]}")

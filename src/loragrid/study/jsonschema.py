@@ -44,7 +44,8 @@ def schema_text(registry: Registry) -> str:
     dataset["properties"] |= dict.fromkeys(sorted(every), True)
     dataset["additionalProperties"] = False
     dataset["allOf"] = [_options(name, registry.sources[name].Options, every - own) for name, own in options.items()]
-    definitions["EvaluationSpec"]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
+    for kind in ("DialogueEvaluation", "PromptsEvaluation"):
+        definitions[kind]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
     return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 

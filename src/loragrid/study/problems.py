@@ -2,10 +2,12 @@
 
 import difflib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from loragrid.study.schema import UNKNOWN_KIND
 
 
 def check_part(model: type[BaseModel], value: dict, where: str, also: Iterable[str] = ()) -> list[str]:
@@ -41,9 +43,11 @@ def describe(
         location = _location(item["loc"], value)
         if item["type"] == "missing":
             location.append(item["loc"][-1])
+        elif item["type"] == UNKNOWN_KIND:
+            location.append("kind")
         key = _path(where, location) or "the file"
         if item["type"] == "extra_forbidden":
-            valid = [*_keys_at(model, location[:-1]), *(also if len(location) == 1 else ())]
+            valid = [*_keys_at(model, location[:-1], value), *(also if len(location) == 1 else ())]
             text = f"unknown key.{suggestion(str(location[-1]), valid)} Valid keys: {', '.join(sorted(valid))}."
         elif item["type"] == "missing":
             text = "is missing"
@@ -88,19 +92,26 @@ def _path(where: str, location: list[int | str]) -> str:
     return text
 
 
-def _keys_at(model: type[BaseModel], location: list[int | str]) -> list[str]:
-    """The field names of the model found by walking `location` down from `model`."""
+def _keys_at(model: type[BaseModel], location: list[int | str], value: Any) -> list[str]:
+    """The field names of the model found by walking `location` down from `model`, and down the value."""
+    models: list[type[BaseModel]] = []
     for part in location:
+        value = value[part]
         if isinstance(part, str) and part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation) or model
+            models = list(_models_in(model.model_fields[part].annotation))
+        if models:
+            model = next((each for each in models if _is_of_kind(each, value)), models[0])
     return list(model.model_fields)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _is_of_kind(model: type[BaseModel], value: Any) -> bool:
+    kind = model.model_fields.get("kind")
+    return kind is not None and isinstance(value, dict) and value.get("kind") in get_args(kind.annotation)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
+        yield annotation
     if get_origin(annotation) in (Union, types.UnionType, list, dict, Annotated):
         for argument in get_args(annotation):
-            if found := _model_in(argument):
-                return found
-    return None
+            yield from _models_in(argument)

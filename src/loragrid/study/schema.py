@@ -4,9 +4,10 @@
 by `loragrid schema`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 """A name that becomes part of a path."""
@@ -250,19 +251,66 @@ class Decoding(Model):
     repetition_penalty: float = Field(1.0, gt=0, description="1 for none.")
 
 
-class EvaluationSpec(Model):
-    """What every run and untrained model is asked, and how answers are scored."""
+class _Asked(Model):
+    """What every kind of evaluation has."""
 
-    dataset: str | None = Field(None, description="Dataset asked about; default: the one that the run was trained on.")
     split: Literal["validation", "test"] = Field("test", description="Split that the prompts come from.")
-    turns: Literal["all", "last"] = Field(
-        "last", description="Ask at every assistant turn of a dialogue, or at the last."
-    )
-    rows: int | None = Field(None, ge=1, description="At most this many dialogues, the first of the split.")
-    system: str | None = Field(None, description="System prompt in place of the dialogue's own.")
+    rows: int | None = Field(None, ge=1, description="At most this many records, the first of the split.")
+    system: str | None = Field(None, description="System prompt in place of the record's own.")
     decoding: Decoding = Field(default_factory=Decoding, description="How answers are generated.")
     seed: int = Field(0, ge=0, description="Seed of sampling.")
     scores: list[str] = Field(["text", "likelihood"], min_length=1, description="Score families.")
+
+
+class DialogueEvaluation(_Asked):
+    """Answers within recorded dialogues, compared with what was said there."""
+
+    kind: Literal["dialogue"] = Field("dialogue", description="Answers within recorded dialogues.")
+    dataset: str | None = Field(None, description="Dataset asked about; default: the one that the run was trained on.")
+    turns: Literal["all", "last"] = Field(
+        "last", description="Ask at every assistant turn of a dialogue, or at the last."
+    )
+
+
+class PromptsEvaluation(_Asked):
+    """A list of prompts with reference answers, the same for every run."""
+
+    kind: Literal["prompts"] = Field(description="A list of prompts, the same for every run.")
+    dataset: str = Field(description="Dataset that the prompts are.")
+    turns: ClassVar[Literal["last"]] = "last"
+
+
+EvaluationSpec = DialogueEvaluation | PromptsEvaluation
+
+UNKNOWN_KIND = "unknown_kind"
+"""Type of the error of an evaluation whose `kind` is none."""
+
+_KINDS = {"dialogue": DialogueEvaluation, "prompts": PromptsEvaluation}
+_LATER = {
+    "replay": "questions turn after turn, with the model's own answers between them, are not asked yet",
+    "choice": "choices are not compared by their likelihood yet; as 'dialogue' such questions are answered in words",
+}
+
+
+def _kind(value: Any) -> Any:
+    """The kind of an evaluation, as read or checked."""
+    return value.get("kind", "dialogue") if isinstance(value, dict) else getattr(value, "kind", "dialogue")
+
+
+def _known_kind(value: Any) -> Any:
+    kind = _kind(value)
+    if isinstance(kind, str) and kind in _KINDS:
+        return value
+    valid = f"Valid: {', '.join(_KINDS)}."
+    text = f"{kind!r}: {_LATER[kind]}. {valid}" if str(kind) in _LATER else f"there is no kind {kind!r}. {valid}"
+    raise PydanticCustomError(UNKNOWN_KIND, "{text}", {"text": text})
+
+
+Evaluation = Annotated[
+    Annotated[DialogueEvaluation, Tag("dialogue")] | Annotated[PromptsEvaluation, Tag("prompts")],
+    Discriminator(_kind),
+    BeforeValidator(_known_kind),
+]
 
 
 class Published(Model):
@@ -298,7 +346,7 @@ class Study(Model):
         [42], min_length=1, description="Each run is repeated with each seed."
     )
     untrained: list[str] = Field(default_factory=list, description="Models also scored as they are.")
-    evaluations: dict[Name, EvaluationSpec] = Field(
-        default_factory=lambda: {"test": EvaluationSpec()}, min_length=1, description="What is asked, by name."
+    evaluations: dict[Name, Evaluation] = Field(
+        default_factory=lambda: {"test": DialogueEvaluation()}, min_length=1, description="What is asked, by name."
     )
     published: list[Published] = Field(default_factory=list, description="Figures to show beside our own.")
