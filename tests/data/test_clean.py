@@ -6,6 +6,7 @@ import pytest
 from cleaning import resolved
 
 from loragrid.data import clean as module
+from loragrid.data import cleaned
 from loragrid.data.clean import clean
 from loragrid.data.drops import Drops
 from loragrid.data.records import ChoiceQuestion, Dialogue, PreferencePair
@@ -275,8 +276,8 @@ def test_a_stop_while_publishing_leaves_no_finished_looking_folder(run, tmp_path
         return replace(path, target)
 
     replace = module.Path.replace
-    monkeypatch.setattr(module, "write_json", lambda path, value: path.write_text(json.dumps(value)))
-    monkeypatch.setattr(module, "write_jsonl", lambda path, rows: path.write_text("".join(f"{r}\n" for r in rows)))
+    monkeypatch.setattr(cleaned, "write_json", lambda path, value: path.write_text(json.dumps(value)))
+    monkeypatch.setattr(cleaned, "write_jsonl", lambda path, rows: path.write_text("".join(f"{r}\n" for r in rows)))
     monkeypatch.setattr(module.Path, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         run(raw, rows={"train": 2})

@@ -2,23 +2,21 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from loragrid.data.changes import Change
+from loragrid.data.cleaned import publish, short, unfinished, write_splits
 from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.duplicates import without_duplicates, without_leaks
 from loragrid.data.entries import Entry, drawn
 from loragrid.data.records import Dropped, Record, asked, content, fault, to_json
 from loragrid.data.sources import SOURCES
 from loragrid.data.splits import checked_rows, checked_shares, choose, share_out
-from loragrid.data.statistics import Counts
 from loragrid.data.steps import STEPS
 from loragrid.errors import UserError
-from loragrid.files import canonical, sha256_of, write_json, write_jsonl
+from loragrid.files import canonical
 from loragrid.progress import each
 from loragrid.study.choices import found
 
@@ -62,10 +60,7 @@ def clean(
     wanted = checked_rows(rows or {})
     drops = Drops()
 
-    work = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
+    with unfinished(out) as work:
         spool = work / "records"
         with spool.open("wb") as file:
             records = each(reader.read(raw, settings, drops), f"cleaning {source}")
@@ -78,50 +73,30 @@ def clean(
                 raise UserError(_empty(split, source, shares, drops))
         available = {split: len(by_split[split]) for split in SPLITS}
         by_split = {split: choose(by_split[split], wanted.get(split)) for split in SPLITS}
-
-        statistics = {}
         taken: set[str] = set()
         with spool.open("rb") as file:
-            for split in SPLITS:
-                counts = Counts(reader.FACETS)
-                write_jsonl(work / f"{split}.jsonl", counts.over(_records(by_split[split], file, taken)))
-                statistics[split] = counts.summary()
+            kept = write_splits(
+                work, {split: _records(by_split[split], file, taken) for split in SPLITS}, reader.FACETS
+            )
         spool.unlink()
-        write_json(work / "statistics.json", statistics)
-        cleaning = {
-            "source": source,
-            "version": reader.VERSION,
-            "read_with": settings.model_dump(mode="json"),
-            "splits": shares,
-            "rows": wanted,
-            "seed": seed,
-            "read": dict(drops.rows_read),
-            "available": available,
-            "kept": {split: len(by_split[split]) for split in SPLITS},
-            "short": {
-                split: {"wanted": wanted[split], "kept": available[split]}
-                for split in SPLITS
-                if available[split] < wanted.get(split, 0)
+        publish(
+            work,
+            out,
+            {
+                "source": source,
+                "version": reader.VERSION,
+                "read_with": settings.model_dump(mode="json"),
+                "splits": shares,
+                "rows": wanted,
+                "seed": seed,
+                "read": dict(drops.rows_read),
+                "available": available,
+                "kept": kept,
+                "short": short(wanted, available),
+                "dropped": drops.summary(),
+                "steps": [change.summary() for change in changes],
             },
-            "dropped": {
-                split: {reason: asdict(entry) for reason, entry in sorted(reasons.items())}
-                for split, reasons in sorted(drops.reasons.items())
-            },
-            "steps": [change.summary() for change in changes],
-            "sha256": {f"{split}.jsonl": sha256_of(work / f"{split}.jsonl") for split in SPLITS},
-        }
-        write_json(work / "cleaning.json", cleaning)
-        _publish(work, out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _publish(work: Path, out: Path) -> None:
-    """Move the files into place, cleaning.json last: who finds it finds all the others, of the same cleaning."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "cleaning.json").unlink(missing_ok=True)
-    for name in [*(f"{split}.jsonl" for split in SPLITS), "statistics.json", "cleaning.json"]:
-        (work / name).replace(out / name)
+        )
 
 
 def _begin(choice: Mapping[str, Any]) -> Change:

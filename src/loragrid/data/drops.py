@@ -1,7 +1,8 @@
 """The count of what is read and of what is dropped, so that nothing is lost silently."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 SPLITS = ("train", "validation", "test")
 """The splits that cleaning writes."""
@@ -49,3 +50,10 @@ class Drops:
         entry.rows += rows
         if len(entry.examples) < EXAMPLES:
             entry.examples.append(where)
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """What was dropped of each split, by reason, for cleaning.json."""
+        return {
+            split: {reason: asdict(entry) for reason, entry in sorted(reasons.items())}
+            for split, reasons in sorted(self.reasons.items())
+        }
