@@ -1,10 +1,10 @@
 """Records that are there twice, and those that would let a model see in training what it is asked later."""
 
 from loragrid.data.drops import SPLITS, Drops
-from loragrid.data.entries import Entry
+from loragrid.data.entries import AnyEntry
 
 
-def without_duplicates(entries: list[Entry], drops: Drops) -> list[Entry]:
+def without_duplicates(entries: list[AnyEntry], drops: Drops) -> list[AnyEntry]:
     """Records without those whose messages are an earlier one's of the same split.
 
     Args:
@@ -23,14 +23,14 @@ def without_duplicates(entries: list[Entry], drops: Drops) -> list[Entry]:
     return kept
 
 
-def without_leaks(entries: list[Entry], drops: Drops) -> dict[str, list[Entry]]:
+def without_leaks(entries: list[AnyEntry], drops: Drops) -> dict[str, list[AnyEntry]]:
     """Records by split, less those of which what is asked is also in a later split.
 
     Args:
         entries: records, each in train, validation or test.
         drops: counts the others.
     """
-    by_split: dict[str, list[Entry]] = {split: [] for split in SPLITS}
+    by_split: dict[str, list[AnyEntry]] = {split: [] for split in SPLITS}
     for entry in entries:
         by_split[entry.split].append(entry)
     later: dict[bytes, str] = {}

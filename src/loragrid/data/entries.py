@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeVar
 
 
 @dataclass(slots=True)
@@ -29,6 +30,10 @@ class Entry:
     order: bytes
     content: bytes
     asked: bytes
+
+
+AnyEntry = TypeVar("AnyEntry", bound=Entry)
+"""An entry, or one that has more fields."""
 
 
 def drawn(seed: int, purpose: str, name: str) -> bytes:

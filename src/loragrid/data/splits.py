@@ -1,7 +1,7 @@
 """Which records go into train, validation and test, and how many are kept: by the seed and each record alone."""
 
 from loragrid.data.drops import SPLITS
-from loragrid.data.entries import Entry, drawn
+from loragrid.data.entries import AnyEntry, Entry, drawn
 from loragrid.errors import UserError
 
 
@@ -70,7 +70,7 @@ def share_out(entries: list[Entry], shares: dict[str, float], seed: int, source:
             place -= share
 
 
-def choose(entries: list[Entry], number: int | None) -> list[Entry]:
+def choose(entries: list[AnyEntry], number: int | None) -> list[AnyEntry]:
     """As many records as wanted, chosen by their numbers, in their original order.
 
     Args:

@@ -4,64 +4,20 @@ By Google's rouge-score, without stemming, and averaged over the items as it is:
 bootstrap means that changes with numpy's random state.
 """
 
-import re
-import unicodedata
-
 from loragrid.progress import each
+from loragrid.words import words
 
 NAMES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 FAMILY = "text"
 VERSION = 1
 LIBRARY = "rouge-score"
 
-_ASCII_WORD = re.compile(r"[a-z0-9]+")
-
-# Scripts written without spaces between words: their characters are the tokens.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff"  # Thai, Lao
-    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
-    "\u3005\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9d"  # kana and the repetition mark
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"  # Chinese characters
-)
-
-
-def tokenize(text: str) -> list[str]:
-    """Words of any script, lower-cased; equal to rouge-score's own tokenizer on ASCII text.
-
-    That one keeps [a-z0-9] only: it gives 0 for identical Chinese answers and cuts Turkish words in pieces.
-
-    Args:
-        text: any text.
-
-    Returns:
-        Runs of letters, digits and the marks that belong to them; where a script has no spaces, its characters.
-    """
-    if text.isascii():
-        return _ASCII_WORD.findall(text.lower())
-    tokens: list[str] = []
-    previous = ""  # what the last character was: part of a spaced word, of an unspaced script, or neither
-    for character in unicodedata.normalize("NFC", text.lower()):
-        if unicodedata.category(character).startswith("M"):
-            if previous:  # a mark without a letter before it is no word
-                tokens[-1] += character
-        elif not character.isalnum():
-            previous = ""
-        elif _UNSPACED.match(character):
-            tokens.append(character)
-            previous = "unspaced"
-        elif previous == "word":
-            tokens[-1] += character
-        else:
-            tokens.append(character)
-            previous = "word"
-    return tokens
-
 
 class _Tokenizer:
     """The interface that rouge-score expects."""
 
     def tokenize(self, text: str) -> list[str]:
-        return tokenize(text)
+        return words(text)
 
 
 def items(answers: list[str], references: list[str]) -> list[dict[str, float]]:

@@ -347,6 +347,8 @@ class Study(Model):
     )
     untrained: list[str] = Field(default_factory=list, description="Models also scored as they are.")
     evaluations: dict[Name, Evaluation] = Field(
-        default_factory=lambda: {"test": DialogueEvaluation()}, min_length=1, description="What is asked, by name."
+        default_factory=lambda: dict[str, EvaluationSpec](test=DialogueEvaluation()),
+        min_length=1,
+        description="What is asked, by name.",
     )
     published: list[Published] = Field(default_factory=list, description="Figures to show beside our own.")
