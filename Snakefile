@@ -39,6 +39,7 @@ rule all:
     input:
         # The scores too, not only the tables made of them: after a failure the tables are there, the scores are not.
         all_scores,
+        all_contamination(),
         f"{TABLES}/comparison.csv",
     message:
         in_log("all of {GRID.study} is there")

@@ -130,27 +130,26 @@ def build(arguments: argparse.Namespace) -> None:
 
 
 def clean(arguments: argparse.Namespace) -> None:
-    """Clean a dataset: one form, splits, everything dropped counted."""
+    """Clean a dataset (one form, splits, everything dropped counted), or put cleaned ones together."""
     with restarting("clean", arguments.dataset):
-        from loragrid.data.clean import clean as clean_dataset
+        from loragrid.data.make import make_clean
 
         grid = open_study(arguments.study, REGISTRY)
-        dataset = _entry(grid, "clean", arguments.dataset)
+        data = _entry(grid, "clean", arguments.dataset)
         make_once(
-            Path(dataset.folder),
+            Path(data.folder),
             ["train.jsonl", "validation.jsonl", "test.jsonl", "statistics.json", "cleaning.json"],
-            lambda: clean_dataset(
-                Path(grid.raw[dataset.raw].folder),
-                Path(dataset.folder),
-                dataset.source,
-                dataset.read,
-                dataset.steps,
-                splits=dataset.splits,
-                rows=dataset.rows,
-                seed=dataset.seed,
-                needs=dataset.needs,
-            ),
+            lambda: make_clean(grid, data),
         )
+
+
+def contamination(arguments: argparse.Namespace) -> None:
+    """Look for what evaluations ask in the data that their runs are trained on."""
+    with restarting("contamination", arguments.dataset):
+        from loragrid.data.make import make_contamination
+
+        grid = open_study(arguments.study, REGISTRY)
+        make_contamination(grid, _entry(grid, "contamination", arguments.dataset))
 
 
 def format_(arguments: argparse.Namespace) -> None:
@@ -354,6 +353,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--model", required=True, help="id of a model")
     made.add_argument("--threads", type=int, default=2, help="the bytes of the model depend on it (default: 2)")
     add("clean", clean).add_argument("--dataset", required=True, help="id of a cleaned dataset")
+    compared = add("contamination", contamination)
+    compared.add_argument("--dataset", required=True, help="id of a report")
     add("format", format_).add_argument("--formatted", required=True, help="id of a formatted dataset")
     add("prompts", prompts).add_argument("--prompts", required=True, help="id of the prompts")
     trained = add("train", train, study=False)

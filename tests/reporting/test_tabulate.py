@@ -49,7 +49,7 @@ def test_columns(demo):
         "target_modules", "learning_rate", "trainable_parameters", "train_loss", "validation_loss", "perplexity",
         "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "bits_per_byte_gain",
         "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers",
-        "share_at_limit", "excluded", "status", "reason",
+        "share_at_limit", "excluded", "share_in_training", "status", "reason",
     ]  # fmt: skip
 
 
@@ -139,8 +139,8 @@ def test_stale_figures_pages_and_half_written_files_go(demo):
         demo.write(str(folder / name), "old")
     tabulate(demo.grid)
     assert [path.relative_to(folder).as_posix() for path in everything()] == [
-        "comparison.csv", "comparison.html", "comparison.md", "comparison.tex", "cost.csv", "examples/tiny.ed.html",
-        "figures/loss-tiny.ed.svg", "gains.csv",
+        "comparison.csv", "comparison.html", "comparison.md", "comparison.tex", "contamination.csv", "cost.csv",
+        "examples/tiny.ed.html", "figures/loss-tiny.ed.svg", "gains.csv",
     ]  # fmt: skip
 
 

@@ -110,6 +110,8 @@ class Place:
             self.write(f"{formatted.folder}/format.json")
         for prompts in self.grid.prompts.values():
             self.write(prompts.file, "{}\n" * 40)
+        for report in self.grid.contamination.values():
+            self.write(report.file)
 
     def queue(self, *jobs: tuple[str, str, str, str, str]) -> None:
         """Put a fake squeue in place that tells of jobs: id, state, reason, time left, comment."""

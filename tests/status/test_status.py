@@ -46,7 +46,7 @@ def test_data_is_told_as_long_as_something_waits_for_it(place):
     text = place.loragrid("status", "small")
     assert re.search(rf"^download +{raw.id} +waiting$", text, re.M)
     assert re.search(rf"^download +{model.id} +waiting$", text, re.M)
-    assert "data: download 0/2, clean 0/1, format 0/1, prompts 0/1" in text
+    assert "data: download 0/2, clean 0/1, format 0/1, prompts 0/1, contamination 0/1" in text
     place.write(f"{raw.folder}/provenance.json")
     place.write(f"results/logs/download_model/{model.id}.log", "loragrid: org/base: the hub cannot be reached\n")
     text = place.loragrid("status", "small")
@@ -63,6 +63,8 @@ def test_a_study_that_is_done_needs_no_data_and_no_workflow(place):
     for answers in place.grid.answers.values():
         place.answer(answers)
         place.score(answers)
+    for report in place.grid.contamination.values():
+        place.write(report.file)
     assert summary(place).strip() == "small: 3 done"
 
 

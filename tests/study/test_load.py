@@ -66,7 +66,10 @@ def problems(place):
         ("datasets.letters.source", "there is no 'leters'. Did you mean 'letters'? Valid: letters, tickets, votes."),
         ("datasets.tickets.path", "there is no 'not/there.csv'"),
         ("datasets.tickets.form", "'whole' or 'halves', not 'hole'"),
-        ("datasets.tickets.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, format, minimum, path,"),
+        (
+            "datasets.tickets.minimun",
+            "unknown key. Did you mean 'minimum'? Valid keys: contamination, form, format, minimum,",
+        ),
         ("datasets.again.steps[0]", "there is no 'trm'. Did you mean 'trim'? Valid: merge, trim."),
         ("datasets.again.steps[1].merge.minimun", "unknown key. Did you mean 'minimum'? Valid keys: form, minimum."),
         ("datasets.again.steps[2]", "needs one name with its options"),
@@ -155,7 +158,7 @@ def test_missing_keys_are_named(place):
         place.open("{title: x, models: {m: {build: {}}}, datasets: {d: {path: .}}, published: [{value: 1}]}")
     assert raised.value.problems == [
         "models.m.build.corpus: is missing",
-        "datasets.d.source: is missing",
+        "datasets.d: give a `source`, or a `mixture` of other datasets",
         "published[0].source: is missing",
         "published[0].metric: is missing",
         "published[0].model: is missing",

@@ -246,23 +246,37 @@ def downloads_of_study():
     return data + [f"{model.folder}/model.json" for model in GRID.models.values() if not model.build]
 
 
-def raw_of_clean(wildcards):
-    clean = GRID.clean[wildcards.dataset]
-    return unless_there(f"{clean.folder}/cleaning.json", f"{GRID.raw[clean.raw].folder}/provenance.json")
+def cleaned(id_):
+    return f"{GRID.clean[id_].folder}/cleaning.json"
+
+
+def inputs_of_clean(wildcards):
+    data = GRID.clean[wildcards.dataset]
+    others = [cleaned(id_) for id_ in GRID.made_from(data.id)]
+    return unless_there(cleaned(data.id), *(others or [f"{GRID.raw[data.raw].folder}/provenance.json"]))
+
+
+def inputs_of_contamination(wildcards):
+    found = GRID.contamination[wildcards.dataset]
+    return unless_there(found.file, *map(cleaned, dict.fromkeys(found.made_from)))
+
+
+def all_contamination():
+    return [found.file for found in GRID.contamination.values()]
 
 
 def inputs_of_format(wildcards):
     formatted = GRID.formatted[f"{wildcards.model}/{wildcards.dataset}"]
     return unless_there(
         f"{formatted.folder}/format.json",
-        f"{GRID.clean[formatted.clean].folder}/cleaning.json",
+        cleaned(formatted.clean),
         f"{GRID.models[formatted.model].folder}/model.json",
     )
 
 
 def clean_of_prompts(wildcards):
     prompts = GRID.prompts[wildcards.prompts]
-    return unless_there(prompts.file, f"{GRID.clean[prompts.clean].folder}/cleaning.json")
+    return unless_there(prompts.file, cleaned(prompts.clean))
 
 
 # batches

@@ -1,4 +1,5 @@
-# download → clean → format, and the prompts of evaluations. None of it needs a GPU.
+# download → clean (and mix) → format, the prompts of evaluations, and what these have in common with training data.
+# None of it needs a GPU.
 
 
 rule download_dataset:
@@ -26,7 +27,7 @@ rule downloads:
 
 rule clean:
     input:
-        raw_of_clean,
+        inputs_of_clean,
     output:
         update("data/clean/{dataset}/train.jsonl"),
         update("data/clean/{dataset}/validation.jsonl"),
@@ -47,6 +48,27 @@ rule clean:
         in_log("clean {wildcards.dataset}")
     shell:
         "exec python -m loragrid clean --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
+
+
+rule contamination:
+    input:
+        inputs_of_contamination,
+    output:
+        update("results/contamination/{dataset}.json"),
+    log:
+        "results/logs/contamination/{dataset}.log",
+    retries: RETRIES
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=memory_after(attempts_of("contamination", "{dataset}"), 4000),
+        runtime=minutes_after(attempts_of("contamination", "{dataset}"), 60),
+    params:
+        study=STUDY_FILE,
+    message:
+        in_log("look for what is asked in {wildcards.dataset}")
+    shell:
+        "exec python -m loragrid contamination --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
 rule format:

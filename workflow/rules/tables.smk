@@ -6,6 +6,7 @@ rule tabulate:
         # The study's own file: another choice of runs is another table.
         study=GRID.file,
         scores=all_scores,
+        contamination=all_contamination(),
     output:
         report(
             f"{TABLES}/comparison.html",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.files import read_json
-from loragrid.study.grid import Answers, Grid, Prompts, Run
+from loragrid.study.grid import Answers, Clean, Decontaminated, Grid, Mixture, Prompts, Run
 from loragrid.study.registry import Registry
 
 
@@ -115,35 +115,51 @@ class Workload:
             found: dict[str, Any] = read_json(counted)["splits"].get(split) or {"rows": 0, "tokens": 0}
             typical = found["tokens"] / max(found["rows"], 1)
             return RowCount(found["rows"], typical, found.get("longest", typical))
-        clean = self.grid.clean[formatted.clean]
-        size = self.registry.sources[clean.source].SIZE
-        number = _usual_rows(size.rows, clean.splits, split)
         # How long the longest row is shows only when it is formatted: until then, as long as it may be.
-        return RowCount(min(number, clean.rows.get(split, number)), size.tokens, math.inf)
+        return RowCount(*self._usual(formatted.clean, split), math.inf)
+
+    def _usual(self, clean: str, split: str) -> tuple[float, float]:
+        """Rows of a split and tokens of a row, before anything is read."""
+        data = self.grid.clean[clean]
+        if isinstance(data, Clean):
+            size = self.registry.sources[data.source].SIZE
+            number: float = _usual_rows(size.rows, data.splits, split)
+            return min(number, data.rows.get(split, number)), size.tokens
+        if isinstance(data, Decontaminated):
+            number, tokens = self._usual(data.base, split)
+            return min(number, data.rows.get(split, number)), tokens
+        return self._usual_mixture(data, split)
+
+    def _usual_mixture(self, mixture: Mixture, split: str) -> tuple[float, float]:
+        whole = sum(part["number"] for part in mixture.parts)
+        shares = {part["clean"]: part["number"] / whole for part in mixture.parts}
+        usual = {clean: self._usual(clean, split) for clean in shares}
+        most = min((number / shares[clean] for clean, (number, _) in usual.items() if number), default=0)
+        number = whole if mixture.by == "counts" and split == "train" else mixture.rows.get(split, most)
+        return number, sum(shares[clean] * tokens for clean, (_, tokens) in usual.items())
 
     def _count_prompts(self, prompts_id: str, model: str) -> tuple[int, float, int]:
         prompts: Prompts = self.grid.prompts[prompts_id]
-        clean = self.grid.clean[prompts.clean]
-        size = self.registry.sources[clean.source].SIZE
-        number = _usual_rows(size.rows, clean.splits, prompts.split)
-        number = min(number, clean.rows.get(prompts.split, number), prompts.rows or number)
+        usual, tokens = self._usual(prompts.clean, prompts.split)
+        number = int(min(usual, prompts.rows or usual))
+        sources = {clean.source for clean in self.grid.read_for(prompts.clean)}
         if Path(prompts.file).exists():
             number = Path(prompts.file).read_bytes().count(b"\n")
         # A prompt is a dialogue without its end, so what is known of the rows of its model is known of it.
         same = [
             formatted.id
             for formatted in self.grid.formatted.values()
-            if formatted.model == model and self.grid.clean[formatted.clean].source == clean.source
+            if formatted.model == model and sources & {clean.source for clean in self.grid.read_for(formatted.clean)}
         ]
         rows = [self._rows(id_, "train") for id_ in same]
-        typical = max((each.tokens for each in rows), default=size.tokens)
+        typical = max((each.tokens for each in rows), default=tokens)
         longest = max(
             # As long as the longest row; until that is known, as rows may be.
             (
                 self.grid.formatted[id_].max_length if math.isinf(each.longest) else each.longest
                 for id_, each in zip(same, rows, strict=True)
             ),
-            default=4 * size.tokens,
+            default=4 * tokens,
         )
         return number, typical, int(longest)
 

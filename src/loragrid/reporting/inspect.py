@@ -112,19 +112,22 @@ def inspect(grid: Grid, dataset: str, model: str | None, number: int) -> Inspect
         UserError: there is no such dataset or model in the study, or no raw files yet.
     """
     use = _use(grid, dataset)
-    clean, format_ = use.clean, use.format
     entry = _model(grid, model)
     tokenizer, note = _chat(entry, use.chat)
-    read: list[tuple[str, Record, Record | str, list[str]]] = []
-    steps = [(choice["name"], _begin(choice)) for choice in clean.steps]
-    with _raw_folder(grid, clean) as folder:
-        source = SOURCES[clean.source]
-        records = source.read(folder, source.Options.model_validate(clean.read), Drops())
-        for split, raw in itertools.islice(records, READ):
-            read.append((split, raw, *_cleaned(raw, split, steps)))
+    of_each: list[list[tuple[str, Record, Record | str, list[str]]]] = []
+    for clean in use.cleans:
+        of_each.append([])
+        steps = [(choice["name"], _begin(choice)) for choice in clean.steps]
+        with _raw_folder(grid, clean) as folder:
+            source = SOURCES[clean.source]
+            records = source.read(folder, source.Options.model_validate(clean.read), Drops())
+            for split, raw in itertools.islice(records, READ // len(use.cleans)):
+                of_each[-1].append((split, raw, *_cleaned(raw, split, steps)))
+    # Of a mixture the first of each dataset come first.
+    read = [found_ for row in itertools.zip_longest(*of_each) for found_ in row if found_ is not None]
     if not read:
         raise UserError(f"{dataset}: no record can be read")
-    module, options = found("format", format_, FORMATS)
+    module, options = found("format", use.format, FORMATS)
     shown = []
     for why, (split, raw, record, changed) in _chosen(read, number):
         rows: list[Row] | str = "dropped"
@@ -139,7 +142,7 @@ def inspect(grid: Grid, dataset: str, model: str | None, number: int) -> Inspect
 class _Use:
     """How a dataset is cleaned, formatted and shown to a model."""
 
-    clean: Clean
+    cleans: Sequence[Clean]
     format: Mapping[str, Any]
     chat: Mapping[str, Any]
     max_length: int | None = None
@@ -153,12 +156,13 @@ def _use(grid: Grid, dataset: str) -> _Use:
     for run in grid.runs.values():
         if run.dataset == dataset:
             formatted = grid.formatted[run.formatted]
-            return _Use(grid.clean[run.clean], formatted.format, run.chat, formatted.max_length, formatted.mask)
+            read = grid.read_for(run.clean)
+            return _Use(read, formatted.format, run.chat, formatted.max_length, formatted.mask)
     for answers in grid.answers.values():
         if answers.dataset == dataset:
             prompts = grid.prompts[answers.prompts]
-            clean = grid.clean[prompts.clean]
-            return _Use(clean, prompts.format, answers.chat, system=prompts.system, is_trained=False)
+            read = grid.read_for(prompts.clean)
+            return _Use(read, prompts.format, answers.chat, system=prompts.system, is_trained=False)
     names = {run.dataset for run in grid.runs.values()} | {answers.dataset for answers in grid.answers.values()}
     raise UserError(f"study {grid.study} uses no dataset {dataset!r}; it uses: {', '.join(sorted(names))}")
 

@@ -7,7 +7,9 @@ from typing import Any
 from loragrid.files import canonical
 from loragrid.metrics import METRICS
 from loragrid.reporting.collect import Results, Row
+from loragrid.reporting.contamination import Overlaps
 from loragrid.reporting.gains import Gain
+from loragrid.study.grid import Clean, Decontaminated
 from loragrid.study.schema import Recipe
 
 TableRow = dict[str, Any]
@@ -37,10 +39,8 @@ def validated_on(results: Results, row: Row) -> str | None:
     """What a run's validation loss is over: losses over other rows or other tokens cannot be compared."""
     if row.run is None:
         return None
-    clean = results.grid.clean[row.run.clean]
-    rows = clean.rows.get("validation")
     tokens = [row.run.recipe.get("mask"), row.run.recipe.get("max_length")]
-    return canonical([clean.raw, clean.steps, clean.splits, rows, clean.seed, *tokens])
+    return canonical([results.grid.records_of(row.run.clean, "validation"), *tokens])
 
 
 def best_runs(results: Results) -> set[str]:
@@ -65,6 +65,7 @@ def comparison(results: Results, gains: Gains) -> list[TableRow]:
     """The comparison table: one row per subject × evaluation, whether it is done or not. No timings."""
     varying = varying_fields(results)
     best = best_runs(results)
+    overlaps = Overlaps(results)
     metric = headline(results)
     published = [name for name in METRICS if any(item["metric"] == name for item in results.grid.published)]
     published += sorted({item["metric"] for item in results.grid.published} - set(published))
@@ -91,6 +92,8 @@ def comparison(results: Results, gains: Gains) -> list[TableRow]:
                 # Answers that ran to max_new_tokens: if most do, the model never learnt to stop.
                 "share_at_limit": _quotient(row.generated.get("ended_by_length"), row.generated.get("answers")),
                 "excluded": row.excluded or None,
+                # Of what is asked: records that training data has something in common with.
+                "share_in_training": overlaps.share(row),
                 **{f"{name}_published": _published(results, row, name) for name in published},
                 "status": row.status,
                 "reason": row.reason or (compared.reason if compared else ""),
@@ -198,9 +201,11 @@ def varying_fields(results: Results) -> list[str]:
 def _data(results: Results, row: Row) -> str:
     """Which rows of the dataset a run was trained on, or an untrained model was asked about, in the study's words."""
     grid = results.grid
-    clean = grid.clean[row.run.clean if row.run else grid.prompts[row.answers.prompts].clean]
-    chosen = [f"{split} {number}" for split, number in clean.rows.items()]
-    chosen += [f"{split} {share:g} of all" for split, share in clean.splits.items()]
+    data = grid.clean[row.run.clean if row.run else grid.prompts[row.answers.prompts].clean]
+    base = grid.clean[data.base] if isinstance(data, Decontaminated) else data
+    chosen = [f"{split} {number}" for split, number in {**base.rows, **data.rows}.items()]
+    if isinstance(base, Clean):
+        chosen += [f"{split} {share:g} of all" for split, share in base.splits.items()]
     return ", ".join(chosen) or "all"
 
 

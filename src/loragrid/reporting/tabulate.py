@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loragrid.files import write_text
 from loragrid.metrics import METRICS
-from loragrid.reporting import tables
+from loragrid.reporting import contamination, tables
 from loragrid.reporting.collect import collect
 from loragrid.reporting.examples import examples_page
 from loragrid.reporting.figures import loss_figure
@@ -19,7 +19,9 @@ WIDTH = 120
 
 
 def tabulate(grid: Grid) -> None:
-    """Write comparison.{csv,md,tex,html}, gains.csv, cost.csv, seeds.csv, figures/ and examples/ of a study.
+    """Write all tables, pages and figures of a study.
+
+    These are comparison.{csv,md,tex,html}, gains.csv, contamination.csv, cost.csv, seeds.csv, figures/ and examples/.
 
     Whatever is missing or damaged becomes a row with its reason. seeds.csv is there only if the study has several
     seeds. Figures and pages of models and datasets that are no longer in the study are removed.
@@ -38,6 +40,7 @@ def tabulate(grid: Grid) -> None:
     written = {"comparison.csv": to_csv(comparison)}
     gain_rows = tables.gains_table(results, all_gains)
     written["gains.csv"] = to_csv(gain_rows, tables.GAIN_COLUMNS)
+    written["contamination.csv"] = to_csv(contamination.table(results), contamination.COLUMNS)
     written["cost.csv"] = to_csv(tables.cost(results))
     if seeds:
         written["seeds.csv"] = to_csv(seeds)
@@ -47,7 +50,7 @@ def tabulate(grid: Grid) -> None:
     for (model, dataset), rows in groups.items():
         title = f"{model} · {dataset}"
         figure, examples = f"figures/loss-{model}.{dataset}.svg", f"examples/{model}.{dataset}.html"
-        sentences = summary(results, rows, all_gains)
+        sentences = summary(results, rows, all_gains) + contamination.sentences(results, rows)
         written[figure] = loss_figure(title, rows)
         written[examples] = examples_page(results, f"{grid.title}: {title}", rows)
         pages.append((title, sentences, figure, examples))

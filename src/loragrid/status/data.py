@@ -9,7 +9,7 @@ from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed
 from loragrid.status.log import error_in
 from loragrid.status.stages import LOGS, active_cell
 from loragrid.study.batches import is_trained, missing_parts
-from loragrid.study.grid import Grid
+from loragrid.study.grid import Clean, Grid
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Item:
     """One thing that a rule makes.
 
     Args:
-        stage: for people: download, build, clean, format, prompts.
+        stage: for people: download, build, clean, format, prompts, contamination.
         rule: of the workflow.
         id: in the grid.
         made: the file that says that it is there.
@@ -56,11 +56,29 @@ def _needed(grid: Grid) -> Iterator[Item]:
     prompts = [_prompts(id_, grid) for id_ in dict.fromkeys(answers.prompts for answers in unscored)]
     to_clean = [grid.formatted[item.id].clean for item in formatted if not item.there]
     to_clean += [grid.prompts[item.id].clean for item in prompts if not item.there]
-    clean = [_clean(id_, grid) for id_ in dict.fromkeys(to_clean)]
-    yield from (_raw(id_, grid) for id_ in dict.fromkeys(grid.clean[item.id].raw for item in clean if not item.there))
+    reports = [_contamination(id_, grid) for id_ in grid.contamination]
+    to_clean += [id_ for item in reports if not item.there for id_ in grid.contamination[item.id].made_from]
+    clean = [_clean(id_, grid) for id_ in _made_from(to_clean, grid)]
+    raws = [data.raw for item in clean if not item.there and isinstance(data := grid.clean[item.id], Clean)]
+    yield from (_raw(id_, grid) for id_ in dict.fromkeys(raws))
     models = [run.model for run in untrained] + [answers.model for answers in asked]
     yield from (_model(id_, grid) for id_ in dict.fromkeys(models))
-    yield from (*clean, *formatted, *prompts)
+    yield from (*clean, *formatted, *prompts, *reports)
+
+
+def _made_from(wanted: list[str], grid: Grid) -> list[str]:
+    """Cleaned data that is wanted or still has to be there for what is wanted; what is made first comes first."""
+    found: dict[str, None] = {}
+
+    def visit(id_: str) -> None:
+        if not Path(grid.clean[id_].folder, "cleaning.json").exists():
+            for other in grid.made_from(id_):
+                visit(other)
+        found[id_] = None
+
+    for id_ in wanted:
+        visit(id_)
+    return list(found)
 
 
 def _raw(id_: str, grid: Grid) -> Item:
@@ -84,6 +102,11 @@ def _format(id_: str, grid: Grid) -> Item:
 
 def _prompts(id_: str, grid: Grid) -> Item:
     return Item("prompts", "prompts", id_, Path(grid.prompts[id_].file), ("prompts", id_))
+
+
+def _contamination(id_: str, grid: Grid) -> Item:
+    made = Path(grid.contamination[id_].file)
+    return Item("contamination", "contamination", id_, made, ("contamination", id_))
 
 
 def _cell(item: Item, activity: Activity) -> Cell:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loragrid.files import canonical, read_json, write_json
 from loragrid.study.keys import short
@@ -47,6 +47,78 @@ class Clean:
     def folder(self) -> str:
         """Where {train,validation,test}.jsonl and cleaning.json lie."""
         return f"data/clean/{self.id}"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several cleaned datasets as one: `data/clean/<id>/`.
+
+    Its parts have `name` (in the study), `clean` (id) and `number`, a weight or a count as `by` says.
+    """
+
+    id: str
+    key: str
+    slug: str
+    parts: list[dict[str, Any]]
+    by: Literal["weights", "counts"]
+    repeat: bool
+    needs: list[str]
+    rows: dict[str, int]
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Where {train,validation,test}.jsonl and cleaning.json lie."""
+        return f"data/clean/{self.id}"
+
+
+@dataclass(frozen=True)
+class Decontaminated:
+    """A cleaned dataset without what evaluations ask: `data/clean/<id>/`.
+
+    What is asked has `clean` (id), `split` and `rows`.
+    """
+
+    id: str
+    key: str
+    slug: str
+    base: str
+    asked: list[dict[str, Any]]
+    needs: list[str]
+    rows: dict[str, int]
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Where {train,validation,test}.jsonl and cleaning.json lie."""
+        return f"data/clean/{self.id}"
+
+
+Data = Clean | Mixture | Decontaminated
+"""What `data/clean` holds."""
+
+
+@dataclass(frozen=True)
+class Contamination:
+    """What training data has in common with what its runs are asked: `results/contamination/<id>.json`.
+
+    What is asked has `clean` (id), `split` and `rows`.
+    """
+
+    id: str
+    key: str
+    clean: str
+    asked: list[dict[str, Any]]
+
+    @property
+    def made_from(self) -> list[str]:
+        """Ids of the cleaned data that is compared."""
+        return [self.clean, *(asked["clean"] for asked in self.asked)]
+
+    @property
+    def file(self) -> str:
+        """The report."""
+        return f"results/contamination/{self.id}.json"
 
 
 @dataclass(frozen=True)
@@ -203,13 +275,14 @@ class Grid:
     title: str
     description: str
     raw: dict[str, Raw] = field(default_factory=dict)
-    clean: dict[str, Clean] = field(default_factory=dict)
+    clean: dict[str, Data] = field(default_factory=dict)
     models: dict[str, ModelEntry] = field(default_factory=dict)
     formatted: dict[str, Formatted] = field(default_factory=dict)
     prompts: dict[str, Prompts] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     untrained: dict[str, Untrained] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
+    contamination: dict[str, Contamination] = field(default_factory=dict)
     published: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -220,6 +293,38 @@ class Grid:
     def subject(self, folder: str) -> Run | Untrained:
         """The run or untrained model of a folder."""
         return self.runs.get(folder) or self.untrained[folder]
+
+    def made_from(self, id_: str) -> list[str]:
+        """Ids of the cleaned data that cleaned data is made from; none where it is made from a download."""
+        data = self.clean[id_]
+        if isinstance(data, Mixture):
+            return [part["clean"] for part in data.parts]
+        if isinstance(data, Decontaminated):
+            return [data.base, *(asked["clean"] for asked in data.asked)]
+        return []
+
+    def read_for(self, id_: str) -> list[Clean]:
+        """The datasets that cleaned data consists of, as each was read."""
+        data = self.clean[id_]
+        if isinstance(data, Clean):
+            return [data]
+        bases = [part["clean"] for part in data.parts] if isinstance(data, Mixture) else [data.base]
+        return [clean for base in bases for clean in self.read_for(base)]
+
+    def records_of(self, id_: str, split: str) -> Any:
+        """What decides which records a split has: equal where it is the same ones.
+
+        Args:
+            id_: of cleaned data.
+            split: validation or test; of train it does not tell all.
+        """
+        data = self.clean[id_]
+        if isinstance(data, Decontaminated):
+            return self.records_of(data.base, split)
+        if isinstance(data, Clean):
+            return [data.raw, data.steps, data.splits, data.rows.get(split), data.seed]
+        parts = [[part["name"], self.records_of(part["clean"], split), part["number"]] for part in data.parts]
+        return [parts, data.by, data.rows.get(split), data.seed]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for study.json."""
@@ -236,11 +341,15 @@ class Grid:
     def from_json(cls, content: dict[str, Any]) -> "Grid":
         """The grid that `to_json` made."""
         kinds: dict[str, Any] = {
-            "raw": Raw, "clean": Clean, "models": ModelEntry, "formatted": Formatted, "prompts": Prompts,
-            "runs": Run, "untrained": Untrained, "answers": Answers,
+            "raw": Raw, "clean": _data, "models": ModelEntry, "formatted": Formatted, "prompts": Prompts,
+            "runs": Run, "untrained": Untrained, "answers": Answers, "contamination": Contamination,
         }  # fmt: skip
         parts: dict[str, Any] = {
             name: {id_: kinds[name](**item) for id_, item in value.items()} if name in kinds else value
             for name, value in content.items()
         }
         return cls(**parts)
+
+
+def _data(**fields: Any) -> Data:
+    return (Mixture if "parts" in fields else Decontaminated if "base" in fields else Clean)(**fields)

@@ -6,6 +6,7 @@ their default are left out, so that a new field with its default changes no key;
 """
 
 import hashlib
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,6 +21,12 @@ BUILD_VERSION = 1
 
 CLEAN_VERSION = 1
 """Raised when splits, the choice of rows or what is dropped come out otherwise for the same records and settings."""
+
+MIXTURE_VERSION = 1
+"""Raised when the same datasets and numbers come to make another mixture."""
+
+CONTAMINATION_VERSION = 1
+"""Raised when the same data comes to have other things in common with what is asked."""
 
 FORMAT_VERSION = 1
 """Raised when the same examples come to be tokenised, masked or cut in another way."""
@@ -47,6 +54,11 @@ def key_of(stage: str, settings: dict[str, Any]) -> str:
 def short(key: str) -> str:
     """The part of a key that stands in names."""
     return key[:SHORT]
+
+
+def slug_of(name: str) -> str:
+    """A name in the form in which it stands in paths: what people look for there, before the key."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "model"
 
 
 def changed(part: BaseModel) -> dict[str, Any]:

@@ -36,6 +36,9 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += _template_problems(f"chats.{name}.template", chat.get("template"), registry)
     for name, dataset in _parts(datasets):
         source = dataset.get("source")
+        if "mixture" in dataset:
+            problems += _mixture_problems(f"datasets.{name}", dataset, datasets, registry)
+            continue
         problems += unknown(f"datasets.{name}.source", source, registry.sources)
         problems += missing_path(f"datasets.{name}.path", dataset.get("path"))
         if isinstance(source, str) and source in registry.sources:
@@ -56,6 +59,22 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += unknown(f"published[{index}].dataset", published.get("dataset"), datasets)
         for field in _mapping(published.get("where")):
             problems += unknown(f"published[{index}].where", field, [*Recipe.model_fields, "name"])
+    return problems
+
+
+def _mixture_problems(where: str, dataset: dict[str, Any], datasets: dict, registry: Registry) -> list[str]:
+    """Datasets of a mixture that do not exist, or are mixtures themselves."""
+    problems = []
+    sources = {name for name, each in _parts(datasets) if "mixture" not in each}
+    mixture = _mapping(dataset["mixture"])
+    for key in ("weights", "counts"):
+        for name in _mapping(mixture.get(key)):
+            if name in datasets and name not in sources:
+                problems.append(f"{where}.mixture.{key}: {name!r} is a mixture itself: name what it is made of")
+            else:
+                problems += unknown(f"{where}.mixture.{key}", name, sources)
+    if dataset.get("format") is not None:
+        problems += choices.problems(f"{where}.format", dataset["format"], registry.formats)
     return problems
 
 

@@ -11,7 +11,19 @@ from pydantic import ValidationError
 
 from loragrid.errors import StudyError
 from loragrid.files import canonical
-from loragrid.study.grid import Answers, Chat, Clean, Formatted, Grid, ModelEntry, Prompts, Run, Untrained
+from loragrid.study.grid import (
+    Answers,
+    Chat,
+    Clean,
+    Data,
+    Decontaminated,
+    Formatted,
+    Grid,
+    ModelEntry,
+    Prompts,
+    Run,
+    Untrained,
+)
 from loragrid.study.keys import (
     DECODING_VERSION,
     PROMPTS_VERSION,
@@ -21,7 +33,7 @@ from loragrid.study.keys import (
     plain,
     short,
 )
-from loragrid.study.materials import Materials, clean_key
+from loragrid.study.materials import Materials
 from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
 from loragrid.study.schema import EvaluationSpec, Point, Recipe, Study
@@ -94,8 +106,7 @@ class _Resolver:
         by_name = {point.name: point for point in self.study.points}
         for index, combination in enumerate(self._combinations()):
             generations[_ancestors(combination[1], by_name)].append((index, *combination))
-        trained = [name for name, spec in self.study.datasets.items() if spec.train]
-        places = list(itertools.product(materials.models, trained))
+        places = list(itertools.product(materials.models, self.study.trained))
         runs: list[tuple[tuple[int, int, int], Run]] = []
         named: dict[tuple[str, str, int], dict[str, Run]] = {}
         for generation, (place, (model_name, dataset)) in itertools.product(sorted(generations), enumerate(places)):
@@ -103,9 +114,9 @@ class _Resolver:
             for index, where, point, chat_name, recipe in generations[generation]:
                 if not _applies(point, model_name, dataset):
                     continue
-                self._check_method(where, recipe, dataset, materials.formats[dataset]["name"])
+                self._check_method(where, recipe, dataset, materials.data.formats[dataset]["name"])
                 own_rows = point is not None and (point.rows or point.splits)
-                clean = materials.clean(dataset, point) if own_rows else materials.cleans[dataset]
+                clean = materials.data.of(dataset, point) if own_rows else materials.data.whole[dataset]
                 chat = materials.chats[model_name, chat_name]
                 formatted = materials.formatted(clean, dataset, model, chat, recipe)
                 for repeat, seed in enumerate(self.study.seeds):
@@ -169,7 +180,7 @@ class _Resolver:
         point: Point | None,
         model: ModelEntry,
         dataset: str,
-        clean: Clean,
+        clean: Data,
         formatted: Formatted,
         chat: Chat,
         recipe: Recipe,
@@ -210,15 +221,17 @@ class _Resolver:
     # -- what they are asked
 
     def _answers(self) -> None:
-        whole = self.materials.cleans
+        whole = self.materials.data.whole
         # Datasets that nothing is trained on or asked about are dropped again at the end.
         used = {run.clean for run in self.out.runs.values()}
         for name, spec in self.study.evaluations.items():
-            asked: dict[tuple[str, str], Clean] = {}  # by dataset and id: points may have rows or splits of their own
+            asked: dict[tuple[str, str], Data] = {}  # by dataset and id: points may have rows or splits of their own
             for folder, run in self.out.runs.items():
                 # A run is asked about the test rows of the data that it was trained on, which are never trained on.
                 dataset = spec.dataset or run.dataset
                 clean = whole[dataset] if spec.dataset else self.out.clean[run.clean]
+                if isinstance(clean, Decontaminated):  # which is so in what is trained on only
+                    clean = self.out.clean[clean.base]
                 self._check_leak(name, run, clean, dataset)
                 chat = Chat(**run.chat)
                 self._ask(name, spec, folder, run.model, run.precision, clean, dataset, chat)
@@ -241,8 +254,30 @@ class _Resolver:
                         chat,
                     )
             used |= {clean.id for clean in asked.values()}
-        self.out.clean = {id_: clean for id_, clean in self.out.clean.items() if id_ in used}
-        self.out.raw = {clean.raw: self.out.raw[clean.raw] for clean in self.out.clean.values()}
+        self._contamination()
+        self._keep(used)
+
+    def _contamination(self) -> None:
+        """A report on each dataset that runs are trained on: about what these, and their children, are asked."""
+        asked: dict[str, dict[str, Prompts]] = defaultdict(dict)
+        for answers in self.out.answers.values():
+            trained = self.out.runs.get(answers.subject)
+            while trained is not None:
+                asked[trained.clean][answers.prompts] = self.out.prompts[answers.prompts]
+                trained = self.out.runs[trained.parent] if trained.parent else None
+        for clean, prompts in asked.items():
+            self.materials.data.contamination(self.out.clean[clean], prompts)
+
+    def _keep(self, used: set[str]) -> None:
+        """Drop cleaned data and downloads that nothing is made from."""
+        waiting = list(used)
+        while waiting:
+            new = set(self.out.made_from(waiting.pop())) - used
+            used |= new
+            waiting += new
+        self.out.clean = {id_: data for id_, data in self.out.clean.items() if id_ in used}
+        read = [data for data in self.out.clean.values() if isinstance(data, Clean)]
+        self.out.raw = {clean.raw: self.out.raw[clean.raw] for clean in read}
 
     def _chats_of(self, untrained: Untrained) -> list[Chat]:
         """In which chats an untrained model is asked: those of its runs, or its own if it has none."""
@@ -254,14 +289,14 @@ class _Resolver:
 
     def _to_ask(self) -> list[str]:
         """What untrained models alone are asked about where an evaluation does not say it."""
-        return [name for name, spec in self.study.datasets.items() if spec.train] or list(self.study.datasets)
+        return self.study.trained or list(self.study.datasets)
 
-    def _check_leak(self, evaluation: str, run: Run, asked: Clean, dataset: str) -> None:
+    def _check_leak(self, evaluation: str, run: Run, asked: Data, dataset: str) -> None:
         """Refuse to ask a run about data of which it, or a parent, may have been trained on the test rows."""
         trained: Run | None = run
         while trained is not None:
-            clean = self.out.clean[trained.clean]
-            if clean.raw == asked.raw and _split_by(clean) != _split_by(asked):
+            pairs = itertools.product(self.out.read_for(trained.clean), self.out.read_for(asked.id))
+            if any(one.raw == other.raw and _split_by(one) != _split_by(other) for one, other in pairs):
                 self.problems.append(
                     f"evaluations.{evaluation}: asks {run.label or run.name} about {dataset!r}, which is split in "
                     "another way there than where it was trained: test rows would be training rows. Give both the "
@@ -277,22 +312,21 @@ class _Resolver:
         folder: str,
         model_id: str,
         precision: str,
-        clean: Clean,
+        clean: Data,
         dataset: str,
         chat: Chat,
     ) -> None:
-        format_ = self.materials.formats[dataset]
+        format_ = self.materials.data.formats[dataset]
         if not self.registry.formats[format_["name"]].HAS_ANSWERS:
             self.problems.append(
                 f"evaluations.{name}: asks about {dataset!r}, whose format {format_['name']!r} has no answers to "
                 "compare with; models are not asked such questions yet"
             )
-        # Only the rows of this split count: studies and points that differ in training rows share their prompts.
-        rows = {split: number for split, number in clean.rows.items() if split == str(spec.split)}
         prompts_key = key_of(
             "prompts",
             {
-                "clean": clean_key(clean, rows),
+                # Studies and points that differ in training rows share their prompts.
+                "clean": self.materials.data.asked_key(clean, spec.split),
                 "format": format_,
                 "split": spec.split,
                 "turns": spec.turns,

@@ -144,6 +144,36 @@ class Splits(Model):
         return self
 
 
+class MixtureSpec(Model):
+    """Several datasets of the study as one, by weights or by numbers of rows."""
+
+    weights: dict[Name, Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        min_length=1,
+        description="Weight of each dataset: its share of the `rows` of each split, or of as many as there can be "
+        "without a repeat.",
+    )
+    counts: dict[Name, Annotated[int, Field(ge=1)]] | None = Field(
+        None,
+        min_length=1,
+        description="Training rows of each dataset; validation and test have them in the same shares.",
+    )
+    repeat: bool = Field(
+        False, description="Repeat training rows of a dataset that has too few. Otherwise the mixture has fewer."
+    )
+
+    @model_validator(mode="after")
+    def _weights_or_counts(self) -> "MixtureSpec":
+        if (self.weights is None) == (self.counts is None):
+            raise ValueError("give either `weights` or `counts` of the datasets to mix")
+        return self
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Weights or counts."""
+        return dict(self.weights or self.counts or {})
+
+
 class DatasetSpec(Model):
     """A dataset: where it comes from, how it is read and cleaned, and what it becomes for a model.
 
@@ -152,7 +182,10 @@ class DatasetSpec(Model):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    source: str = Field(description="Module in loragrid/data/sources that reads its original format.")
+    source: str | None = Field(None, description="Module in loragrid/data/sources that reads its original format.")
+    mixture: MixtureSpec | None = Field(
+        None, description="Other datasets of this study that it is made of, instead of a `source`."
+    )
     path: str | None = Field(
         None, description="Local file or folder in the original format, instead of the download. May use $VARIABLES."
     )
@@ -164,10 +197,33 @@ class DatasetSpec(Model):
         None,
         description="What a record becomes: a name, or `{name: options}`. Default: the source's own.",
     )
-    train: bool = Field(True, description="Whether runs are trained on it; `false` for data that is only asked about.")
+    train: bool | None = Field(
+        None,
+        description="Whether runs are trained on it; `false` for data that is only asked about. Default: unless it is "
+        "part of a mixture.",
+    )
+    contamination: Literal["report", "remove"] = Field(
+        "report",
+        description="What becomes of training records that ask what an evaluation asks, or share 13 words in a row "
+        "with it (13 characters where a script has no spaces): reported in either case, or removed, too.",
+    )
     rows: Rows = Field(default_factory=Rows, description="Rows to keep of each split.")
     splits: Splits = Field(default_factory=Splits, description="Splits to make, where the data has none.")
     seed: int = Field(0, ge=0, description="Seed of splits and of the choice of rows.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "DatasetSpec":
+        if self.mixture is None:
+            if self.source is None:
+                raise ValueError("give a `source`, or a `mixture` of other datasets")
+            return self
+        theirs = ("source", "path", "revision", "steps", "splits")
+        given = [name for name in theirs if name in self.model_fields_set] + sorted(self.options)
+        if given:
+            raise ValueError(f"{', '.join(given)}: said of each dataset of a `mixture`, not of the mixture")
+        if self.mixture.counts and self.rows.train is not None:
+            raise ValueError("rows.train: `counts` say how many training rows the mixture has")
+        return self
 
     @property
     def options(self) -> dict[str, Any]:
@@ -352,3 +408,10 @@ class Study(Model):
         description="What is asked, by name.",
     )
     published: list[Published] = Field(default_factory=list, description="Figures to show beside our own.")
+
+    @property
+    def trained(self) -> list[str]:
+        """Names of the datasets that runs are trained on."""
+        parts = {name for spec in self.datasets.values() if spec.mixture for name in spec.mixture.numbers}
+        usual = {name: name not in parts for name in self.datasets}
+        return [name for name, spec in self.datasets.items() if (usual[name] if spec.train is None else spec.train)]

@@ -1,0 +1,125 @@
+"""What runs were asked that they had seen in training, from the reports in results/contamination."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from loragrid.errors import UserError
+from loragrid.files import read_json
+from loragrid.reporting.collect import Results, Row
+
+COLUMNS = (
+    "trained_on", "data", "evaluation", "asked_about", "split", "asked", "overlapping", "same_question", "same_words",
+    "training_records",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What an evaluation and one dataset that a run, or a parent of it, was trained on have in common.
+
+    Args:
+        trained_on: name of the dataset in the study.
+        clean: id of the cleaned data.
+        evaluation: its name.
+        asked_about: id of the cleaned data asked about.
+        split: of it.
+        asked: records of the evaluation.
+        overlapping: those of them that have anything in common with the training data.
+        same_question: those whose question is asked there.
+        same_words: those that share 13 words in a row with it.
+        training_records: training records that have anything in common with the evaluation.
+    """
+
+    trained_on: str
+    clean: str
+    evaluation: str
+    asked_about: str
+    split: str
+    asked: int
+    overlapping: int
+    same_question: int
+    same_words: int
+    training_records: int
+
+
+class Overlaps:
+    """The overlaps of a study's rows, as far as the reports are there.
+
+    Args:
+        results: the study.
+    """
+
+    def __init__(self, results: Results):
+        self.grid = results.grid
+        self._reports = {report.clean: report.file for report in self.grid.contamination.values()}
+        self._read = cache(_evaluations)
+
+    def of(self, row: Row) -> list[Overlap]:
+        """What a row's subject was asked and had been trained on; nothing for an untrained model."""
+        return list(self._of(row))
+
+    def share(self, row: Row) -> float | None:
+        """Share of what is asked that overlaps with training data: the largest, where a run has parents.
+
+        None where nothing is known.
+        """
+        return max((each.overlapping / each.asked for each in self.of(row) if each.asked), default=None)
+
+    def _of(self, row: Row) -> Iterator[Overlap]:
+        prompts = self.grid.prompts[row.answers.prompts]
+        run = row.run
+        while run is not None:
+            for found in self._read(self._reports.get(run.clean)):
+                if (found["clean"], found["split"], found["rows"]) == (prompts.clean, prompts.split, prompts.rows):
+                    numbers = {name: found[name] for name in COLUMNS[5:]}
+                    yield Overlap(
+                        run.dataset, run.clean, row.answers.evaluation, prompts.clean, prompts.split, **numbers
+                    )
+            run = self.grid.runs[run.parent] if run.parent else None
+
+
+def table(results: Results) -> list[dict[str, Any]]:
+    """What each evaluation and the data that its runs are trained on have in common, each once."""
+    overlaps = Overlaps(results)
+    found = dict.fromkeys(each for row in results.rows for each in overlaps.of(row))
+    return [
+        {
+            "trained_on": each.trained_on,
+            "data": each.clean,
+            "evaluation": each.evaluation,
+            "asked_about": each.asked_about,
+            **{name: getattr(each, name) for name in COLUMNS[4:]},
+        }
+        for each in found
+    ]
+
+
+def sentences(results: Results, rows: list[Row]) -> list[str]:
+    """What is to be said of a group of rows: of each evaluation that has anything in common with training data."""
+    overlaps = Overlaps(results)
+    said: dict[tuple[str, str], str] = {}
+    for each in (each for row in rows for each in overlaps.of(row)):
+        if each.overlapping:
+            of = f"{each.overlapping} of {each.asked}"
+            same = f", {each.same_question} of them as the same question" if each.same_question else ""
+            said[each.evaluation, each.clean] = (
+                f"Of what {each.evaluation!r} asks, {of} records overlap with the training data {each.trained_on!r}"
+                f"{same}: answers to them may be remembered."
+            )
+    if not said:
+        return []
+    return [*said.values(), "results/contamination shows which; `contamination: remove` of a dataset trains without."]
+
+
+def _evaluations(file: str | None) -> list[dict[str, Any]]:
+    """What a report says of each evaluation; nothing if it is not there, or damaged: `all` makes it anew."""
+    if file is None or not Path(file).exists():
+        return []
+    try:
+        found: list[dict[str, Any]] = read_json(Path(file))["evaluations"]
+    except (UserError, KeyError, TypeError):
+        return []
+    return found
