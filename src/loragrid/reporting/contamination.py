@@ -119,7 +119,7 @@ def _evaluations(file: str | None) -> list[dict[str, Any]]:
     if file is None or not Path(file).exists():
         return []
     try:
-        found: list[dict[str, Any]] = read_json(Path(file))["evaluations"]
+        names = ("clean", "rows", *COLUMNS[4:])
+        return [{name: found[name] for name in names} for found in read_json(Path(file))["evaluations"]]
     except (UserError, KeyError, TypeError):
         return []
-    return found
