@@ -47,8 +47,8 @@ def test_the_share_stands_beside_the_scores_of_the_run(compared):
     ]  # fmt: skip
     page = Path("results/studies/demo/comparison.html").read_text()
     assert (
-        "Of what &#x27;test&#x27; asks, 3 of 12 records overlap with the training data &#x27;ed&#x27;, 1 of them as the "
-        "same question: answers to them may be remembered."
+        "Of what &#x27;test&#x27; asks, 3 of 12 records overlap with the training data &#x27;ed&#x27;, 1 of them as "
+        "the same question: answers to them may be remembered."
     ) in page
 
 
