@@ -1,5 +1,6 @@
 """Raw data and models come into their folders, from disk, from servers and from a hub."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -206,6 +207,7 @@ class Hub(BaseHTTPRequestHandler):
     """The few answers of the hub that huggingface_hub asks for."""
 
     seen: list
+    on_the_way: dict
 
     def log_message(self, *args):
         pass
@@ -242,12 +244,33 @@ class Hub(BaseHTTPRequestHandler):
                 return self.json(
                     [{"type": "file", "path": f, "size": len(b), "oid": git_hash(b)} for f, b in files.items()]
                 )
-            siblings = [{"rfilename": file} for file in files]
+            # As the hub, it says more of a file where it is asked for (`blobs=true`).
+            more = "blobs" in urlsplit(self.path).query.lower()
+            siblings = [
+                {"rfilename": file}
+                | ({"size": len(body), "blobId": git_hash(body)} if more else {})
+                | (
+                    {"lfs": {"size": len(body), "sha256": sha256(body), "pointerSize": 130}}
+                    if more and is_large(file)
+                    else {}
+                )
+                for file, body in files.items()
+            ]
             return self.json({"id": name.partition("/")[2], "sha": COMMIT, "siblings": siblings, "tags": []})
         name, _, rest = path.partition("/resolve/")
         name = name if name.startswith("datasets/") else f"models/{name}"
         body = REPOS[name][rest.partition("/")[2]]
+        if change := self.on_the_way.get(rest.partition("/")[2]):
+            body = change(body)
         return self.answer(200, body, ETag=f'"{git_hash(body)}"', X_Repo_Commit=COMMIT)
+
+
+def sha256(body):
+    return hashlib.sha256(body).hexdigest()
+
+
+def is_large(file):
+    return file.endswith(".safetensors")
 
 
 def git_hash(body):
@@ -258,11 +281,12 @@ def git_hash(body):
 def hub():
     class Recorded(Hub):
         seen = []  # noqa: RUF012
+        on_the_way = {}  # noqa: RUF012 – what something between hub and user makes of a file
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Recorded) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        server.seen = Recorded.seen
+        server.seen, server.on_the_way = Recorded.seen, Recorded.on_the_way
         yield server
         server.shutdown()
         thread.join()
@@ -329,6 +353,31 @@ def test_refusals_say_what_to_do_and_never_the_token_with_a_fake_hub(tmp_path, h
     assert "not the name of a model" in name
     assert TOKEN not in result.stdout + result.stderr
     assert not list(tmp_path.rglob("model.json"))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("model.safetensors", lambda body: body[:3], "expected 7 bytes, got 3"),
+        (
+            "model.safetensors",
+            lambda body: b"WEIGHTS",
+            f"expected sha256 {sha256(b'weights')}, got {sha256(b'WEIGHTS')}",
+        ),
+        ("tokenizer.json", gzip.compress, "expected 2 bytes, got"),
+        ("config.json", lambda body: b"[]", f"expected git hash {git_hash(b'{}')}, got {git_hash(b'[]')}"),
+    ],
+    ids=["cut off", "replaced", "compressed", "another answer"],
+)
+def test_what_something_on_the_way_changes_is_refused_with_a_fake_hub(tmp_path, hub, file, change, said):
+    hub.on_the_way[file] = change
+    code = "attempt(download_model, out / 'model', 'owner/name', 'main', None)\n"
+    result = in_process(tmp_path, hub, code)
+    assert f"owner/name: {file} is not what the hub says it is: {said}" in result.stdout
+    assert not (tmp_path / "model/model.json").exists()
+    # Once nothing is in the way any more, it goes on.
+    hub.on_the_way.clear()
+    assert in_process(tmp_path, hub, code).stdout.split() == ["done"]
 
 
 def test_no_network_is_told_with_a_fake_hub_that_is_gone(tmp_path, hub):

@@ -3,14 +3,16 @@
 import hashlib
 import io
 import re
+import stat
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from loragrid.data import fetch as module
-from loragrid.data.fetch import extract, fetch
+from loragrid.data.fetch import extract, fetch, unzip
 from loragrid.errors import UserError
 
 BODY = bytes(n * n % 251 for n in range(300_000))
@@ -250,3 +252,52 @@ def test_members_that_are_missing_or_lead_outside_are_refused(tmp_path):
     (tmp_path / "bad.tar.gz").write_bytes(b"not a tar")
     with pytest.raises(UserError, match="cannot be unpacked"):
         extract(tmp_path / "bad.tar.gz", ["a"], tmp_path / "out")
+
+
+# -- zip files
+
+
+def zipped(folder, *members, name="data.zip"):
+    """A zip file of names with what they hold, or of whole entries."""
+    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in members:
+            archive.writestr(member, content)
+    return folder / name
+
+
+def test_a_zip_file_is_unpacked(tmp_path):
+    unzip(zipped(tmp_path, ("a/b.csv", "1"), ("c.csv", "2")), tmp_path / "out")
+    assert (tmp_path / "out/a/b.csv").read_text() == "1"
+    assert (tmp_path / "out/c.csv").read_text() == "2"
+
+
+@pytest.mark.parametrize("name", ["../evil.csv", "a/../../evil.csv", "/tmp/evil.csv"])
+def test_members_of_a_zip_file_that_lead_outside_are_refused(tmp_path, name):
+    with pytest.raises(UserError, match="leads out of the folder"):
+        unzip(zipped(tmp_path, ("good.csv", "1"), (name, "2")), tmp_path / "out")
+    assert not (tmp_path / "evil.csv").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_links_in_a_zip_file_are_refused(tmp_path):
+    link = zipfile.ZipInfo("link.csv")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with pytest.raises(UserError, match=r"link\.csv is a link"):
+        unzip(zipped(tmp_path, (link, "/etc/passwd")), tmp_path / "out")
+
+
+def test_a_zip_file_that_would_fill_the_disk_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNPACKED", 10_000)
+    bomb = zipped(tmp_path, ("zeros.csv", b"0" * 5_000_000))
+    with pytest.raises(UserError, match="would unpack to 5,000,000 bytes"):
+        unzip(bomb, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    unzip(zipped(tmp_path, ("zeros.csv", b"0" * 9_000), name="small.zip"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", [lambda all_: all_[:-30], lambda all_: b"<html>", lambda all_: b""])
+def test_a_damaged_zip_file_is_told(tmp_path, damage):
+    archive = zipped(tmp_path, ("a.csv", "1" * 1000))
+    archive.write_bytes(damage(archive.read_bytes()))
+    with pytest.raises(UserError, match="not a whole zip file"):
+        unzip(archive, tmp_path / "out")

@@ -14,16 +14,17 @@ pytestmark = [
 ]
 
 
-def with_nano_model(workspace, study, **dataset):
+def with_nano_model(workspace, study, context=None, **dataset):
     """The shipped study on a local copy of the data, with the nano model, so that it takes seconds."""
     content = yaml.safe_load((workspace.folder / f"config/studies/{study}.yaml").read_text())
     (spec,) = content["datasets"].values()
     spec.update(dataset)
     nano = yaml.safe_load(NANO.read_text())["models"]["nano"]
+    if context:  # the dialogues are long, and what does not fit is left out
+        nano["build"]["context"] = content["recipe"]["max_length"] = context
     (shipped,) = content["models"].values()
-    if "context" in shipped["build"]:
-        nano["build"]["context"] = shipped["build"]["context"]
-    workspace.study(study, yaml.safe_dump(content), models={"tiny": nano})
+    own = {name: value for name, value in shipped.items() if name != "build"}
+    workspace.study(study, yaml.safe_dump(content), models={"tiny": nano | own})
 
 
 def test_empathetic_dialogues_in_its_original_format(with_model):
@@ -50,9 +51,9 @@ def test_tweetsumm_in_the_format_of_dialogstudio(with_model):
     raw.mkdir()
     shutil.copy(SAMPLES / "tweetsumm/dialogstudio_converted_examples.json", raw / "TweetSumm.json")
     splits = {"validation": 0.3, "test": 0.3}
-    with_nano_model(with_model, "tweetsumm", path="sample", splits=splits, seed=4)
-    with_model.snakemake(study="tweetsumm")
-    untrained, tuned = with_model.table("tweetsumm")
+    with_nano_model(with_model, "tweetsumm-small", context=1024, path="sample", splits=splits, seed=4)
+    with_model.snakemake(study="tweetsumm-small")
+    untrained, tuned = with_model.table("tweetsumm-small")
     assert untrained["status"] == tuned["status"] == "done"
     (train,) = with_model.folder.glob("data/clean/tweetsumm-*/train.jsonl")
     text = train.read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 REPO = Path(__file__).parents[2]
-PARTS = ("Snakefile", "workflow", "config", "cluster", "profiles", "envs", "src", "data/demo")
+PARTS = ("Snakefile", "workflow", "config", "cluster", "profiles", "envs", "src", "data/demo", "data/samples")
 NANO = Path(__file__).with_name("nano.yaml")
 
 # In a new network namespace the loopback interface is down; processes that train together meet there.

@@ -3,9 +3,9 @@
 A folder without its manifest (provenance.json, model.json) is unfinished; running again goes on with it.
 """
 
+import hashlib
 import os
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from loragrid.data.digest import files_below
-from loragrid.data.fetch import extract, fetch, redacted
+from loragrid.data.fetch import extract, fetch, redacted, unzip
 from loragrid.data.sources import SOURCES
 from loragrid.data.sources.base import HubDataset, Remote
 from loragrid.errors import UserError
@@ -93,7 +93,7 @@ def download_model(out: Path, id: str, revision: str, path: str | None) -> None:
         commit = revision
     else:
         snapshot = _resolve(id, revision, MODEL_FILES, MODEL_REPEATS, kind="model")
-        _need_safetensors(id, snapshot.names)
+        _need_safetensors(id, list(snapshot.files))
         commit = snapshot.commit
         _begin(out, {"id": id, "revision": commit})
         _take(snapshot, out)
@@ -177,13 +177,9 @@ def _fetch_all(place: Remote, out: Path) -> None:
 
 def _unzip(out: Path) -> None:
     """Unpack what a repository holds zipped, beside the archive, which goes."""
-    for name, archive in files_below(out):
+    for _, archive in files_below(out):
         if archive.suffix == ".zip":
-            try:
-                with zipfile.ZipFile(archive) as zipped:
-                    zipped.extractall(archive.parent)
-            except zipfile.BadZipFile:
-                raise UserError(f"{name}: not a whole zip file; delete it and run again") from None
+            unzip(archive, archive.parent)
             archive.unlink()
 
 
@@ -215,12 +211,31 @@ def _matches(name: str, wanted: Sequence[str], unwanted: Sequence[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in wanted) and not any(fnmatch(name, bad) for bad in unwanted)
 
 
+class Expected(NamedTuple):
+    """What the hub says of a file: what it leaves out is None."""
+
+    size: int | None
+    sha256: str | None
+    git: str | None
+
+    def fault(self, file: Path) -> str | None:
+        """What is wrong with a file that has arrived; None if nothing is."""
+        size = file.stat().st_size
+        if self.size is not None and size != self.size:
+            return f"expected {self.size:,} bytes, got {size:,}"
+        if self.sha256 is not None and (got := sha256_of(file)) != self.sha256:
+            return f"expected sha256 {self.sha256}, got {got}"
+        if self.sha256 is None and self.git is not None and (got := _git_hash(file)) != self.git:
+            return f"expected git hash {self.git}, got {got}"
+        return None
+
+
 class Snapshot(NamedTuple):
     """Files of one commit of a hub repository."""
 
     id: str
     commit: str
-    names: list[str]
+    files: dict[str, Expected]
     kind: str
 
 
@@ -237,11 +252,15 @@ def _resolve(
 
     api = HfApi(token=_token())
     with _hub_errors(id, revision, kind):
-        info = (api.dataset_info if kind == "dataset" else api.model_info)(id, revision=revision)
-    names = [file.rfilename for file in info.siblings or [] if _matches(file.rfilename, wanted, unwanted)]
-    if not names or info.sha is None:
+        info = (api.dataset_info if kind == "dataset" else api.model_info)(id, revision=revision, files_metadata=True)
+    files = {
+        file.rfilename: Expected(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
+        for file in info.siblings or []
+        if _matches(file.rfilename, wanted, unwanted)
+    }
+    if not files or info.sha is None:
         raise UserError(f"{id}: revision {revision} has no file like {', '.join(wanted)}; check id and revision")
-    return Snapshot(id, info.sha, names, kind)
+    return Snapshot(id, info.sha, files, kind)
 
 
 def _take(snapshot: Snapshot, out: Path) -> None:
@@ -254,15 +273,31 @@ def _take(snapshot: Snapshot, out: Path) -> None:
             repo_type=snapshot.kind,
             revision=snapshot.commit,
             local_dir=out,
-            allow_patterns=snapshot.names,
+            allow_patterns=list(snapshot.files),
             token=_token(),
             max_workers=4,
         )
-    missing = [name for name in snapshot.names if not (out / name).is_file()]
+    missing = [name for name in snapshot.files if not (out / name).is_file()]
     if missing:
         raise UserError(
             f"{snapshot.id}: {len(missing)} files did not arrive, first {missing[0]}; run it again to go on"
         )
+    for name, expected in snapshot.files.items():
+        if fault := expected.fault(out / name):
+            (out / name).unlink()
+            raise UserError(
+                f"{snapshot.id}: {name} is not what the hub says it is: {fault}. Something on the way cuts files off, or "
+                "answers in their place, as proxies and login pages do. Run it again, or give a local copy as `path`."
+            )
+
+
+def _git_hash(file: Path) -> str:
+    """The hash by which git knows a file: that of files which are not in its large file storage."""
+    digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
+    with file.open("rb") as opened:
+        while part := opened.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import ipaddress
 import shutil
+import stat
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
@@ -240,3 +242,41 @@ def extract(archive: Path, members: list[str], out: Path) -> None:
                     shutil.copyfileobj(source, file)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise UserError(f"{archive.name}: cannot be unpacked ({error})") from None
+
+
+MOST_UNPACKED = 1 << 30
+"""Bytes that any zip file may unpack to."""
+
+MOST_TIMES = 100
+"""Times its own size that a larger one may unpack to: data files in text form come to 20 at most."""
+
+
+def unzip(archive: Path, out: Path) -> None:
+    """Unpack a zip file.
+
+    Args:
+        archive: the file.
+        out: folder to unpack into.
+
+    Raises:
+        UserError: it is not a whole zip file, a member is a link or leads out of the folder, or it would unpack to far
+            more than data does.
+    """
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            members = zipped.infolist()
+            size = sum(member.file_size for member in members)
+            if size > max(MOST_UNPACKED, MOST_TIMES * archive.stat().st_size):
+                raise UserError(
+                    f"{archive.name}: would unpack to {size:,} bytes, {size // archive.stat().st_size} times its own size; "
+                    "no data does, so it is not unpacked"
+                )
+            for member in members:
+                if stat.S_ISLNK(member.external_attr >> 16):
+                    raise UserError(f"{archive.name}: {member.filename} is a link, which may lead anywhere")
+                if not (out / member.filename).resolve().is_relative_to(out.resolve()):
+                    raise UserError(f"{archive.name}: {member.filename} leads out of the folder")
+            # Reads no more of a member than it says it has, and checks that.
+            zipped.extractall(out)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{archive.name}: not a whole zip file ({error}); delete it and run again") from None

@@ -1,0 +1,125 @@
+"""The five studies: all can be planned, and their small variants run from raw samples to tables."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+from workspace import REPO
+
+from loragrid.plugins import REGISTRY
+from loragrid.study.open import open_study
+
+STUDIES = ("emotional-support", "empathetic-llama-gemma", "language-adaptation", "tinyllama-sft-dpo", "tweetsumm")
+SAMPLES = REPO / "data/samples"
+
+
+@pytest.fixture(params=STUDIES)
+def study(request):
+    return request.param
+
+
+@pytest.mark.parametrize("small", ["", "-small"])
+def test_it_is_valid(study, small, monkeypatch):
+    monkeypatch.chdir(REPO)
+    monkeypatch.setenv("EXTES", str(SAMPLES / "extes/ExTES.json"))
+    grid = open_study(study + small, REGISTRY)
+    assert grid.runs
+    assert grid.untrained
+    assert bool(grid.published) == (not small)
+
+
+def test_samples_come_out_the_same(tmp_path):
+    """`python data/samples/generate.py` makes what is in the project."""
+    subprocess.run([sys.executable, SAMPLES / "generate.py", tmp_path], check=True)
+    made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert len(made) == 11
+    for path in made:
+        assert (tmp_path / path).read_bytes() == (SAMPLES / path).read_bytes(), path
+
+
+# -- the small ones, run
+
+
+@pytest.mark.slow
+def test_every_row_of_the_table_is_there(study, small_studies):
+    place = small_studies(study)
+    rows = place.table(f"{study}-small")
+    assert {row["status"] for row in rows} == {"done"}, [(row["run"], row["reason"]) for row in rows]
+    for row in rows:
+        assert float(row["bits_per_byte"]) > 0
+        assert float(row["rougeL"]) >= 0
+    assert any(row["run"] != "untrained" for row in rows)
+    assert (place.folder / f"results/studies/{study}-small/comparison.html").exists()
+
+
+def records(place, pattern):
+    (file,) = place.folder.glob(pattern)
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def formatted(place, pattern):
+    (file,) = place.folder.glob(f"data/formatted/*/{pattern}-*/format.json")
+    return place.json(file)
+
+
+@pytest.mark.slow
+def test_empathetic_llama_gemma(small_studies):
+    place = small_studies("empathetic-llama-gemma")
+    prompts = records(place, "data/prompts/test-*.jsonl")
+    assert all(prompt["messages"][0]["content"].startswith("The user feels ") for prompt in prompts)
+    (cleaning,) = place.folder.glob("data/clean/empathetic_dialogues-*/cleaning.json")
+    assert place.json(cleaning)["dropped"]["all"]["fields out of place"]["count"] == 1
+    assert formatted(place, "empathetic_dialogues")["chat"]["end"] == "<|im_end|>"
+
+
+@pytest.mark.slow
+def test_tinyllama_sft_dpo(small_studies):
+    place = small_studies("tinyllama-sft-dpo")
+    assert formatted(place, "empathetic_dialogues")["format"]["name"] == "instruction"
+    prompts = records(place, "data/prompts/ten-*.jsonl")
+    assert len(prompts) == 10
+    rows = place.table("tinyllama-sft-dpo-small")
+    assert [row["label"] for row in rows if row["run"] != "untrained"] == ["SFT4", "SFT7"]
+
+
+@pytest.mark.slow
+def test_emotional_support(small_studies):
+    place = small_studies("emotional-support")
+    rows = place.table("emotional-support-small")
+    assert sorted((row["run"] == "untrained", row["evaluation"]) for row in rows) == [
+        (False, "esconv"), (False, "extes"), (True, "esconv"), (True, "extes"),
+    ]  # fmt: skip
+    assert {row["dataset"] for row in rows if row["run"] != "untrained"} == {"extes"}
+    statistics = [place.json(file) for file in place.folder.glob("data/clean/es*/statistics.json")]
+    assert all(split["meta"]["strategies"] for each in statistics for split in each.values() if split["records"])
+
+
+@pytest.mark.slow
+def test_language_adaptation(small_studies):
+    place = small_studies("language-adaptation")
+    (mixture,) = place.folder.glob("data/clean/turkish-*/cleaning.json")
+    assert place.json(mixture)["shares"]["train"] == {"aya": 0.666667, "instructions": 0.333333}
+    cleanings = [place.json(file) for file in place.folder.glob("data/clean/firefly-*/cleaning.json")]
+    (removed,) = (cleaning for cleaning in cleanings if "base" in cleaning)
+    # One instruction asks what CMMLU's sample asks.
+    assert removed["dropped"]["train"]["also in an evaluation"]["count"] >= 1
+    with (place.folder / "results/studies/language-adaptation-small/contamination.csv").open(newline="") as file:
+        found = [(row["trained_on"], row["evaluation"], row["overlapping"]) for row in csv.DictReader(file)]
+    assert ("chinese", "cmmlu", "0") in found
+    assert {trained for trained, _, _ in found} == {"chinese", "turkish"}
+
+
+@pytest.mark.slow
+def test_tweetsumm(small_studies):
+    place = small_studies("tweetsumm")
+    prompts = records(place, "data/prompts/test-*.jsonl")
+    for prompt in prompts:
+        text = prompt["messages"][-1]["content"]
+        assert "https://" not in text
+        assert "@" not in text
+        assert "^" not in text
+        assert "\nCustomer: Hi, " in text
+        assert prompt["reference"].startswith(("The ", "A "))
+    assert formatted(place, "tweetsumm")["chat"]["introduction"].strip() == "[/INST]"
