@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from nano import MODEL
+from objects import OWN_CHAT
 from tokenizers import processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -209,7 +210,7 @@ def test_a_tokenizer_without_a_template_asks_for_one(nano, tmp_path):
     with pytest.raises(UserError, match="no chat template; give the model a `template`"):
         load_tokenizer(str(tmp_path))
     (tmp_path / "chat.jinja").write_text(NO_SYSTEM)
-    given = {"template": str(tmp_path / "chat.jinja"), "arguments": {}, "date": "2024-07-26"}
+    given = OWN_CHAT | {"template": str(tmp_path / "chat.jinja")}
     assert "[INST]" in load_chat(str(tmp_path), given).render(DIALOGUE)
     assert "User: " in load_chat(str(tmp_path), given | {"template": "plain"}).render(DIALOGUE)
 
@@ -278,7 +279,7 @@ def tokenizer_of(nano_root, tmp_path_factory):
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_text_and_the_learnt_tokens_of_each_template(tokenizer_of, name):
-    chat = load_chat(tokenizer_of(name), {"template": name, "arguments": {}, "date": "2024-07-26"})
+    chat = load_chat(tokenizer_of(name), OWN_CHAT | {"template": name})
     dialogue = [SYSTEM, *DIALOGUE]
     assert chat.render(dialogue) == TEXTS[name]
     (row,) = chat.encode(dialogue)

@@ -94,7 +94,8 @@ class Materials:
         template = spec.template
         file = str(self.registry.templates.get(template, template)) if template else None
         key = self._digest(f"{where}.template", file)
-        return Chat(name, template, key, spec.system, plain(dict(spec.template_arguments)), spec.date)
+        arguments = plain(dict(spec.template_arguments))
+        return Chat(name, template, key, spec.system, arguments, spec.date, spec.end_token)
 
     def _raw(self, name: str, spec: DatasetSpec) -> Raw:
         remote = None
