@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from objects import CHAT, OWN_CHAT, make_batch, make_model, make_run
 from transformers import AutoModelForCausalLM
 
@@ -143,6 +144,23 @@ def adapter(work):
 
 def records(work):
     return [json.loads(line) for line in (work / "training.jsonl").read_text().splitlines()]
+
+
+def rows(split, folder=FORMATTED):
+    return list(Dataset.from_file(f"{folder}/{split}.arrow"))
+
+
+def direct_loss(model, some):
+    """Mean cross-entropy over the labelled tokens of rows, one row at a time and with torch alone."""
+    total, count = 0.0, 0
+    model.eval()
+    for row in some:
+        ids, labels = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"])
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, :-1].double()
+        losses = torch.nn.functional.cross_entropy(logits, labels[1:], ignore_index=-100, reduction="none")
+        total, count = total + losses.sum().item(), count + int((labels[1:] != -100).sum())
+    return total / count
 
 
 def write_batch(file, *members, stage="train"):
