@@ -219,7 +219,7 @@ class Chat:
             found.append(
                 "the chat template ends no answer: models cannot learn to stop, and answers run to their limit"
             )
-        elif self.end_token is None:
+        elif self.end_token is None and not self.trains_end:
             found.append(
                 f"the chat template ends an answer with {self.end!r}, which is no token of this tokenizer: answers are "
                 "cut where they come to this text (`end_token: train` would add a token)"
