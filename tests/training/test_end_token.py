@@ -61,7 +61,8 @@ def test_the_rows_of_the_token_are_saved_with_the_adapter_and_no_others(nano, tr
     model, work = trained
     kept = {name: tensor for name, tensor in saved(work).items() if "lora_" not in name}
     assert sorted(kept) == KINDS[model]
-    begun = trainable_parameters(attach_new_adapter(load_base(model, "nf4"), train_member(work, **recipe(model))["run"]["recipe"], 42, 396))
+    settings = train_member(work, **recipe(model))["run"]["recipe"]
+    begun = trainable_parameters(attach_new_adapter(load_base(model, "nf4"), settings, 42, 396))
     for name, row in kept.items():
         assert row.dtype == torch.float32
         assert (row - begun[f"{name}.default"]).norm() > 0.1 * row.norm()

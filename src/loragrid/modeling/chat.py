@@ -160,7 +160,8 @@ class Chat:
                 "begins, so that a token for it would not mean an end. Use another template, or `end_token: text`"
             )
         self.tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False)], special_tokens=True)
-        return replace(self, trains_end=True, added_token=self.tokenizer.convert_tokens_to_ids(mark))
+        (added,) = self._ids(mark)
+        return replace(self, trains_end=True, added_token=added)
 
     @property
     def _end_mark(self) -> str:

@@ -35,8 +35,9 @@ def rows_for(model: PreTrainedModel, token: int) -> dict[str, list[int]]:
             f"end_token: train: the head of {model.config.model_type} has a bias, beside which no rows can be trained; "
             "use `end_token: text`"
         )
-    before = model.get_input_embeddings().weight.shape[0]
-    means = [weight.mean(dim=0, dtype=torch.float32) for weight in _weights(model)]
+    weights = _weights(model)
+    before = len(weights[0])
+    means = [weight.mean(dim=0, dtype=torch.float32) for weight in weights]
     if token >= before:
         model.resize_token_embeddings(token + 1, mean_resizing=False)
     new = sorted({*range(before, token), token})
