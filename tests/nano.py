@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from objects import CHAT, OWN_CHAT, make_batch, make_model, make_run
+from transformers import AutoModelForCausalLM
 
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
@@ -23,6 +25,10 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
 
 MODEL, CLEAN, FORMATTED = "data/models/nano", "data/clean/inline", "data/formatted/nano/inline"
+TIED, TURNS = "data/models/tied", "data/formatted/nano/turns"
+TURNS_CHAT = OWN_CHAT | {"template": "turns.jinja", "end_token": "train"}
+"""A chat whose end of turn is no token of the model's, and becomes one."""
+
 WHO = ["my dog", "my sister", "the old car", "our neighbour", "a friend of mine", "the new boss"]
 DID = ["ran away", "came home", "made me laugh", "broke down", "forgot my birthday", "won a prize"]
 SAID = ["That must have been hard.", "How lovely to hear!", "Tell me more.", "I would feel the same."]
@@ -56,6 +62,26 @@ def workshop():
     return root
 
 
+@functools.cache
+def add_end_tokens():
+    """What runs with `end_token: train` need: rows, and a model whose head is its embedding, with rows to spare."""
+    root = workshop()
+    (root / TURNS_CHAT["template"]).write_text(
+        "{% for m in messages %}{{ '<start_of_turn>' + m.role + '\n' + m.content + '<end_of_turn>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<start_of_turn>assistant\n' }}{% endif %}"
+    )
+    model = AutoModelForCausalLM.from_pretrained(root / MODEL, tie_word_embeddings=True)
+    model.tie_weights()
+    model.resize_token_embeddings(400, mean_resizing=False)
+    shutil.copytree(root / MODEL, root / TIED)
+    model.save_pretrained(root / TIED)
+    before = Path.cwd()
+    os.chdir(root)
+    settings = {"format_": CHAT, "chat": TURNS_CHAT, "mask": "answers", "max_length": 96}
+    format_dataset(Path(CLEAN), Path(MODEL), Path(TURNS), key="t" * 64, **settings)
+    os.chdir(before)
+
+
 @pytest.fixture(scope="session")
 def nano_root():
     yield workshop()
@@ -75,15 +101,28 @@ def base_model(**changes):
     return vars(make_model(**changes))
 
 
-def train_member(folder, *, parent=None, seed=42, micro_batch=8, precision="nf4", label=None, sharded=False, **recipe):
+def train_member(
+    folder,
+    *,
+    parent=None,
+    seed=42,
+    micro_batch=8,
+    precision="nf4",
+    label=None,
+    sharded=False,
+    model_folder=MODEL,
+    formatted_folder=FORMATTED,
+    chat=OWN_CHAT,
+    **recipe,
+):
     """A run as a train batch holds it; its recipe is 12 steps (three epochs of 30 rows) unless changed."""
     defaults = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "batch_size": 8, "epochs": 3, "evaluations": 3}
-    run = make_run(defaults | recipe, label=label, precision=precision, seed=seed, parent=parent, folder=str(folder))
+    own = {"label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder)}
     return {
-        "run": vars(run),
+        "run": vars(make_run(defaults | recipe, **own)),
         "model": base_model(micro_batch=micro_batch, sharded=sharded),
-        "model_folder": MODEL,
-        "formatted_folder": FORMATTED,
+        "model_folder": model_folder,
+        "formatted_folder": formatted_folder,
     }
 
 
@@ -105,6 +144,23 @@ def adapter(work):
 
 def records(work):
     return [json.loads(line) for line in (work / "training.jsonl").read_text().splitlines()]
+
+
+def rows(split, folder=FORMATTED):
+    return list(Dataset.from_file(f"{folder}/{split}.arrow"))
+
+
+def direct_loss(model, some):
+    """Mean cross-entropy over the labelled tokens of rows, one row at a time and with torch alone."""
+    total, count = 0.0, 0
+    model.eval()
+    for row in some:
+        ids, labels = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"])
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, :-1].double()
+        losses = torch.nn.functional.cross_entropy(logits, labels[1:], ignore_index=-100, reduction="none")
+        total, count = total + losses.sum().item(), count + int((labels[1:] != -100).sum())
+    return total / count
 
 
 def write_batch(file, *members, stage="train"):

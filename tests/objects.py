@@ -12,6 +12,7 @@ CHAT = {"name": "chat", "version": 1, "options": {}}
 
 OWN_CHAT = {
     "name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
+    "end_token": "text",
 }  # fmt: skip
 """A model's own chat."""
 

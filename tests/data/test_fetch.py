@@ -271,7 +271,7 @@ def test_a_zip_file_is_unpacked(tmp_path):
     assert (tmp_path / "out/c.csv").read_text() == "2"
 
 
-@pytest.mark.parametrize("name", ["../evil.csv", "a/../../evil.csv", "/tmp/evil.csv"])
+@pytest.mark.parametrize("name", ["../evil.csv", "a/../../evil.csv", "/evil.csv"])
 def test_members_of_a_zip_file_that_lead_outside_are_refused(tmp_path, name):
     with pytest.raises(UserError, match="leads out of the folder"):
         unzip(zipped(tmp_path, ("good.csv", "1"), (name, "2")), tmp_path / "out")

@@ -121,6 +121,16 @@ def test_a_request_is_the_estimate_and_its_margin(place):
     assert estimator.request(batch, longest_minutes=30).minutes == 30
 
 
+def test_rows_of_an_added_token_take_copies_of_the_embedding(place):
+    chats = "chats: {words: {template: chatml}, token: {template: chatml, end_token: train}}"
+    _, estimator = batch_and_estimator(place, f"{chats}\ngrid: {{chat: [words, token]}}")
+    words, token = (estimator.run(run).memory for run in estimator.grid.runs.values())
+    size = guess(7e9)
+    matrix = size.vocabulary * size.hidden * DEVICES["t4"].half
+    assert 4 * matrix < token.gpu - words.gpu < 7 * matrix
+    assert token.host == words.host
+
+
 @pytest.mark.parametrize("how", ["killed", "terminated", "stopped", "failed", "finished"])
 def test_no_other_end_of_an_attempt_makes_a_request_grow(place, how):
     batch, estimator = batch_and_estimator(place)

@@ -150,7 +150,7 @@ def test_the_models_own_taste_in_decoding_does_not_count(ask, model):
 def test_the_templates_end_of_turn_stops_an_answer(ask, model, tokenizer):
     # A base model whose tokenizer ends texts by one token, with a template that ends turns by another.
     expected = ask("plain.jsonl")
-    tokenizer.eos_token = "<|endoftext|>"  # noqa: S105
+    tokenizer.eos_token = "<|endoftext|>"
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
     assert ask("other.jsonl") == expected
 

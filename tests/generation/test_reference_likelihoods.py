@@ -86,7 +86,7 @@ def test_a_reference_that_does_not_fit_is_left_out_and_the_others_are_scored(tok
 
 def test_a_reference_with_signs_that_the_tokenizer_does_not_know_has_no_likelihood(tokenizer, prompts):
     chat = Chat(tokenizer)
-    tokenizer.unk_token = "!"  # noqa: S105
+    tokenizer.unk_token = "!"
     prompts[0]["reference"], prompts[1]["reference"] = "Tell me more!", "Tell me more."
     items, excluded = reference_likelihoods(load_base(MODEL, "nf4").eval(), chat, prompts[:2], 4, never())
     assert [item["id"] for item in items] == [prompts[1]["id"]]

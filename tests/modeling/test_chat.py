@@ -1,10 +1,13 @@
 """Chat templates: the text and the tokens of dialogues, which of them are answers, and what is known of a template."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 from nano import MODEL
-from tokenizers import processors
+from objects import OWN_CHAT
+from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from loragrid.errors import UserError
@@ -202,6 +205,92 @@ def test_the_end_of_a_turn_is_the_templates(chat):
     assert "ends no answer" in nothing.warnings()[0]
 
 
+@pytest.fixture
+def trained_end(nano, tmp_path):
+    """A chat of the nano model with `end_token: train`; what its template ends answers with may be given."""
+
+    def trained_end(end, template=NO_SYSTEM):
+        (tmp_path / "chat.jinja").write_text(template.replace("<|im_end|>", end))
+        return load_chat(MODEL, OWN_CHAT | {"template": str(tmp_path / "chat.jinja"), "end_token": "train"})
+
+    return trained_end
+
+
+@pytest.mark.parametrize(
+    ("end", "token"),
+    [
+        ("<end_of_turn>", "<end_of_turn>"),
+        ("\n<end_of_turn>\n", "<end_of_turn>"),
+        ("[/A]", "[/A]"),
+        ("\n### End", "### End"),
+        ("<end_of_turn>\n<next>", "<end_of_turn>"),
+        ("<end_of_turn><|endoftext|>", "<end_of_turn>"),
+    ],
+)
+def test_what_a_template_ends_answers_with_becomes_one_token_that_is_learnt(chat, trained_end, end, token):
+    ends = trained_end(end.replace("\n", "\\n"))
+    assert ends.added_token == ends.end_token == len(chat().tokenizer)
+    assert ends.describe()["added_token"] == ends.describe()["end_token"] == token
+    assert token in ends.marks
+    (row,) = ends.encode(DIALOGUE)
+    assert row.ids.count(ends.added_token) == 2
+    assert [id_ for id_, learnt in zip(row.ids, row.is_answer, strict=True) if learnt].count(ends.added_token) == 2
+    assert ends.tokenizer.decode(row.ids) == ends.render(DIALOGUE)
+    assert prompts_begin_rows(ends, DIALOGUE)
+    assert not ends.warnings()
+
+
+def test_chatml_on_a_tokenizer_without_its_marks(nano, tmp_path):
+    backend = Tokenizer.from_str(load_tokenizer(MODEL).backend_tokenizer.to_str())
+    content = json.loads(backend.to_str())
+    content["added_tokens"] = [each for each in content["added_tokens"] if each["content"] == "<|endoftext|>"]
+    bare = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(content).replace("<|im_", "<|other_")),
+        eos_token="<|endoftext|>",
+    )
+    bare.save_pretrained(tmp_path)
+    text, trained = (
+        load_chat(str(tmp_path), OWN_CHAT | {"template": "chatml", "end_token": kind}) for kind in ("text", "train")
+    )
+    assert text.end_token is None
+    (long,), (short,) = text.encode(DIALOGUE), trained.encode(DIALOGUE)
+    assert len(short.ids) < len(long.ids)
+    # Only the end: what introduces a turn is left as it is.
+    assert len(trained.tokenizer) == len(text.tokenizer) + 1
+    assert [answer.strip() for answer in answers(trained, short)] == [
+        "Tell me more.<|im_end|>",
+        "How lovely to hear!<|im_end|>",
+    ]
+    assert short.ids.count(trained.end_token) == 4
+    assert prompts_begin_rows(trained, DIALOGUE)
+
+
+def test_an_end_that_is_a_token_already_is_left_alone(chat, trained_end):
+    for end in ("<|im_end|>", "<|endoftext|>", "~"):  # the last is one like any word
+        ends = trained_end(end)
+        assert ends.added_token is None
+        assert ends.describe()["added_token"] is None
+        assert len(ends.tokenizer) == len(chat().tokenizer)
+        assert ends.warnings() == [
+            f"the chat template ends an answer with {end!r}, which is a token of this tokenizer already, so that "
+            "`end_token: train` changes nothing"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("end", "template", "message"),
+    [
+        ("", NO_SYSTEM, "ends no answer"),
+        ("\\n", NO_SYSTEM, "ends no answer"),
+        (" THE END", NO_SYSTEM, "'THE END'; a token for that would be taken from within words"),
+        ("[INST]", NO_SYSTEM, "but also writes it where one begins"),
+    ],
+)
+def test_an_end_that_cannot_be_a_token(trained_end, end, template, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        trained_end(end, template.replace("[/INST]", "[/INST] [INST]"))
+
+
 def test_a_tokenizer_without_a_template_asks_for_one(nano, tmp_path):
     plain = load_tokenizer(MODEL)
     plain.chat_template = None
@@ -209,7 +298,7 @@ def test_a_tokenizer_without_a_template_asks_for_one(nano, tmp_path):
     with pytest.raises(UserError, match="no chat template; give the model a `template`"):
         load_tokenizer(str(tmp_path))
     (tmp_path / "chat.jinja").write_text(NO_SYSTEM)
-    given = {"template": str(tmp_path / "chat.jinja"), "arguments": {}, "date": "2024-07-26"}
+    given = OWN_CHAT | {"template": str(tmp_path / "chat.jinja")}
     assert "[INST]" in load_chat(str(tmp_path), given).render(DIALOGUE)
     assert "User: " in load_chat(str(tmp_path), given | {"template": "plain"}).render(DIALOGUE)
 
@@ -278,7 +367,7 @@ def tokenizer_of(nano_root, tmp_path_factory):
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_text_and_the_learnt_tokens_of_each_template(tokenizer_of, name):
-    chat = load_chat(tokenizer_of(name), {"template": name, "arguments": {}, "date": "2024-07-26"})
+    chat = load_chat(tokenizer_of(name), OWN_CHAT | {"template": name})
     dialogue = [SYSTEM, *DIALOGUE]
     assert chat.render(dialogue) == TEXTS[name]
     (row,) = chat.encode(dialogue)

@@ -3,7 +3,8 @@ import torch
 from nano import MODEL, train_member
 
 from loragrid.errors import UserError
-from loragrid.modeling.load import attach_new_adapter, device, load_base, trainable_parameters
+from loragrid.modeling import load
+from loragrid.modeling.load import attach_adapter, attach_new_adapter, device, load_base, trainable_parameters
 
 IDS = torch.arange(10, 30).view(2, 10)
 
@@ -94,3 +95,46 @@ def test_a_model_too_big_for_its_gpus_together_is_refused(nano):
 def test_a_folder_without_a_model(tmp_path):
     with pytest.raises(UserError, match="cannot be loaded as a causal language model"):
         load_base(str(tmp_path), "32bit")
+
+
+# -- rows of a token that the base does not know
+
+
+def token_rows(model):
+    return {name: weight for name, weight in trainable_parameters(model).items() if "trainable_tokens" in name}
+
+
+def test_rows_of_an_added_token_begin_as_the_mean_and_a_base_grows_as_far_as_it_must(nano, tmp_path):
+    base = load_base(MODEL, "nf4")
+    matrices = [base.model.embed_tokens.weight.clone(), base.lm_head.weight.clone()]
+    adapted = attach_new_adapter(base, recipe(tmp_path), 1, 398)
+    grown = [base.get_input_embeddings().weight, base.lm_head.weight]
+    for matrix, after, row in zip(matrices, grown, token_rows(adapted).values(), strict=True):
+        assert len(after) == 399
+        # Those between the last of the base and the new one are no word of any text.
+        assert all(torch.allclose(new, matrix.mean(dim=0)) for new in (*after[len(matrix) :], row[0]))
+    assert base.config.vocab_size == 399
+    others = attach_new_adapter(load_base(MODEL, "nf4"), recipe(tmp_path), 1)
+    for name, weight in trainable_parameters(others).items():
+        assert torch.equal(weight, trainable_parameters(adapted)[name]), name
+
+
+def test_rows_are_float32_over_a_base_in_16_bits_and_stay_exact(nano, tmp_path, monkeypatch):
+    monkeypatch.setattr(load, "compute_dtype", lambda: torch.bfloat16)
+    adapted = attach_new_adapter(load_base(MODEL, "nf4"), recipe(tmp_path), 1, 396)
+    for row in token_rows(adapted).values():
+        assert row.dtype == torch.float32
+        row.data.normal_()
+    adapted.save_pretrained(str(tmp_path), save_embedding_layers=False)
+    loaded = attach_adapter(load_base(MODEL, "nf4"), tmp_path, dropout=0.0)
+    assert loaded.get_base_model().lm_head.weight.dtype == torch.bfloat16
+    for name, row in token_rows(loaded).items():
+        assert torch.equal(row, token_rows(adapted)[name])
+        assert not torch.equal(row, row.bfloat16().float())
+
+
+def test_rows_beside_a_bias_of_the_head_are_refused(nano, tmp_path):
+    base = load_base(MODEL, "32bit")
+    base.lm_head.bias = torch.nn.Parameter(torch.zeros(396))
+    with pytest.raises(UserError, match="the head of llama has a bias"):
+        attach_new_adapter(base, recipe(tmp_path), 1, 396)

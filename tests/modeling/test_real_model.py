@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from nano import never
+from objects import OWN_CHAT
 
 from loragrid.generation.answer import answer_prompts
 from loragrid.modeling.load import load_base
@@ -40,7 +41,7 @@ def smol(tmp_path_factory):
 
 
 def chat_of(folder, template=None):
-    return load_chat(folder, {"template": template, "arguments": {}, "date": "2024-07-26"})
+    return load_chat(folder, OWN_CHAT | {"template": template})
 
 
 @pytest.mark.parametrize("template", [None, *TEMPLATES, *map(str, CASES)], ids=lambda name: Path(name or "own").stem)

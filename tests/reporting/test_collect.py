@@ -1,9 +1,12 @@
 """What a row says of results that are missing, failed or damaged."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from loragrid.files import read_json
 from loragrid.reporting.collect import collect
 from loragrid.reporting.gains import gains
 from loragrid.reporting.tabulate import tabulate
@@ -175,6 +178,22 @@ def test_the_loss_is_that_of_the_published_adapter(tree):
     for answers in (last, best):
         tree.train(answers, 2.0)
     assert [row.validation_loss for row in collect(tree.grid).rows] == [2.0, 1.95]
+
+
+def test_an_end_that_is_a_token_is_compared_with_one_in_words_but_not_token_by_token(tree):
+    tree.score(tree.untrained(), 50.0)
+    words, token = tree.run(rank=8), tree.run(rank=16)
+    for answers in (words, token):
+        tree.train(answers)
+        tree.score(answers, 40.0)
+    tree.grid.answers[token.id] = replace(token, chat=token.chat | {"name": "token", "end_token": "train"})
+    content = read_json(Path(token.scores("likelihood")))
+    items = [item | {"tokens": 6} for item in content["items"]]
+    tree.score_file(token, "likelihood", items, ["perplexity", "bits_per_byte"])
+    found = gains(collect(tree.grid))
+    assert found[token.id, "bits_per_byte"].comparison.gain == pytest.approx((50 - 40) / 40 / math.log(2))
+    assert "in other tokens" in found[token.id, "perplexity"].comparison.reason
+    assert found[words.id, "perplexity"].comparison.gain > 0
 
 
 def test_models_are_compared_with_their_own_untrained_model(tree):

@@ -379,6 +379,67 @@ def test_another_date_or_argument_is_another_run(place):
     assert len({run for grid in (*grids, later) for run in grid.runs}) == 3
 
 
+ENDS = CHATS.replace("chats: {", "chats: {words: {}, token: {end_token: train}, ")
+
+
+def test_an_end_token_is_compared_with_the_untrained_model_that_has_none(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    # Whichever comes first.
+    for order in ("[words, token]", "[token, words]"):
+        grid = place.open(ENDS, f"grid: {{chat: {order}}}")
+        ends = {run.chat["name"]: run.chat["end_token"] for run in grid.runs.values()}
+        assert ends == {"words": "text", "token": "train"}
+        assert len({run.formatted for run in grid.runs.values()}) == 2
+        (asked,) = (answers for answers in grid.answers.values() if answers.subject in grid.untrained)
+        assert (asked.chat["name"], asked.chat["end_token"]) == ("words", "text")
+        assert len({answers.key for answers in grid.answers.values()}) == 2
+        assert {answers.prompts for answers in grid.answers.values()} == {asked.prompts}
+    grid = place.open(ENDS, "grid: {chat: [token]}")
+    (asked,) = (answers for answers in grid.answers.values() if answers.subject in grid.untrained)
+    assert asked.chat["end_token"] == "text"
+    # Of a model without runs it cannot have been trained either.
+    alone = place.open(
+        ENDS.replace("template: chatml", "template: chatml, end_token: train").replace(
+            "{letters: {source: letters}}", "{letters: {source: letters, train: false}}"
+        ),
+        "evaluations: {test: {dataset: letters}}",
+    )
+    assert {answers.chat["end_token"] for answers in alone.answers.values()} == {"text"}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            "points: [{name: first, chat: token}, {name: next, chat: words, parent: first}]",
+            r"points\[1\]\.chat: training goes on with the adapter of 'first', and a token that is trained",
+        ),
+        (
+            "points: [{name: first}, {name: next, chat: token, parent: first}]",
+            r"points\[1\]\.chat: training goes on with the adapter of 'first', and a token that is trained",
+        ),
+    ],
+)
+def test_an_end_token_belongs_to_the_adapter_that_it_was_trained_with(place, more, message):
+    Path("chat.jinja").write_text("{{ messages }}")
+    with pytest.raises(StudyError, match=message):
+        place.open(ENDS, more)
+
+
+def test_a_child_with_its_parents_end_token(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    grid = place.open(ENDS, "points: [{name: first, chat: token}, {name: next, chat: token, parent: first, epochs: 1}]")
+    assert [run.parent is None for run in grid.runs.values()] == [True, False]
+
+
+def test_a_token_is_not_added_to_a_model_that_is_spread_over_gpus(place):
+    Path("chat.jinja").write_text("{{ messages }}")
+    spread = ENDS.replace("id: a/b,", "id: a/b, gpus: 2, sharded: true,")
+    place.open(spread, "grid: {chat: [words]}")
+    with pytest.raises(StudyError, match=r"grid: `end_token: train` adds a token to 'base', whose weights are spread"):
+        place.open(spread, "grid: {chat: [words, token]}")
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

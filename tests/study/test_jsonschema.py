@@ -61,6 +61,11 @@ def test_the_demo_loads(monkeypatch):
         {"datasets": {"d": {"source": "tweetsumm", "steps": [{"urls": {}, "emoji": {}}]}}},
         {"datasets": {"d": {"source": "tweetsumm", "format": "sumary"}}},
         {"datasets": {"d": {"source": "tweetsumm", "splits": {"test": 1}}}},
+        {"chats": {"c": {"end_token": "word"}}},
+        {"datasets": {"d": {}}},
+        {"datasets": {"d": {"source": "tweetsumm", "mixture": {"weights": {"e": 1}}}}},
+        {"datasets": {"d": {"mixture": {"weights": {"e": 0}}}}},
+        {"datasets": {"d": {"source": "tweetsumm", "contamination": "ignore"}}},
         {"recipe": {"rnk": 8}},
         {"recipe": {"rank": [8]}},
         {"grid": {"rnk": [8]}},
@@ -87,6 +92,7 @@ def test_what_the_code_refuses_the_schema_refuses(wrong, validator):
         "datasets": {
             "d": {"source": "tweetsumm", "steps": ["urls", {"length": {"max_words": 9}}], "format": "summary"}
         },
+        "chats": {"c": {"end_token": "train"}},
         "recipe": {"target_modules": ["q_proj"], "max_steps": None},
         "grid": {"rank": [4, 8], "learning_rate": [1e-4]},
         "points": [{"name": "a", "rank": 16, "rows": {"train": 5}}],

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from pydantic import Field
+from studies import SMALL
 
 from loragrid.study import resolve as resolve_module
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, short
@@ -165,6 +166,19 @@ def test_each_recipe_field_is_in_the_key(place, field):
 def test_no_recipe_field_is_forgotten_above():
     parameters = test_each_recipe_field_is_in_the_key.pytestmark[0].args[1]
     assert {field.split(":")[0] for field in parameters} == set(Recipe.model_fields)
+
+
+def test_an_end_token_is_in_the_key_where_it_is_trained(place):
+    def keys(end):
+        return [
+            [part.key for part in parts.values()]
+            for grid in [place.open(SMALL.replace("parameters: 7e9", f"parameters: 7e9{end}"))]
+            for parts in (grid.formatted, grid.runs, grid.answers, grid.prompts)
+        ]
+
+    before, text, train = keys(""), keys(", end_token: text"), keys(", end_token: train")
+    assert text == before
+    assert [one == other for one, other in zip(train, before, strict=True)] == [False, False, False, True]
 
 
 HUB = """

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from injected import out_of_memory
-from nano import adapter, records, train, train_member, write_batch
+from nano import MODEL, TIED, TURNS, TURNS_CHAT, adapter, add_end_tokens, records, train, train_member, write_batch
 from safetensors.torch import load_file
 
 from loragrid.jobs.attempts import read_attempts
@@ -49,6 +49,14 @@ def test_two_processes_train_the_same_as_one_also_beside_another_such_job(nano, 
         assert [line["step"] for line in records(two)] == [line["step"] for line in records(one)]
         run = json.loads((two / "run.json").read_text())
         assert (run["gpus"], run["micro_batch"]) == (2, 4)
+
+
+@pytest.mark.parametrize("model", [MODEL, TIED])
+def test_two_processes_train_an_end_token_the_same_as_one(nano, tmp_path, model):
+    add_end_tokens()
+    recipe = {"model_folder": model, "formatted_folder": TURNS, "chat": TURNS_CHAT, "max_steps": 30, "keep": "best"}
+    one, two = (launch(tmp_path / f"{gpus}", gpus, **recipe) for gpus in (1, 2))
+    assert_close(two, one, 1e-4)
 
 
 def test_injected_out_of_memory_halves_the_micro_batch_and_not_the_result(nano, tmp_path):

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from datasets import Dataset
-from nano import FORMATTED, MODEL, adapter, batch_of, records, train, train_member
+from nano import MODEL, adapter, batch_of, direct_loss, records, rows, train, train_member
 from safetensors.torch import load_file
 from trl import SFTTrainer
 
@@ -16,23 +15,6 @@ from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base
 from loragrid.training.order import epoch_order
 from loragrid.training.train import train_batch
 from loragrid.training.trainer import RunTrainer
-
-
-def rows(split):
-    return list(Dataset.from_file(f"{FORMATTED}/{split}.arrow"))
-
-
-def direct_loss(model, some):
-    """Mean cross-entropy over the labelled tokens of rows, one row at a time and with torch alone."""
-    total, count = 0.0, 0
-    model.eval()
-    for row in some:
-        ids, labels = torch.tensor([row["input_ids"]]), torch.tensor(row["labels"])
-        with torch.no_grad():
-            logits = model(input_ids=ids).logits[0, :-1].double()
-        losses = torch.nn.functional.cross_entropy(logits, labels[1:], ignore_index=-100, reduction="none")
-        total, count = total + losses.sum().item(), count + int((labels[1:] != -100).sum())
-    return total / count
 
 
 @pytest.fixture(scope="module")

@@ -286,8 +286,9 @@ def _take(snapshot: Snapshot, out: Path) -> None:
         if fault := expected.fault(out / name):
             (out / name).unlink()
             raise UserError(
-                f"{snapshot.id}: {name} is not what the hub says it is: {fault}. Something on the way cuts files off, or "
-                "answers in their place, as proxies and login pages do. Run it again, or give a local copy as `path`."
+                f"{snapshot.id}: {name} is not what the hub says it is: {fault}. Something on the way cuts "
+                "files off, or answers in their place, as proxies and login pages do. Run it again, or give a local "
+                "copy as `path`."
             )
 
 

@@ -268,8 +268,8 @@ def unzip(archive: Path, out: Path) -> None:
             size = sum(member.file_size for member in members)
             if size > max(MOST_UNPACKED, MOST_TIMES * archive.stat().st_size):
                 raise UserError(
-                    f"{archive.name}: would unpack to {size:,} bytes, {size // archive.stat().st_size} times its own size; "
-                    "no data does, so it is not unpacked"
+                    f"{archive.name}: would unpack to {size:,} bytes, {size // archive.stat().st_size} times its own "
+                    "size; no data does, so it is not unpacked"
                 )
             for member in members:
                 if stat.S_ISLNK(member.external_attr >> 16):
@@ -277,6 +277,7 @@ def unzip(archive: Path, out: Path) -> None:
                 if not (out / member.filename).resolve().is_relative_to(out.resolve()):
                     raise UserError(f"{archive.name}: {member.filename} leads out of the folder")
             # Reads no more of a member than it says it has, and checks that.
-            zipped.extractall(out)
+            for member in members:
+                zipped.extract(member, out)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise UserError(f"{archive.name}: not a whole zip file ({error}); delete it and run again") from None

@@ -43,6 +43,10 @@ product and freed leaves its place to smaller blocks, which are kept, so that th
 LOADING = 10
 """Matrices in 32 bits, of the largest size, that are held while NF4 weights are packed on a CPU (*measured*)."""
 
+ROW_COPIES = 3
+"""Matrices of the embedding's size, beside a gradient in 32 bits, that are held where rows for an added token are
+trained: PEFT puts the rows into a copy, and gradients are those of the copy (*measured*: 2.8 to 3.5)."""
+
 TRAINER = 90 * 2**20
 """Bytes that the trainer's libraries take on top of those that generation needs (*measured*)."""
 
@@ -79,6 +83,7 @@ def training_memory(
     length: int,
     file_bytes: float,
     shards: int = 1,
+    trains_rows: bool = False,
 ) -> Memory:
     """Memory of one training's process.
 
@@ -91,8 +96,10 @@ def training_memory(
         length: tokens of the longest row.
         file_bytes: bytes of a weight in the model's files.
         shards: GPUs that the base is spread over.
+        trains_rows: whether rows for an added token are trained, too.
     """
     tokens = micro_batch * length
+    embedding = size.vocabulary * size.hidden if trains_rows else 0
     adapter = size.adapter(recipe["rank"], recipe["target_modules"])
     trained = adapter * (4 + 4 + MOMENTS[recipe["optimizer"]])  # weights and gradients are float32 everywhere
     if device.is_gpu:
@@ -103,6 +110,7 @@ def training_memory(
         layer = half * sum(_activations(size, recipe, micro_batch, length, noise=1 / half))
         layer += 2 * tokens * size.hidden * 4
         head = min(tokens, HEAD_ROWS) * HEAD_COLUMNS * half + tokens * size.hidden * (4 + half)
+        head += embedding * (ROW_COPIES * half + 4)
         unpacked = 2 * _largest(size) * half if precision == "nf4" else 0
         working = kept + layer + max(head, unpacked)
         autocast = adapter * half
@@ -117,6 +125,7 @@ def training_memory(
     weights = _weights_on_cpu(size, precision, file_bytes)
     activations = sum(_in_heap(4 * block) for block in _activations(size, recipe, micro_batch, length, noise=1))
     head = HEAD_COPIES * 4 * min(tokens, HEAD_ROWS) * min(size.vocabulary, HEAD_COLUMNS)
+    head += embedding * (ROW_COPIES * 4 + 4)
     unpacked = 2 * _largest(size) * 4 if precision == "nf4" else 0
     working = size.layers * activations + max(head, unpacked) + _holes(size, precision)
     held = weights + max(trained + working, _loading(size, precision))

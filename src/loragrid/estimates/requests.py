@@ -199,6 +199,7 @@ class Estimator:
         memory = training_memory(
             size, device, precision, run.recipe,
             micro_batch=rows, length=work.longest, file_bytes=self.file_bytes[run.model], shards=shards,
+            trains_rows=run.chat["end_token"] == "train",
         )  # fmt: skip
         seconds = training_seconds(size, device, precision, run.recipe, work, micro_batch=rows, gpus=gpus)
         # Each GPU has a process of its own.

@@ -7,12 +7,12 @@ is asked, and marks that a template adds to it (an empty block of thoughts, say)
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+from transformers import AddedToken, PreTrainedTokenizerBase
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
 from loragrid.errors import UserError
@@ -55,11 +55,15 @@ class Chat:
         tokenizer: a fast tokenizer with a chat template.
         arguments: variables of the template, e.g. `enable_thinking`.
         date: what it takes for today, as `2024-07-26`.
+        trains_end: whether what the template ends answers with is to be a token, trained if the tokenizer lacks it.
+        added_token: the token that was added to the tokenizer for that; None if none was.
     """
 
     tokenizer: PreTrainedTokenizerBase
     arguments: Mapping[str, Any] = field(default_factory=dict)
     date: str = DATE
+    trains_end: bool = False
+    added_token: int | None = None
 
     def render(self, messages: Sequence[Message]) -> str:
         """The text of a dialogue.
@@ -130,6 +134,43 @@ class Chat:
         ids = self._ids(self.end)
         return ids[0] if ids and ids[0] in self.tokenizer.added_tokens_decoder else None
 
+    def with_end_token(self) -> "Chat":
+        """The same chat, with a token for what the template ends answers with added to the tokenizer if it has none.
+
+        Raises:
+            UserError: it ends no answer, or with what cannot be a token.
+        """
+        if not self.end:
+            raise UserError(
+                "end_token: train: the chat template ends no answer, so that there is nothing to make a token of; use "
+                "another template, or `end_token: text`"
+            )
+        mark = self._end_mark
+        if self.end_token is not None or len(self._ids(mark)) == 1:
+            return replace(self, trains_end=True)
+        if mark.replace(" ", "").isalnum():
+            raise UserError(
+                f"end_token: train: the chat template ends an answer with {mark!r}; a token for that would be taken "
+                "from within words, too. Use another template, or `end_token: text`"
+            )
+        # Where a user's turn ends like an answer, as in ChatML, what introduces the answer begins with it.
+        if mark in self.introduction.strip().removeprefix(mark):
+            raise UserError(
+                f"end_token: train: the chat template ends an answer with {mark!r}, but also writes it where one "
+                "begins, so that a token for it would not mean an end. Use another template, or `end_token: text`"
+            )
+        self.tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False)], special_tokens=True)
+        (added,) = self._ids(mark)
+        return replace(self, trains_end=True, added_token=added)
+
+    @property
+    def _end_mark(self) -> str:
+        """What would be one token of `end`: its first line, up to a token that the tokenizer has already."""
+        mark = self.end.splitlines()[0]
+        for other in self.marks:
+            mark = mark.partition(other)[0]
+        return mark.strip()
+
     @functools.cached_property
     def unknown_token(self) -> int | None:
         """The token for what the tokenizer does not know; None if it has none, or one that has another meaning."""
@@ -157,23 +198,32 @@ class Chat:
         return {
             "introduction": self.introduction,
             "end": self.end,
-            "end_token": self.tokenizer.convert_ids_to_tokens(self.end_token) if self.end_token is not None else None,
+            "end_token": self._name(self.end_token),
+            "added_token": self._name(self.added_token),
             "system": "a message of its own" if self.has_system_role else "before the first user message",
             "arguments": self._arguments,
             "date": self.date if "strftime_now" in self._template else None,
         }
 
+    def _name(self, token: int | None) -> str | None:
+        return None if token is None else str(self.tokenizer.convert_ids_to_tokens(token))
+
     def warnings(self) -> list[str]:
         """What will surprise those who do not know it, a sentence each."""
         found = []
+        if self.trains_end and self.added_token is None:
+            found.append(
+                f"the chat template ends an answer with {self.end!r}, which is a token of this tokenizer already, so "
+                "that `end_token: train` changes nothing"
+            )
         if not self.end:
             found.append(
                 "the chat template ends no answer: models cannot learn to stop, and answers run to their limit"
             )
-        elif self.end_token is None:
+        elif self.end_token is None and not self.trains_end:
             found.append(
                 f"the chat template ends an answer with {self.end!r}, which is no token of this tokenizer: answers are "
-                "cut where they come to this text"
+                "cut where they come to this text (`end_token: train` would add a token)"
             )
         for name in self.arguments:
             if name not in self._template:

@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 from loragrid.errors import UserError
 from loragrid.jobs.slurm import has_job_to_itself
 from loragrid.modeling.environment import stream
+from loragrid.modeling.rows import merge_rows, rows_for, show_head
 
 Place = Literal["here", "host", "divided"]
 """Where a base is loaded to."""
@@ -140,20 +141,25 @@ def _keep_gradients(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def attach_new_adapter(model: PreTrainedModel, recipe: dict[str, Any], seed: int) -> PeftModel:
+def attach_new_adapter(
+    model: PreTrainedModel, recipe: dict[str, Any], seed: int, added_token: int | None = None
+) -> PeftModel:
     """Put a fresh LoRA adapter on a base model, with float32 weights drawn from the seed's own stream.
 
     Args:
         model: the base model.
         recipe: rank, alpha, dropout, target_modules, rslora.
         seed: the run's seed.
+        added_token: a token that the base does not know, whose rows of the embedding and the head are trained, too.
 
     Raises:
-        UserError: a target module is not in the model; the message lists those there are.
+        UserError: a target module is not in the model; the message lists those there are. Or rows of this model
+            cannot be trained.
     """
     targets = recipe["target_modules"]
     if targets != "all-linear":
         _check_targets(model, targets)
+    rows = rows_for(model, added_token) if added_token is not None else None
     torch.manual_seed(stream(seed, "initialisation"))
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -162,8 +168,12 @@ def attach_new_adapter(model: PreTrainedModel, recipe: dict[str, Any], seed: int
         lora_dropout=recipe["dropout"],
         target_modules=targets,
         use_rslora=recipe["rslora"],
+        trainable_token_indices=rows,
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    if rows is not None:
+        show_head(model)
+    return adapted
 
 
 def attach_adapter(model: PreTrainedModel, folder: Path, *, dropout: float | None = None) -> PeftModel:
@@ -177,7 +187,15 @@ def attach_adapter(model: PreTrainedModel, folder: Path, *, dropout: float | Non
     config = PeftConfig.from_pretrained(str(folder))
     if dropout is not None:
         config.lora_dropout = dropout
-    return PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=dropout is not None)
+    rows = config.trainable_token_indices
+    for token in sorted(set().union(*rows.values())) if rows else ():
+        rows_for(model, token)
+    adapted = PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=dropout is not None)
+    if rows and dropout is not None:
+        show_head(model)
+    elif rows:
+        merge_rows(adapted)
+    return adapted
 
 
 def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

@@ -15,13 +15,15 @@ def load_chat(folder: str, chat: Mapping[str, Any]) -> Chat:
 
     Args:
         folder: the model's folder.
-        chat: `template`, a name or a file in place of the tokenizer's own, or None; its `arguments` and `date`.
+        chat: `template`, a name or a file in place of the tokenizer's own, or None; its `arguments` and `date`; its
+            `end_token`, `train` to have a token added for what the template ends answers with.
 
     Raises:
-        UserError: there is no chat template, or no token to end or pad with.
+        UserError: there is no chat template, or no token to end or pad with, and none can be added.
     """
     tokenizer = load_tokenizer(folder, chat["template"])
-    return Chat(tokenizer, chat["arguments"], chat["date"])
+    loaded = Chat(tokenizer, chat["arguments"], chat["date"])
+    return loaded.with_end_token() if chat["end_token"] == "train" else loaded
 
 
 def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokenizerBase:

@@ -128,8 +128,13 @@ class Results:
 
 
 def _asked_alike(answers: Answers) -> tuple[Any, ...]:
-    """What has to be equal for two subjects to be compared; the name of a chat is no part of it."""
-    chat = {name: value for name, value in answers.chat.items() if name != "name"}
+    """What has to be equal for two subjects to be compared.
+
+    The name of a chat is no part of it, and neither is whether the end of an answer is a token that was trained for
+    it: that is learnt in training like the rest. Bits per byte remain fair, since both pay for the same text and for
+    saying that it ends there, the one with a token, the other with the words in several.
+    """
+    chat = {name: value for name, value in answers.chat.items() if name not in ("name", "end_token")}
     return answers.model, answers.precision, answers.evaluation, answers.prompts, canonical(chat)
 
 

@@ -74,7 +74,11 @@ class Plan:
 
 
 def plan(grid: Grid) -> Plan:
-    """Group the missing runs and answers of a grid into batches (of one, for now)."""
+    """Group the missing runs and answers of a grid into batches (of one, for now).
+
+    A run whose chat has `end_token: train` changes its base, which grows by a token, so that it shares a batch with no
+    other when batches come to hold several; nor do its answers.
+    """
     train = {}
     for run in grid.runs.values():
         if not is_trained(run):

@@ -1,6 +1,6 @@
 """The grid of a study: every artifact that it needs, each with its key and its path."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,10 +163,16 @@ class Chat:
     system: str | None
     arguments: dict[str, Any]
     date: str
+    end_token: str
 
     def key_parts(self) -> dict[str, Any]:
         """What a key needs of it; the system prompt stands in the messages already where they are keyed."""
-        return {"template": self.template_key, "arguments": self.arguments, "date": self.date}
+        changed = {"end_token": self.end_token} if self.end_token != "text" else {}
+        return {"template": self.template_key, "arguments": self.arguments, "date": self.date, **changed}
+
+    def untrained(self) -> "Chat":
+        """The same for a model as it is, which cannot have learnt a token that its tokenizer does not have."""
+        return replace(self, end_token="text")
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ def schema_text(registry: Registry) -> str:
     every = set().union(*options.values())
     dataset["properties"] |= dict.fromkeys(sorted(every), True)
     dataset["additionalProperties"] = False
+    dataset["oneOf"] = [{"required": ["source"]}, {"required": ["mixture"]}]
     dataset["allOf"] = [_options(name, registry.sources[name].Options, every - own) for name, own in options.items()]
     for kind in ("DialogueEvaluation", "PromptsEvaluation"):
         definitions[kind]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
@@ -55,7 +56,7 @@ def _options(source: str, options: type[BaseModel], others: set[str]) -> dict[st
     then: dict[str, Any] = {"properties": {**own.get("properties", {}), **dict.fromkeys(sorted(others), False)}}
     if "required" in own:
         then["required"] = own["required"]
-    return {"if": {"properties": {"source": {"const": source}}}, "then": then}
+    return {"if": {"required": ["source"], "properties": {"source": {"const": source}}}, "then": then}
 
 
 def _choice(valid: Mapping[str, Any]) -> dict[str, Any]:

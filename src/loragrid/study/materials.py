@@ -87,7 +87,8 @@ class Materials:
         template = spec.template
         file = str(self.registry.templates.get(template, template)) if template else None
         key = digest(self.registry, self.problems, f"{where}.template", file)
-        return Chat(name, template, key, spec.system, plain(dict(spec.template_arguments)), spec.date)
+        arguments = plain(dict(spec.template_arguments))
+        return Chat(name, template, key, spec.system, arguments, spec.date, spec.end_token)
 
     def formatted(self, clean: Data, dataset: str, model: ModelEntry, chat: Chat, recipe: Recipe) -> Formatted:
         """The tokenised rows of a cleaned dataset."""

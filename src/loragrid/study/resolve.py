@@ -118,11 +118,12 @@ class _Resolver:
                 own_rows = point is not None and (point.rows or point.splits)
                 clean = materials.data.of(dataset, point) if own_rows else materials.data.whole[dataset]
                 chat = materials.chats[model_name, chat_name]
+                self._check_end_token(where, chat, model)
                 formatted = materials.formatted(clean, dataset, model, chat, recipe)
                 for repeat, seed in enumerate(self.study.seeds):
                     parent = None
                     if point and point.parent:
-                        parent = self._parent(where, point, recipe, model_name, dataset, seed, named)
+                        parent = self._parent(where, point, recipe, chat, model_name, dataset, seed, named)
                         if parent is None:
                             continue
                     run = self._run(point, model, dataset, clean, formatted, chat, recipe, seed, parent)
@@ -141,6 +142,14 @@ class _Resolver:
                 "another dataset, or give that one `train: false`"
             )
 
+    def _check_end_token(self, where: str, chat: Chat, model: ModelEntry) -> None:
+        # How a changed embedding comes through being divided among GPUs cannot be tested without them.
+        if chat.end_token == "train" and model.sharded:
+            self.problems.append(
+                f"{where}: `end_token: train` adds a token to {model.label!r}, whose weights are spread over GPUs "
+                "(`sharded`), which does not go together; use `end_token: text`"
+            )
+
     def _add(self, run: Run) -> None:
         """Put a run into the grid; the product and a point may come to the same, and then the point names it."""
         other = self.out.runs.get(run.folder)
@@ -153,6 +162,7 @@ class _Resolver:
         where: str,
         point: Point,
         recipe: Recipe,
+        chat: Chat,
         model: str,
         dataset: str,
         seed: int,
@@ -164,10 +174,16 @@ class _Resolver:
         if parent is None:
             self.problems.append(f"{where}.parent: {point.parent!r} has no run of model {model!r}, which this one has")
         else:
-            self._check_parent(where, point, recipe, parent)
+            self._check_parent(where, point, recipe, chat, parent)
         return parent
 
-    def _check_parent(self, where: str, point: Point, recipe: Recipe, parent: Run) -> None:
+    def _check_parent(self, where: str, point: Point, recipe: Recipe, chat: Chat, parent: Run) -> None:
+        ends = [(each.end_token, each.template_key) for each in (chat, Chat(**parent.chat))]
+        if ends[0] != ends[1] and "train" in (ends[0][0], ends[1][0]):
+            self.problems.append(
+                f"{where}.chat: training goes on with the adapter of {point.parent!r}, and a token that is trained "
+                "for the end of answers belongs to it: both need the same template and end_token"
+            )
         for name in ("rank", "alpha", "target_modules", "rslora", "method"):
             if parent.recipe[name] != plain(getattr(recipe, name)):
                 self.problems.append(
@@ -281,11 +297,12 @@ class _Resolver:
 
     def _chats_of(self, untrained: Untrained) -> list[Chat]:
         """In which chats an untrained model is asked: those of its runs, or its own if it has none."""
-        of_runs: dict[str, Chat] = {}
-        for run in self.out.runs.values():
-            if run.model == untrained.model:
-                of_runs.setdefault(canonical(run.chat), Chat(**run.chat))
-        return list(of_runs.values()) or [self.materials.chats[untrained.name, None]]
+        of_runs = [Chat(**run.chat) for run in self.out.runs.values() if run.model == untrained.model]
+        # Where runs differ in the end token alone, what is asked of the untrained model has the name of those with the
+        # text, which are asked just the same: the last of equals gives it.
+        of_runs.sort(key=lambda chat: chat == chat.untrained())
+        asked = {canonical(asdict(chat.untrained())): chat.untrained() for chat in of_runs}
+        return list(asked.values()) or [self.materials.chats[untrained.name, None].untrained()]
 
     def _to_ask(self) -> list[str]:
         """What untrained models alone are asked about where an evaluation does not say it."""

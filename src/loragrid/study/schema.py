@@ -81,6 +81,12 @@ class ChatSpec(Model):
         pattern=r"^\d{4}-\d{2}-\d{2}$",
         description="What a template takes for today that writes the date: a result must not depend on the day.",
     )
+    end_token: Literal["text", "train"] = Field(
+        "text",
+        description="Where the template ends an answer with words that are no token of the tokenizer: `text` leaves "
+        "them words, and answers are cut at them; `train` adds a token for them and trains its rows of the embedding "
+        "and the head with the adapter. Untrained models are asked with `text`.",
+    )
 
 
 class ModelSpec(ChatSpec):

@@ -13,6 +13,7 @@ from loragrid.files import read_json, read_jsonl, remove, sha256_of, write_json
 from loragrid.jobs import old, slurm
 from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
+from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, is_main_process, stream
 from loragrid.modeling.load import (
     attach_adapter,
@@ -21,7 +22,7 @@ from loragrid.modeling.load import (
     device,
     load_base,
 )
-from loragrid.modeling.tokenizer import load_tokenizer
+from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch, is_settled, work_folder
 from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
 from loragrid.training.ranks import world_size
@@ -58,8 +59,8 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     if device().type == "cpu" and recipe["optimizer"] != "adamw":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
     micro = _micro_batch(recipe["batch_size"], member["model"]["micro_batch"], work)
-    tokenizer = load_tokenizer(member["model_folder"], run["chat"]["template"])
-    model = _model(member)
+    chat = load_chat(member["model_folder"], run["chat"])
+    model = _model(member, chat.added_token)
     trainable, everything = model.get_nb_trainable_parameters()
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
     arguments = _arguments(run, micro, work, steps)  # opens the process group
@@ -84,7 +85,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         stop=stop,
         train_dataset=train_rows.select_columns(["input_ids", "labels"]),
         eval_dataset=_by_length(validation_rows).select_columns(["input_ids", "labels"]),
-        processing_class=tokenizer,
+        processing_class=chat.tokenizer,
     )
     stop.check("before the first step", progress=False)
     trainer.resume()
@@ -92,7 +93,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         return
     if recipe["keep"] == "best":
         trainer.use_best()
-    _save_adapter(model, work / "adapter", member["model"]["hub"] or member["model_folder"])
+    _save_adapter(model, work / "adapter", member["model"]["hub"] or member["model_folder"], chat)
     record = {
         "version": old.VERSION,
         **{
@@ -116,15 +117,15 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     write_json(work / "run.json", record)
 
 
-def _model(member: dict[str, Any]) -> PeftModel:
-    """The base with a trainable adapter: a fresh one, or the parent's."""
+def _model(member: dict[str, Any], added_token: int | None) -> PeftModel:
+    """The base with a trainable adapter: a fresh one, or the parent's, which has the rows of an added token already."""
     run = member["run"]
     # First, because a parent that failed is told at once.
     parent = _parent_adapter(run["parent"]) if run["parent"] else None
     base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here")
     base.config.use_cache = False
     if parent is None:
-        return attach_new_adapter(base, run["recipe"], run["seed"])
+        return attach_new_adapter(base, run["recipe"], run["seed"], added_token)
     return attach_adapter(base, parent, dropout=run["recipe"]["dropout"])
 
 
@@ -236,12 +237,18 @@ def _parent_adapter(folder: str) -> Path:
     raise Blocked(f"its parent run {Path(folder).name} failed: {reason}", by=failed)
 
 
-def _save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
-    """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine."""
+def _save_adapter(model: PeftModel, folder: Path, base_name: str, chat: Chat) -> None:
+    """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine.
+
+    One with a token of its own has the tokenizer beside it: with that, PEFT's AutoPeftModelForCausalLM also makes room
+    for the token in the base.
+    """
     temporary = folder.with_name(f".{folder.name}")
     remove(temporary)
-    # No embedding is ever trained; looking whether one was could ask the hub.
+    # No embedding is ever trained as a whole; looking whether one was could ask the hub.
     model.save_pretrained(str(temporary), save_embedding_layers=False)
+    if chat.added_token is not None:
+        chat.tokenizer.save_pretrained(str(temporary))
     (temporary / "README.md").unlink(missing_ok=True)  # a model card without content
     file = temporary / "adapter_config.json"
     config = read_json(file)
