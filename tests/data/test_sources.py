@@ -10,6 +10,7 @@ import pytest
 from cleaning import cleaned, formatted, said
 from pyarrow import parquet
 
+from loragrid.data.clean import clean
 from loragrid.data.drops import Drops
 from loragrid.data.formats import FORMATS
 from loragrid.data.records import PreferencePair
@@ -216,6 +217,18 @@ def test_a_study_that_read_them_as_quoted_csv_lost_rows_and_kept_the_comma_marks
     (example,) = formatted(records[0][1], frame)
     assert said(example.messages) == [("user", "Instruction: sad\nResponse:"), ("assistant", "Hi_comma_ you")]
     assert len(read("empathetic_dialogues", tmp_path)[0]) == 2  # the official way loses none
+
+
+def test_a_byte_that_is_no_text_costs_its_row_in_that_way_of_reading_too(tmp_path):
+    rows = [b"c1,1,sad,p,1,Hi,5|5|5_5|5|5,", b"c1,2,sad,p,2,caf\xe9,5|5|5_5|5|5,", b"c2,1,sad,p,1,Ho,5|5|5_5|5|5,"]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/train.csv").write_bytes(HEADER.encode() + b"\n".join(rows) + b"\n")
+    clean(
+        tmp_path / "raw", tmp_path / "out", "empathetic_dialogues", {"reader": "pandas"}, [], splits=None, rows=None,
+        seed=0, needs=["train"],
+    )  # fmt: skip
+    dropped = json.loads((tmp_path / "out/cleaning.json").read_text())["dropped"]["train"]
+    assert dropped["text is not valid Unicode"]["examples"] == ["train.csv:row 2"]
 
 
 # -- questions with choices

@@ -206,7 +206,16 @@ def _rows_of_pandas(path: Path, name: str, split: str, drops: Drops) -> Iterator
 
     with path.open("rb") as file:
         drops.read(split, sum(1 for line in file if line.strip()) - 1)
-    table = pandas.read_csv(path, quotechar='"', escapechar="\\", on_bad_lines="skip", index_col=False)
+    # Bytes that are no UTF-8 come through as what no text has, so that their row alone is dropped, and counted.
+    table = pandas.read_csv(
+        path,
+        quotechar='"',
+        escapechar="\\",
+        on_bad_lines="skip",
+        index_col=False,
+        dtype=object,
+        encoding_errors="surrogateescape",
+    )
     number = 0
     for number, row in enumerate(table.itertuples(index=False), start=1):
         where = f"{name}:row {number}"
