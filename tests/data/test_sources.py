@@ -231,6 +231,17 @@ def test_a_byte_that_is_no_text_costs_its_row_in_that_way_of_reading_too(tmp_pat
     assert dropped["text is not valid Unicode"]["examples"] == ["train.csv:row 2"]
 
 
+def test_single_rows_are_the_same_only_where_they_say_the_same(tmp_path):
+    (tmp_path / "raw").mkdir()
+    for name, said_ in {"train.csv": ("Hi", "Ho", "Hey"), "valid.csv": ("Ho", "Ha"), "test.csv": ("Yes", "No")}.items():
+        rows = [f"{name}{text},1,sad,p,1,{text},5|5|5_5|5|5," for text in said_]
+        (tmp_path / "raw" / name).write_text(HEADER + "\n".join(rows) + "\n")
+    clean(
+        tmp_path / "raw", tmp_path / "out", "empathetic_dialogues", {"reader": "pandas"}, [], splits=None, rows=None, seed=0
+    )  # fmt: skip
+    assert json.loads((tmp_path / "out/cleaning.json").read_text())["kept"] == {"train": 2, "validation": 2, "test": 2}
+
+
 # -- questions with choices
 
 CMMLU = ",Question,A,B,C,D,Answer\n0,下列“是”,甲,乙,丙,丁,B\n1,字母,D,C,B,A,A\n2,x,a,b,c,d,E\n"

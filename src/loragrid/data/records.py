@@ -111,11 +111,13 @@ def asked(record: Record) -> Any:
     """What a model is asked, whatever the answers and the system message: to know it from training is enough of a leak.
 
     Returns:
-        What the user says, message by message; of a choice question the question and its choices in any order.
+        What the user says, message by message; of a choice question the question and its choices in any order; where
+        nobody asks anything, as in a single line of a dialogue, all that is said.
     """
     if isinstance(record, ChoiceQuestion):
         return [record.question, sorted(record.choices)]
-    return [message["content"] for message in record.messages if message["role"] == "user"]
+    questions = [message["content"] for message in record.messages if message["role"] == "user"]
+    return questions or [message["content"] for message in record.messages if message["role"] != "system"]
 
 
 def texts(record: Record) -> list[str]:
