@@ -237,7 +237,8 @@ def test_single_rows_are_the_same_only_where_they_say_the_same(tmp_path):
         rows = [f"{name}{text},1,sad,p,1,{text},5|5|5_5|5|5," for text in said_]
         (tmp_path / "raw" / name).write_text(HEADER + "\n".join(rows) + "\n")
     clean(
-        tmp_path / "raw", tmp_path / "out", "empathetic_dialogues", {"reader": "pandas"}, [], splits=None, rows=None, seed=0
+        tmp_path / "raw", tmp_path / "out", "empathetic_dialogues", {"reader": "pandas"}, [], splits=None, rows=None,
+        seed=0,
     )  # fmt: skip
     assert json.loads((tmp_path / "out/cleaning.json").read_text())["kept"] == {"train": 2, "validation": 2, "test": 2}
 

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import os
 import random
 
 import pyarrow
@@ -177,3 +178,10 @@ def test_any_bytes_are_read_or_told(tmp_path_factory, content, name):
 def test_a_long_field_without_a_quotation_mark_is_told_as_what_it_is(tmp_path):
     with pytest.raises(UserError, match="a field of more than 10,000,000 characters"):
         read(write(tmp_path, "a.csv", "a,b\n1," + "x" * 10_000_001 + "\n"))
+
+
+def test_links_to_nothing_and_pipes_are_no_data_and_nobody_waits_for_them(tmp_path):
+    (tmp_path / "train.csv").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "test.csv")
+    with pytest.raises(UserError, match=r"found test\.csv, train\.csv \(a link to nothing\)"):
+        data_files(tmp_path, (".csv",))

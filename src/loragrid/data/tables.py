@@ -55,6 +55,7 @@ def data_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
         path
         for path in folder.rglob("*")
         if path.name.endswith(ends)
+        and path.is_file()  # not a pipe, which would be waited for
         and path.name not in NO_DATA
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
@@ -62,7 +63,7 @@ def data_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
     # A text without a split in its name is a licence or a readme.
     found = [(split, path) for split, path in found if split != "all" or ".txt" not in path.suffixes]
     if not found:
-        there = ", ".join(sorted(path.name for path in folder.rglob("*") if path.is_file())) or "nothing"
+        there = ", ".join(sorted(_named(path) for path in folder.rglob("*") if not path.is_dir())) or "nothing"
         raise UserError(f"{folder}: expected files that end in {', '.join(suffixes)}; found {shortened(there)}")
     unnamed = [path for split, path in found if split == "all"]
     if unnamed and len(unnamed) < len(found):
@@ -72,6 +73,10 @@ def data_files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
         )
     order = ("train", "validation", "test", "all")
     return sorted(found, key=lambda pair: (order.index(pair[0]), pair[1]))
+
+
+def _named(path: Path) -> str:
+    return path.name if path.exists() else f"{path.name} (a link to nothing)"
 
 
 def _split(path: Path) -> str:
