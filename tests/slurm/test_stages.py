@@ -1,4 +1,4 @@
-"""Jobs without checkpoints (build, clean, format, prompts, score) on a real Slurm begin anew, and fail for nothing.
+"""Jobs without checkpoints (build, clean, contamination, format, prompts, score) on a real Slurm begin anew, and fail for nothing.
 
 While they do, a whole study runs under each profile, to the same table as without a cluster.
 """
@@ -13,12 +13,12 @@ from head import accounted, is_running, node_of, take_node, wait_until
 
 PROFILES = pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
 
-RULES = ("build_model", "clean", "format", "prompts", "score")
+RULES = ("build_model", "clean", "contamination", "format", "prompts", "score")
 
 # The stage takes its time, at a point where it listens.
 SLOW = """
 import sys
-if {"clean", "format", "prompts", "build", "score"} & set(sys.orig_argv):
+if {"clean", "contamination", "format", "prompts", "build", "score"} & set(sys.orig_argv):
     import time
     import loragrid.cli as cli
     open_study = cli.open_study

@@ -42,7 +42,7 @@ elif "worker" in sys.orig_argv:
         time.sleep(8)
         return generate(*arguments)
     answer._generate = slow
-elif {"clean", "format", "prompts", "score"} & set(sys.orig_argv):
+elif {"clean", "contamination", "format", "prompts", "score"} & set(sys.orig_argv):
     import loragrid.cli as cli
     open_study = cli.open_study
     def slow(*arguments):
