@@ -1,4 +1,4 @@
-"""Jobs without checkpoints (build, clean, contamination, format, prompts, score) on a real Slurm begin anew, and fail for nothing.
+"""Jobs without checkpoints (build, clean, format, prompts, score …) on a real Slurm begin anew, and fail for nothing.
 
 While they do, a whole study runs under each profile, to the same table as without a cluster.
 """
