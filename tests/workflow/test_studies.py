@@ -34,7 +34,7 @@ def test_samples_come_out_the_same(tmp_path):
     """`python data/samples/generate.py` makes what is in the project."""
     subprocess.run([sys.executable, SAMPLES / "generate.py", tmp_path], check=True)
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert len(made) == 11
+    assert len(made) == 12
     for path in made:
         assert (tmp_path / path).read_bytes() == (SAMPLES / path).read_bytes(), path
 
