@@ -98,7 +98,7 @@ def read_json(path: Path) -> Any:
         return json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not valid UTF-8 ({encoding_of(content) or error})") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:  # brackets in brackets without end
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
 
@@ -124,7 +124,7 @@ def read_jsonl(path: Path) -> Iterator[Any]:
             for number, line in enumerate(file, start=1):
                 try:
                     yield json.loads(line)
-                except json.JSONDecodeError as error:
+                except (json.JSONDecodeError, RecursionError) as error:
                     raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: not valid UTF-8 ({error})") from None

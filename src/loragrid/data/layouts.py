@@ -124,7 +124,7 @@ def _messages(value: Any, role: str, content: str, what: str) -> list[Message]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unusable(f"`{what}` is not a list of messages") from None
     if not isinstance(value, list) or not all(isinstance(message, dict) for message in value):
         raise Unusable(f"`{what}` is not a list of messages")
@@ -200,7 +200,7 @@ def _from_choice(fields: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(choices, str):
         try:
             choices = json.loads(choices)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unusable("`choices` is not a list") from None
     if choices is None:
         letters = [letter for letter in string.ascii_uppercase if fields.get(letter) is not None]

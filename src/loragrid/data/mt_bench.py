@@ -37,7 +37,7 @@ def read_questions(folder: Path, drops: Drops) -> Iterator[tuple[str, Dialogue]]
     references = _references(folder, found[0])
     for where, row in rows(found[0], QUESTIONS, "test", drops):
         turns, number = row.get("turns"), row.get("question_id")
-        if number is None or not isinstance(turns, list):
+        if not isinstance(number, int | str) or not isinstance(turns, list):
             raise UserError(
                 f"{found[0]}: expected rows with `question_id`, `category`, `turns`; found {first_line(row)}"
             )
@@ -50,7 +50,7 @@ def read_questions(folder: Path, drops: Drops) -> Iterator[tuple[str, Dialogue]]
             "references": references.get(number, own if isinstance(own, list) else None),
         }
         meta = {name: value for name, value in known.items() if value}
-        yield "test", Dialogue(str(number), [{"role": "user", "content": turn} for turn in turns], meta, where)
+        yield "test", Dialogue(str(number) or where, [{"role": "user", "content": turn} for turn in turns], meta, where)
 
 
 def _references(folder: Path, questions: Path) -> dict[Any, list[str]]:
@@ -62,7 +62,12 @@ def _references(folder: Path, questions: Path) -> dict[Any, list[str]]:
         for _, row in rows(path, path.name, "test", Drops()):
             choices = row.get("choices")
             # The key of the model's name differs between languages, and is not needed.
-            if "question_id" in row and isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            if (
+                isinstance(row.get("question_id"), int | str)
+                and isinstance(choices, list)
+                and choices
+                and isinstance(choices[0], dict)
+            ):
                 turns = choices[0].get("turns")
                 if isinstance(turns, list) and all(isinstance(turn, str) for turn in turns):
                     found[row["question_id"]] = turns

@@ -150,6 +150,9 @@ def _turns(path: Path, name: str, split: str, drops: Drops) -> Iterator[Turn]:
                 drops.add(f"wrong number of fields{_spreadsheet(raw)}", where=where, split=split)
                 continue
             conversation, number, emotion, situation, _, text, ratings, _ = (fields[place] for place in places)
+            if not conversation:
+                drops.add("no conv_id", where=where, split=split)
+                continue
             if not number.isdecimal():
                 drops.add("turn number is not a number", where=where, split=split)
                 continue

@@ -58,7 +58,7 @@ def _record(row: dict[str, Any], where: str) -> Dialogue:
     if "dialog" not in row and isinstance(row.get("text"), str):
         try:
             row = json.loads(row["text"])
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Unusable("`text` is not JSON") from None
     if not isinstance(row, dict) or not isinstance(row.get("dialog"), list):
         raise Unusable("row of an unknown layout")

@@ -143,7 +143,7 @@ def _lines(path: Path, name: str, split: str, drops: Drops) -> Iterator[tuple[st
                 continue
             try:
                 yield f"{name}:{number}", json.loads(line)
-            except ValueError:  # also bad UTF-8
+            except (ValueError, RecursionError):  # also bad UTF-8
                 drops.read(split)
                 drops.add("line is not JSON", where=f"{name}:{number}", split=split)
 
@@ -177,7 +177,7 @@ def _unfold(row: dict[str, Any], tweets: "_Tweets") -> tuple[Any, list[Turn], li
         if isinstance(info, str):
             try:
                 info = json.loads(info)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 raise _Unusable("`original dialog info` is not JSON") from None
         name = row.get("new dialog id") or row.get("original dialog id")
         return name, list(_log(row["log"])), _summaries(_part(info, "summaries", "abstractive_summaries"))
@@ -290,7 +290,7 @@ def _numbers(path: Path) -> Iterator[str]:
                 continue
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # counted when it is read
             for tweet in _list(_part(row, "tweet_ids_sentence_offset")):
                 yield str(_part(tweet, "tweet_id"))
