@@ -27,7 +27,8 @@ def test_it_is_valid(study, small, monkeypatch):
     grid = open_study(study + small, REGISTRY)
     assert grid.runs
     assert grid.untrained
-    assert bool(grid.published) == (not small)
+    # The others print only what no column holds yet (METEOR, BERTScore, accuracy, ratings).
+    assert bool(grid.published) == (study + small in ("emotional-support", "tweetsumm"))
 
 
 def test_samples_come_out_the_same(tmp_path):
