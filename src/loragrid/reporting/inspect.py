@@ -234,7 +234,9 @@ def _chosen(read: Sequence[tuple[str, Record, Record | str, list[str]]], number:
     if kept:
         by_length = sorted(kept, key=lambda each: sum(map(len, texts(each[2]))))  # type: ignore[arg-type]
         named += [("the shortest", by_length[0]), ("the longest", by_length[-1])]
-        named += [("changed the most", max(kept, key=lambda each: len(each[3])))]
+        named += (
+            [("changed the most", max(kept, key=lambda each: len(each[3])))] if any(each[3] for each in kept) else []
+        )
     named += [("dropped", each) for each in read if isinstance(each[2], str)][:1]
     whys: dict[int, list[str]] = {}
     for why, each in named:

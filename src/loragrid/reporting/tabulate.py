@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loragrid.files import write_text
 from loragrid.metrics import METRICS
-from loragrid.reporting import contamination, tables
+from loragrid.reporting import contamination, data, tables
 from loragrid.reporting.collect import collect
 from loragrid.reporting.examples import examples_page
 from loragrid.reporting.figures import loss_figure
@@ -50,7 +50,8 @@ def tabulate(grid: Grid) -> None:
     for (model, dataset), rows in groups.items():
         title = f"{model} · {dataset}"
         figure, examples = f"figures/loss-{model}.{dataset}.svg", f"examples/{model}.{dataset}.html"
-        sentences = summary(results, rows, all_gains) + contamination.sentences(results, rows)
+        sentences = summary(results, rows, all_gains)
+        sentences += data.sentences(results, rows) + contamination.sentences(results, rows)
         written[figure] = loss_figure(title, rows)
         written[examples] = examples_page(results, f"{grid.title}: {title}", rows)
         pages.append((title, sentences, figure, examples))
