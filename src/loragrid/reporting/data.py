@@ -40,8 +40,8 @@ def _mixture(dataset: str, cleaning: dict[str, Any]) -> list[str]:
     said = [f"The {cleaning['kept']['train']} training rows of {dataset!r} are {shares}."]
     for split, parts in cleaning["short"].items():
         said += [
-            f"Of {name!r} there are {lack['kept']} of the {lack['wanted']} {split} rows that {dataset!r} asks for; none "
-            "is repeated."
+            f"Of {name!r} there are {lack['kept']} of the {lack['wanted']} {split} rows that {dataset!r} asks for; "
+            "none is repeated."
             for name, lack in parts.items()
         ]
     for name, part in cleaning["parts"]["train"].items():
