@@ -6,7 +6,7 @@ is asked, and marks that a template adds to it (an empty block of thoughts, say)
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,9 @@ DATE = "2024-07-26"
 
 NEAR = 8
 """Tokens before an answer that may depend on how it begins: a run of line breaks is one word for most tokenizers."""
+
+RECENT = 64
+"""Renderings that are kept: those of a dialogue's beginnings come again for each of its answers."""
 
 _USER: Message = {"role": "user", "content": "\ue000A question\ue001"}
 
@@ -72,13 +75,7 @@ class Chat:
         Raises:
             UserError: the template refuses the dialogue.
         """
-        messages = list(messages)
-        if messages and messages[0]["role"] == "system" and not self.has_system_role:
-            messages = _folded(messages)
-        try:
-            return self._apply(messages)
-        except TemplateError as error:
-            raise UserError(f"the chat template refuses a dialogue: {error}") from None
+        return self._rendered(tuple((message["role"], message["content"]) for message in messages))
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens with which a model is asked for its answer: those with which a row of training begins.
@@ -198,6 +195,20 @@ class Chat:
         """Those of the study; and where a template can do without thoughts, it does, since answers are compared."""
         thinking = {"enable_thinking": False} if "enable_thinking" in self._template else {}
         return {**thinking, **self.arguments}
+
+    @functools.cached_property
+    def _rendered(self) -> Callable[[tuple[tuple[str, str], ...]], str]:
+        @functools.lru_cache(RECENT)
+        def rendered(said: tuple[tuple[str, str], ...]) -> str:
+            messages: list[Message] = [{"role": role, "content": content} for role, content in said]
+            if messages and messages[0]["role"] == "system" and not self.has_system_role:
+                messages = _folded(messages)
+            try:
+                return self._apply(messages)
+            except TemplateError as error:
+                raise UserError(f"the chat template refuses a dialogue: {error}") from None
+
+        return rendered
 
     def _apply(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
         if "strftime_now" in self._template:
