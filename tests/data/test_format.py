@@ -6,7 +6,8 @@ from objects import CHAT, OWN_CHAT
 from transformers import AutoTokenizer
 
 from loragrid.data import format as formatting
-from loragrid.data.format import IGNORED, format_dataset
+from loragrid.data.format import format_dataset
+from loragrid.data.supervised import IGNORED
 from loragrid.errors import UserError
 from loragrid.files import write_jsonl
 from loragrid.modeling.build import train_tokenizer
