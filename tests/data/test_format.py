@@ -146,7 +146,7 @@ def test_one_dialogue_that_the_template_refuses_takes_no_other_with_it(form, tmp
 def test_nothing_left_of_a_split(form, split):
     form()
     before = {file.name: file.read_bytes() for file in form.out.iterdir()}
-    with pytest.raises(UserError, match=f"{split}.jsonl: of 1 examples none has an answer within max_length=40 tokens"):
+    with pytest.raises(UserError, match=f"{split}.jsonl: of 1 examples none fits max_length=40 tokens"):
         form({**DATA, split: [record("long", "Good morning. " * 30, "Fine.")]}, max_length=40)
     # What was there is still whole, and nothing half-written lies beside it.
     assert {file.name: file.read_bytes() for file in form.out.iterdir()} == before

@@ -31,7 +31,9 @@ def format_dataset(
 
     Each row has `input_ids` and `labels` (int32, `length` of each), at most `max_length`: of longer dialogues the
     oldest turns are left out, and where even the last question and its answer are too long, or nothing carries loss,
-    there is no row. All of it is counted.
+    there is no row. A row of a preference pair has `prompt_ids`, `chosen_ids` and `rejected_ids` (int32), of which the
+    first with the longer of the others are `length`; there is none where both answers are the same to the model. All
+    of it is counted.
 
     Args:
         clean: folder of the cleaned dataset.
@@ -58,7 +60,7 @@ def format_dataset(
             tally = _format_split(formatter, source, temporary / f"{split}.arrow")
             if not tally.counts["rows"]:
                 raise UserError(_nothing(source, format_["name"], tally, max_length))
-            splits[split] = _describe(tally, formatter.shape.MEASURED)
+            splits[split] = _describe(tally, *formatter.shape.MEASURED)
         settings = {"format": format_, "mask": mask, "max_length": max_length}
         warnings = [*formatter.chat.warnings(), *_warnings(chat["system"], splits["train"])]
         for warning in warnings:
@@ -88,13 +90,14 @@ def _format_split(formatter: Formatter, source: Path, target: Path) -> Tally:
     return total
 
 
-def _describe(tally: Tally, measured: str) -> dict[str, Any]:
-    """What format.json says of a split."""
+def _describe(tally: Tally, row: str, *parts: str) -> dict[str, Any]:
+    """What format.json says of a split: of the lengths of its rows, and of their parts where they have several."""
     return {
         **{name: tally.counts[name] for name in COUNTS},
-        "longest": max(tally.lengths[measured]),
-        "lengths": quantiles(tally.lengths[measured]),
-        "histogram": histogram(tally.lengths[measured]),
+        "longest": max(tally.lengths[row]),
+        "lengths": quantiles(tally.lengths[row]),
+        **{f"{part}_lengths": quantiles(tally.lengths[part]) for part in parts},
+        "histograms": {what: histogram(tally.lengths[what]) for what in parts or (row,)},
         "unusable": dict(sorted(tally.unusable.items())),
     }
 
@@ -120,8 +123,8 @@ def _nothing(source: Path, format_name: str, tally: Tally, max_length: int) -> s
     """Why no row is left of a split."""
     if tally.counts["too_long"]:
         return (
-            f"{source}: of {tally.counts['examples']} examples none has an answer within max_length={max_length} "
-            "tokens; raise max_length in the recipe"
+            f"{source}: of {tally.counts['examples']} examples none fits max_length={max_length} tokens, even without "
+            "its oldest turns; raise max_length in the recipe"
         )
     why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(tally.unusable.items()))
     why = why or "; set `splits` of this dataset, such as {validation: 0.1}"

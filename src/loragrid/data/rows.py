@@ -6,10 +6,12 @@ from typing import Any, Protocol
 
 from datasets import Features
 
-from loragrid.data import supervised
+from loragrid.data import pairs, supervised
 from loragrid.data.chunks import Chunk
 from loragrid.data.examples import examples_of
+from loragrid.data.formats import FORMATS
 from loragrid.data.formats.base import Example
+from loragrid.data.records import PreferencePair
 from loragrid.data.tally import Tally
 from loragrid.errors import UserError
 from loragrid.files import parse_jsonl
@@ -32,8 +34,8 @@ class Shape(Protocol):
     FEATURES: Features
     """Their columns."""
 
-    MEASURED: str
-    """Which of the lengths that are tallied is that of a row."""
+    MEASURED: tuple[str, ...]
+    """What the tally has lengths of: rows first, then what they have of several, if they have."""
 
     def rows_of(
         self, chat: Chat, example: Example, messages: Sequence[Message], mask: str, max_length: int, tally: Tally
@@ -44,7 +46,7 @@ class Shape(Protocol):
             chat: tokenizer and template.
             example: what the rows are of.
             messages: its messages, perhaps with the chat's system prompt before them.
-            mask: `answers` or `all`.
+            mask: `answers` or `all`; pairs have their loss on both answers.
             max_length: longest row in tokens.
             tally: counts `rows`, `tokens`, `answer_tokens`, `shortened`, `too_long`, `without_loss`, `split_borders`
                 and `unknown_tokens`, and measures lengths.
@@ -61,7 +63,7 @@ def shape_of(format_: Mapping[str, Any]) -> Shape:
     Args:
         format_: resolved format.
     """
-    return supervised
+    return pairs if FORMATS[format_["name"]].KIND is PreferencePair else supervised
 
 
 class Formatter:
@@ -74,6 +76,9 @@ class Formatter:
             `system` prompt for dialogues without one.
         mask: `answers` for a loss on the assistant's answers only, `all` for every token.
         max_length: longest row in tokens.
+
+    Raises:
+        UserError: the tokenizer cannot be used.
     """
 
     def __init__(self, model: Path, format_: Mapping[str, Any], chat: Mapping[str, Any], mask: str, max_length: int):

@@ -16,7 +16,7 @@ IGNORED = -100
 
 FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32")), "length": Value("int32")})
 
-MEASURED = "rows"
+MEASURED = ("rows",)
 
 
 def rows_of(
@@ -25,7 +25,7 @@ def rows_of(
     """See `loragrid.data.rows.Shape.rows_of`."""
     # All rows of a dialogue before any is counted: the template may refuse it at a later answer.
     for row in list(fitted_rows(chat, messages, max_length, whole_only=mask == "all")):
-        tally.measured(MEASURED, row.length)
+        tally.measured("rows", row.length)
         encoded = row.encoded
         if encoded is None:
             tally.counts["too_long"] += 1

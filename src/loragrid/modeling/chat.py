@@ -50,6 +50,23 @@ class Encoded:
     split: int = 0
 
 
+@dataclass(frozen=True)
+class EncodedPair:
+    """Two tokenised answers to one dialogue. Blanks that a template writes after the end of a turn are left out.
+
+    Args:
+        prompt: token ids up to the answers: those with which a model is asked.
+        chosen: token ids of the preferred answer, its end-of-turn token included.
+        rejected: the same of the other.
+        split: as of `Encoded`, of the answer with more.
+    """
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
+    split: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Chat:
     """A tokenizer with its chat template, and what the template is given.
@@ -114,6 +131,26 @@ class Chat:
         if all(whole.startswith(text) for text, _ in spans):
             return [self._tokenise(whole, [span for _, span in spans])]
         return [self._tokenise(text, [span]) for text, span in spans]
+
+    def encode_pair(self, messages: Sequence[Message], rejected: str) -> EncodedPair:
+        """Tokenise two answers to one dialogue, each as `encode` does.
+
+        Args:
+            messages: the dialogue, ending with the preferred answer.
+            rejected: the other one.
+
+        Raises:
+            UserError: the template refuses the dialogue, or rewrites answers; or a prompt has other tokens before one
+                answer than before the other.
+        """
+        prompt = self.prompt(messages[:-1])
+        rows = [self.encode(messages)[-1]]
+        rows += [self.encode([*messages[:-1], {"role": "assistant", "content": rejected}])[-1]]
+        if any(row.ids[: len(prompt)] != prompt for row in rows):
+            raise UserError("the tokenizer reads what stands before an answer in another way where one follows")
+        ends = [max((end for end, marked in enumerate(row.is_answer, 1) if marked), default=0) for row in rows]
+        chosen, other = (row.ids[len(prompt) : end] for row, end in zip(rows, ends, strict=True))
+        return EncodedPair(prompt, chosen, other, max(row.split for row in rows))
 
     @functools.cached_property
     def end(self) -> str:
