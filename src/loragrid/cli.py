@@ -174,6 +174,7 @@ def format_(arguments: argparse.Namespace) -> None:
                 chat=formatted.chat,
                 mask=formatted.mask,
                 max_length=formatted.max_length,
+                workers=arguments.workers,
             ),
         )
 
@@ -219,7 +220,7 @@ def generate(arguments: argparse.Namespace) -> int:
 
 def worker(arguments: argparse.Namespace) -> int:
     """Do the work of `train` or `generate`, as a process that these start."""
-    from loragrid.jobs.launch import die_with_parent
+    from loragrid.jobs.parent import die_with_parent
     from loragrid.study.batches import open_batch
 
     die_with_parent()
@@ -354,7 +355,9 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--model", required=True, help="id of a model")
     made.add_argument("--threads", type=int, default=2, help="the bytes of the model depend on it (default: 2)")
     add("clean", clean).add_argument("--dataset", required=True, help="id of a cleaned dataset")
-    add("format", format_).add_argument("--formatted", required=True, help="id of a formatted dataset")
+    made = add("format", format_)
+    made.add_argument("--formatted", required=True, help="id of a formatted dataset")
+    made.add_argument("--workers", type=_positive, default=1, help="processes; the same is written (default: 1)")
     add("prompts", prompts).add_argument("--prompts", required=True, help="id of the prompts")
     trained = add("train", train, study=False)
     trained.add_argument("batch", type=Path, help="results/batches/train-….json")

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from loragrid.errors import UserError
+from loragrid.errors import UserError, WorkerKilled
 from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import read_attempts
@@ -125,6 +125,17 @@ def test_a_damaged_record_is_begun_anew(job):
     with restarting("clean", "a"):
         pass
     assert [attempt["ended"] for attempt in attempts()] == ["finished"]
+
+
+def test_how_it_ended_with_a_worker_killed_slurm_is_asked(job, fake):
+    job("RUNNING", "1:00:00")
+    fake("sacct", "OUT_OF_MEMORY")
+    with pytest.raises(WorkerKilled), restarting("clean", "a"):
+        raise WorkerKilled("one of 2 processes was killed")
+    assert "ended" not in attempts()[-1]
+    with restarting("clean", "a"):
+        pass
+    assert attempts()[0]["ended"] == "out of host memory"
 
 
 @pytest.mark.parametrize(("options", "seconds"), [

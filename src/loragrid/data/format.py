@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from datasets import Features
 from datasets.arrow_writer import ArrowWriter
 
-from loragrid.data.chunks import chunks_of
+from loragrid.data.chunks import Chunk, chunks_of
 from loragrid.data.lengths import histogram, quantiles
-from loragrid.data.rows import COUNTS, Formatter
+from loragrid.data.rows import COUNTS, Formatter, Row
 from loragrid.data.tally import Tally
 from loragrid.errors import UserError
 from loragrid.files import write_json
+from loragrid.jobs.workers import Workers
 from loragrid.progress import bar
 
 
@@ -26,6 +28,7 @@ def format_dataset(
     chat: Mapping[str, Any],
     mask: str,
     max_length: int,
+    workers: int = 1,
 ) -> None:
     """Write train.arrow and validation.arrow, then format.json.
 
@@ -45,9 +48,10 @@ def format_dataset(
             `system` prompt for dialogues without one.
         mask: `answers` for a loss on the assistant's answers only, `all` for every token.
         max_length: longest row in tokens.
+        workers: processes that share the work where there is enough of it; what is written does not depend on it.
 
     Raises:
-        UserError: no row of a split is left.
+        UserError: no row of a split is left, or a line cannot be read.
     """
     formatter = Formatter(model, format_, chat, mask, max_length)
     temporary = out.with_name(f".{out.name}")
@@ -55,12 +59,13 @@ def format_dataset(
     temporary.mkdir(parents=True)
     try:
         splits = {}
-        for split in ("train", "validation"):
-            source = clean / f"{split}.jsonl"
-            tally = _format_split(formatter, source, temporary / f"{split}.arrow")
-            if not tally.counts["rows"]:
-                raise UserError(_nothing(source, format_["name"], tally, max_length))
-            splits[split] = _describe(tally, *formatter.shape.MEASURED)
+        with Workers(workers, formatter) as processes:
+            for split in ("train", "validation"):
+                source = clean / f"{split}.jsonl"
+                tally = _format_split(processes, source, temporary / f"{split}.arrow", formatter.shape.FEATURES)
+                if not tally.counts["rows"]:
+                    raise UserError(_nothing(source, format_["name"], tally, max_length))
+                splits[split] = _describe(tally, *formatter.shape.MEASURED)
         settings = {"format": format_, "mask": mask, "max_length": max_length}
         warnings = [*formatter.chat.warnings(), *_warnings(chat["system"], splits["train"])]
         for warning in warnings:
@@ -73,19 +78,20 @@ def format_dataset(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _format_split(formatter: Formatter, source: Path, target: Path) -> Tally:
+def _format_split(
+    processes: Workers[Chunk, tuple[list[Row], Tally]], source: Path, target: Path, features: Features
+) -> Tally:
     """Write the rows of a split, and tell what became of its examples."""
     total = Tally()
     with (
-        ArrowWriter(path=str(target), features=formatter.shape.FEATURES) as writer,
+        ArrowWriter(path=str(target), features=features) as writer,
         bar(f"formatting {source.stem}") as advance,
     ):
-        for chunk in chunks_of(source):
-            rows, tally = formatter(chunk)
+        for rows, tally in processes.map(chunks_of(source)):
             total.add(tally)
             for row in rows:
                 writer.write(row)
-            advance(len(chunk.lines))
+            advance(tally.lines)
         writer.finalize()
     return total
 

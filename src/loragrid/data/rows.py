@@ -67,7 +67,7 @@ def shape_of(format_: Mapping[str, Any]) -> Shape:
 
 
 class Formatter:
-    """Makes rows of chunks of a cleaned file.
+    """Makes rows of chunks of a cleaned file, in this process or, pickled, in another one.
 
     Args:
         model: folder of the model, for its tokenizer.
@@ -82,6 +82,7 @@ class Formatter:
     """
 
     def __init__(self, model: Path, format_: Mapping[str, Any], chat: Mapping[str, Any], mask: str, max_length: int):
+        self._arguments = model, format_, chat, mask, max_length
         self.chat = load_chat(str(model), chat)
         self.shape = shape_of(format_)
         self._format = format_
@@ -89,15 +90,19 @@ class Formatter:
         self._mask = mask
         self._max_length = max_length
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is pickled: another process loads the tokenizer by itself."""
+        return type(self), self._arguments
+
     def __call__(self, chunk: Chunk) -> tuple[list[Row], Tally]:
         """The rows of a chunk in the order of its lines, and what became of these.
 
         Raises:
             UserError: a line cannot be read, or is no record of the kind that the format takes.
         """
-        tally = Tally()
+        tally = Tally(chunk.number)
         rows: list[Row] = []
-        lines = parse_jsonl(chunk.lines, chunk.file, chunk.first)
+        lines = parse_jsonl(chunk.lines(), chunk.file, chunk.first)
         for example in examples_of(lines, self._format, tally.unusable):
             messages = with_system(example.messages, None, self._system)
             tally.counts["examples"] += 1

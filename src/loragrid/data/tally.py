@@ -9,11 +9,13 @@ class Tally:
     """Counts over examples and the rows that they made.
 
     Args:
+        lines: that were read.
         counts: by name.
         lengths: how many rows there are of each length in tokens before anything is left out, by what is measured.
         unusable: records and examples of which no row can be made, by reason.
     """
 
+    lines: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     lengths: dict[str, Counter[int]] = field(default_factory=dict)
     unusable: Counter[str] = field(default_factory=Counter)
@@ -29,6 +31,7 @@ class Tally:
 
     def add(self, other: "Tally") -> None:
         """Add the counts of another piece."""
+        self.lines += other.lines
         self.counts.update(other.counts)
         self.unusable.update(other.unusable)
         for what, lengths in other.lengths.items():
