@@ -59,9 +59,13 @@ def test_a_killed_process_is_told():
 
 
 def test_after_an_error_nobody_waits_for_what_is_under_way():
-    with pytest.raises(KeyboardInterrupt), Workers(2, time.sleep) as workers:
-        for _ in workers.map([0, *[600] * MANY]):
-            raise KeyboardInterrupt
+    def interrupted():
+        with Workers(2, time.sleep) as workers:
+            for _ in workers.map([0, *[600] * MANY]):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert processes() == []
 
 
