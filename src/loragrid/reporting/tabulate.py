@@ -8,9 +8,9 @@ from loragrid.metrics import METRICS
 from loragrid.reporting import tables
 from loragrid.reporting.collect import collect
 from loragrid.reporting.examples import examples_page
-from loragrid.reporting.figures import loss_figure
 from loragrid.reporting.formats import overview, to_csv, to_latex, to_markdown, to_text
 from loragrid.reporting.gains import gains
+from loragrid.reporting.loss import loss_figure
 from loragrid.reporting.page import comparison_page
 from loragrid.reporting.sentences import summary
 from loragrid.study.grid import Grid
