@@ -3,8 +3,8 @@
     python benchmarks/format.py [--rows 1000000] [--timed 100000] [--pairs 30000] [--repeats 3]
 
 Dialogues of two or four short messages and preference pairs are made here, with a tokenizer to match. One and two
-processes are timed alternating: the ratio of the medians is what counts, and needs two cores that nothing else uses. The
-aims are a ratio of at least 1.5, and at most 2 GB for a million rows.
+processes are timed alternating: the ratio of the medians is what counts, and needs two cores that nothing else uses.
+The aims are a ratio of at least 1.5, and at most 2 GB for a million rows.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from loragrid.reporting.collect import collect
 from loragrid.reporting.examples import examples_page
 from loragrid.reporting.formats import overview, to_csv, to_latex, to_markdown, to_text
 from loragrid.reporting.gains import gains
+from loragrid.reporting.lengths import lengths_figure
 from loragrid.reporting.loss import loss_figure
 from loragrid.reporting.page import comparison_page
 from loragrid.reporting.sentences import summary
@@ -50,7 +51,11 @@ def tabulate(grid: Grid) -> None:
         sentences = summary(results, rows, all_gains)
         written[figure] = loss_figure(title, rows)
         written[examples] = examples_page(results, f"{grid.title}: {title}", rows)
-        pages.append((title, sentences, figure, examples))
+        lengths = f"figures/lengths-{model}.{dataset}.svg"
+        if (drawn := lengths_figure(title, rows, grid)) is not None:
+            written[lengths] = drawn
+        links = {"Loss curves": figure, "Token lengths": lengths, "Example answers": examples}
+        pages.append((title, sentences, {name: file for name, file in links.items() if file in written}))
         ids = {row.answers.id for row in rows}
         selected = [line for line, row in zip(comparison, results.rows, strict=True) if row.answers.id in ids]
         sections.append((title, sentences, overview(selected, metric)))
