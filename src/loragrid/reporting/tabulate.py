@@ -23,8 +23,8 @@ def tabulate(grid: Grid) -> None:
     """Write comparison.{csv,md,tex,html}, gains.csv, cost.csv, seeds.csv, figures/ and examples/ of a study.
 
     Whatever is missing or damaged becomes a row with its reason. seeds.csv is there only if the study has several
-    seeds, a figure of token lengths only as long as the formatted data is. Figures and pages of models and datasets that
-    are no longer in the study are removed.
+    seeds, a figure of token lengths only as long as the formatted data is. Figures and pages of models and datasets
+    that are no longer in the study are removed.
 
     Args:
         grid: the study; its paths are relative to the working directory.
