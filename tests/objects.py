@@ -4,7 +4,7 @@ from pathlib import Path
 
 from loragrid.estimates.sizes import Dimensions
 from loragrid.study.batches import Batch
-from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Prompts, Run, Untrained
+from loragrid.study.grid import Answers, Clean, Formatted, Grid, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.schema import Recipe
 
 CHAT = {"name": "chat", "version": 1, "options": {}}
@@ -45,6 +45,14 @@ def make_prompts(**changes):
         "system": None, "default_system": None,
     }  # fmt: skip
     return Prompts(**(fields | changes))
+
+
+def make_formatted(**changes):
+    fields = {
+        "id": "nano/inline", "key": "f" * 64, "clean": "inline", "format": CHAT, "model": "nano", "chat": OWN_CHAT,
+        "mask": "answers", "max_length": 200,
+    }  # fmt: skip
+    return Formatted(**(fields | changes))
 
 
 def make_run(recipe=None, **changes):

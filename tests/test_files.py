@@ -35,6 +35,9 @@ def test_bad_json_lines_are_named_by_file_and_line(tmp_path):
     bad.write_text('{"a": 1}\n{"a":\n')
     with pytest.raises(UserError, match=r"bad\.jsonl:2: not valid JSON"):
         list(files.read_jsonl(bad))
+    bad.write_bytes(b'{"a": 1}\n{"a": "\xe4"}\n')
+    with pytest.raises(UserError, match=r"bad\.jsonl:2: not valid UTF-8"):
+        list(files.read_jsonl(bad))
 
 
 def test_canonical_json_ignores_the_order_of_keys():

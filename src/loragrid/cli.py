@@ -173,6 +173,7 @@ def format_(arguments: argparse.Namespace) -> None:
                 chat=formatted.chat,
                 mask=formatted.mask,
                 max_length=formatted.max_length,
+                workers=arguments.workers,
             ),
         )
 
@@ -218,7 +219,7 @@ def generate(arguments: argparse.Namespace) -> int:
 
 def worker(arguments: argparse.Namespace) -> int:
     """Do the work of `train` or `generate`, as a process that these start."""
-    from loragrid.jobs.launch import die_with_parent
+    from loragrid.jobs.parent import die_with_parent
     from loragrid.study.batches import open_batch
 
     die_with_parent()
@@ -355,7 +356,9 @@ def _parser() -> argparse.ArgumentParser:
     add("clean", clean).add_argument("--dataset", required=True, help="id of a cleaned dataset")
     compared = add("contamination", contamination)
     compared.add_argument("--dataset", required=True, help="id of a report")
-    add("format", format_).add_argument("--formatted", required=True, help="id of a formatted dataset")
+    made = add("format", format_)
+    made.add_argument("--formatted", required=True, help="id of a formatted dataset")
+    made.add_argument("--workers", type=_positive, default=1, help="processes; the same is written (default: 1)")
     add("prompts", prompts).add_argument("--prompts", required=True, help="id of the prompts")
     trained = add("train", train, study=False)
     trained.add_argument("batch", type=Path, help="results/batches/train-….json")

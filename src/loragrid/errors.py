@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class WorkerKilled(UserError):
+    """A process that worked for this one was killed, as the system does when memory is short."""
+
+
 class StudyError(UserError):
     """A study file with problems, all of them listed at once.
 

@@ -116,18 +116,32 @@ def read_jsonl(path: Path) -> Iterator[Any]:
         UserError: the file cannot be read or a line is not JSON; the message names file and line.
     """
     try:
-        file = path.open(encoding="utf-8")
+        file = path.open("rb")
     except OSError as error:
         raise UserError(unreadable(path, error)) from None
     with file:
+        yield from parse_jsonl(file, path)
+
+
+def parse_jsonl(lines: Iterable[bytes], path: Path, first: int = 1) -> Iterator[Any]:
+    """The values of lines of a JSON Lines file.
+
+    Args:
+        lines: some that follow each other in the file.
+        path: the file, for messages.
+        first: number of the first of them in the file, from 1.
+
+    Raises:
+        UserError: a line is not JSON; the message names file and line.
+    """
+    for number, line in enumerate(lines, start=first):
         try:
-            for number, line in enumerate(file, start=1):
-                try:
-                    yield json.loads(line)
-                except (json.JSONDecodeError, RecursionError) as error:
-                    raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+            value = json.loads(line.decode("utf-8"))
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not valid UTF-8 ({error})") from None
+            raise UserError(f"{path}:{number}: not valid UTF-8 ({error})") from None
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UserError(f"{path}:{number}: not valid JSON ({error})") from None
+        yield value
 
 
 def read_growing(path: Path) -> Iterator[Any]:

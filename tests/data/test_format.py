@@ -5,8 +5,10 @@ from datasets import Dataset
 from objects import CHAT, OWN_CHAT
 from transformers import AutoTokenizer
 
+from loragrid.data import chunks
 from loragrid.data import format as formatting
-from loragrid.data.format import IGNORED, format_dataset
+from loragrid.data.format import format_dataset
+from loragrid.data.supervised import IGNORED
 from loragrid.errors import UserError
 from loragrid.files import write_jsonl
 from loragrid.modeling.build import train_tokenizer
@@ -145,7 +147,7 @@ def test_one_dialogue_that_the_template_refuses_takes_no_other_with_it(form, tmp
 def test_nothing_left_of_a_split(form, split):
     form()
     before = {file.name: file.read_bytes() for file in form.out.iterdir()}
-    with pytest.raises(UserError, match=f"{split}.jsonl: of 1 examples none has an answer within max_length=40 tokens"):
+    with pytest.raises(UserError, match=f"{split}.jsonl: of 1 examples none fits max_length=40 tokens"):
         form({**DATA, split: [record("long", "Good morning. " * 30, "Fine.")]}, max_length=40)
     # What was there is still whole, and nothing half-written lies beside it.
     assert {file.name: file.read_bytes() for file in form.out.iterdir()} == before
@@ -167,3 +169,19 @@ def test_the_same_rows_are_the_same_bytes(form):
     before = {file.name: file.read_bytes() for file in form.out.iterdir()}
     form()
     assert {file.name: file.read_bytes() for file in form.out.iterdir()} == before
+
+
+def test_what_is_written_does_not_depend_on_the_number_of_workers(form, monkeypatch):
+    monkeypatch.setattr(chunks, "LINES", 3)
+    train = [record(f"r{n}", "Good morning." * (n % 5), "How are you?", "Well.", "Fine.") for n in range(40)]
+    written = []
+    for workers in (1, 2):
+        form({**DATA, "train": train}, workers=workers, max_length=60)
+        written.append({file.name: file.read_bytes() for file in form.out.iterdir()})
+    assert written[0] == written[1]
+    choice = {"id": "q", "question": "2 + 2?", "choices": ["3", "4"], "answer": 1, "meta": {}}
+    train[35:35] = [choice, {**choice, "id": "another"}]
+    for workers in (1, 2):
+        with pytest.raises(UserError, match="format 'chat' is not for records such as 'q'"):
+            form({**DATA, "train": train}, workers=workers)
+    assert {file.name: file.read_bytes() for file in form.out.iterdir()} == written[0]

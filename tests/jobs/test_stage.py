@@ -2,14 +2,16 @@
 
 import os
 import signal
+import time
 
 import pytest
 
-from loragrid.errors import UserError
+from loragrid.errors import UserError, WorkerKilled
 from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import read_attempts
 from loragrid.jobs.stage import attempts_folder, restarting, signal_seconds
+from loragrid.jobs.workers import Workers
 
 
 @pytest.fixture
@@ -125,6 +127,32 @@ def test_a_damaged_record_is_begun_anew(job):
     with restarting("clean", "a"):
         pass
     assert [attempt["ended"] for attempt in attempts()] == ["finished"]
+
+
+def test_told_to_end_it_does_not_wait_for_its_workers(job, tmp_path, monkeypatch):
+    monkeypatch.setenv(slurm.RESUBMITS, str(tmp_path / "progress"))
+    job("RUNNING", "1:00:00")
+
+    def work():
+        with restarting("format", "a"), Workers(2, time.sleep) as workers:
+            for _ in workers.map([0, *[600] * 30]):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as end:
+        work()
+    assert end.value.code == os.EX_TEMPFAIL
+    assert read_attempts(attempts_folder("format", "a"))[-1]["ended"] == "terminated"
+
+
+def test_how_it_ended_with_a_worker_killed_slurm_is_asked(job, fake):
+    job("RUNNING", "1:00:00")
+    fake("sacct", "OUT_OF_MEMORY")
+    with pytest.raises(WorkerKilled), restarting("clean", "a"):
+        raise WorkerKilled("one of 2 processes was killed")
+    assert "ended" not in attempts()[-1]
+    with restarting("clean", "a"):
+        pass
+    assert attempts()[0]["ended"] == "out of host memory"
 
 
 @pytest.mark.parametrize(("options", "seconds"), [

@@ -7,10 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from objects import make_answers, make_clean, make_grid, make_model, make_prompts, make_run, make_untrained
+from objects import (
+    make_answers,
+    make_clean,
+    make_formatted,
+    make_grid,
+    make_model,
+    make_prompts,
+    make_run,
+    make_untrained,
+)
 
 from loragrid.metrics import METRICS
-from loragrid.study.grid import Answers
+from loragrid.study.grid import Answers, Formatted
 from loragrid.study.schema import Recipe
 
 FAMILIES = {"text": "t" * 64, "likelihood": "e" * 64}
@@ -65,6 +74,17 @@ class Tree:
         )  # fmt: skip
         self.grid.answers[place] = answers
         return answers
+
+    def format(self, id_: str = "nano/inline", histograms: dict | None = None, **changes: Any) -> Formatted:
+        """Formatted data of runs, of which format.json tells the lengths."""
+        formatted = make_formatted(id=id_, **changes)
+        self.grid.formatted[id_] = formatted
+        split = {
+            "rows": 30, "shortened": 4, "too_long": 1, "longest": 310, "lengths": {"50%": 25, "100%": 310},
+            "histograms": histograms or {"rows": {"19-22": 10, "23-26": 20, "256-303": 1}},
+        }  # fmt: skip
+        self.write(f"{formatted.folder}/format.json", {"splits": {"train": split, "validation": split}})
+        return formatted
 
     def train(self, answers: Answers, loss: float = 2.0, key: str | None = None) -> None:
         run = self.grid.runs[answers.subject]

@@ -74,7 +74,9 @@ def test_records_raw_cleaned_and_as_the_model_sees_them(study, capsys, tmp_path)
 def test_pairs_questions_and_prompts(study, capsys):
     name = study()
     assert main(["inspect", name, "pairs"]) == 0
-    assert "rejected: Go away." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "⟦Hey!<|im_end|>⟧" in told
+    assert "rejected: Go away.<|im_end|>" in told
     assert main(["inspect", name, "quiz"]) == 0
     told = capsys.readouterr().out
     assert "A. 3" in told

@@ -79,7 +79,7 @@ def test_the_same_study_in_another_fresh_clone_gives_the_same_table(with_model, 
 def test_report_holds_tables_curves_and_examples_with_captions(finished):
     finished.snakemake("--report", "report.html", "--profile", "none")
     page = (finished.folder / "report.html").read_text().replace("\\n", " ")
-    for part in ("Loss curves", "Example answers", "Comparison", "Cost", "paired 95 % interval"):
+    for part in ("Loss curves", "Token lengths", "Example answers", "Comparison", "Cost", "paired 95 % interval"):
         assert part in page, part
     assert re.search(r'"?model"?:\s*"nano"', page)
 

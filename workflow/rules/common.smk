@@ -423,6 +423,10 @@ def all_scores(wildcards):
     return runs + [answers.scores(family) for answers in GRID.answers.values() for family in answers.families]
 
 
+def category_of_figure(wildcards):
+    return {"loss": "Loss curves", "lengths": "Token lengths"}[wildcards.figure]
+
+
 wildcard_constraints:
     model=r"[^/]+",
     dataset=r"[^/]+",

@@ -81,6 +81,7 @@ rule format:
     retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
+    threads: 2
     resources:
         mem_mb=memory_after(attempts_of("format", "{model}/{dataset}"), 4000),
         runtime=minutes_after(attempts_of("format", "{model}/{dataset}"), 60),
@@ -89,7 +90,8 @@ rule format:
     message:
         in_log("format {wildcards.dataset} for {wildcards.model}")
     shell:
-        "exec python -m loragrid format --study {params.study:q} --formatted {wildcards.model}/{wildcards.dataset} >> {log} 2>&1"
+        "exec python -m loragrid format --study {params.study:q} --formatted {wildcards.model}/{wildcards.dataset}"
+        " --workers {threads} >> {log} 2>&1"
 
 
 rule prompts:

@@ -34,9 +34,9 @@ rule tabulate:
         ),
         report(
             directory(f"{TABLES}/figures"),
-            patterns=["loss-{model}.{dataset}.svg"],
-            caption="../report/loss.rst",
-            category="Loss curves",
+            patterns=["{figure}-{model}.{dataset}.svg"],
+            caption="../report/figures.rst",
+            category=category_of_figure,
             labels={"model": "{model}", "dataset": "{dataset}"},
         ),
         report(

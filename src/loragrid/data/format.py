@@ -1,27 +1,21 @@
 """Format: cleaned records as tokenised, masked rows for one model, so that training only uses its GPU."""
 
-import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Features, List, Value
+from datasets import Features
 from datasets.arrow_writer import ArrowWriter
 
-from loragrid.data.examples import examples_of
-from loragrid.data.fit import Fitted, fitted_rows
+from loragrid.data.chunks import Chunk, chunks_of
+from loragrid.data.lengths import histogram, quantiles
+from loragrid.data.rows import COUNTS, Formatter, Row
+from loragrid.data.tally import Tally
 from loragrid.errors import UserError
-from loragrid.files import read_jsonl, write_json
-from loragrid.modeling.chat import Chat
-from loragrid.modeling.messages import with_system
-from loragrid.modeling.tokenizer import load_chat
-from loragrid.progress import each
-
-IGNORED = -100
-"""The label of a token without loss (torch's cross_entropy)."""
-
-FEATURES = Features({"input_ids": List(Value("int32")), "labels": List(Value("int32")), "length": Value("int32")})
+from loragrid.files import write_json
+from loragrid.jobs.workers import Workers
+from loragrid.progress import bar
 
 
 def format_dataset(
@@ -34,12 +28,15 @@ def format_dataset(
     chat: Mapping[str, Any],
     mask: str,
     max_length: int,
+    workers: int = 1,
 ) -> None:
     """Write train.arrow and validation.arrow, then format.json.
 
     Each row has `input_ids` and `labels` (int32, `length` of each), at most `max_length`: of longer dialogues the
     oldest turns are left out, and where even the last question and its answer are too long, or nothing carries loss,
-    there is no row. All of it is counted.
+    there is no row. A row of a preference pair has `prompt_ids`, `chosen_ids` and `rejected_ids` (int32), of which the
+    first with the longer of the others are `length`; there is none where both answers are the same to the model. All
+    of it is counted.
 
     Args:
         clean: folder of the cleaned dataset.
@@ -51,32 +48,29 @@ def format_dataset(
             `system` prompt for dialogues without one.
         mask: `answers` for a loss on the assistant's answers only, `all` for every token.
         max_length: longest row in tokens.
+        workers: processes that share the work where there is enough of it; what is written does not depend on it.
 
     Raises:
-        UserError: no row of a split is left.
+        UserError: no row of a split is left, or a line cannot be read.
     """
-    loaded = load_chat(str(model), chat)
+    formatter = Formatter(model, format_, chat, mask, max_length)
     temporary = out.with_name(f".{out.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        splits = {
-            split: _format_split(
-                loaded,
-                clean / f"{split}.jsonl",
-                temporary / f"{split}.arrow",
-                format_,
-                chat["system"],
-                mask,
-                max_length,
-            )
-            for split in ("train", "validation")
-        }
+        splits = {}
+        with Workers(workers, formatter) as processes:
+            for split in ("train", "validation"):
+                source = clean / f"{split}.jsonl"
+                tally = _format_split(processes, source, temporary / f"{split}.arrow", formatter.shape.FEATURES)
+                if not tally.counts["rows"]:
+                    raise UserError(_nothing(source, format_["name"], tally, max_length))
+                splits[split] = _describe(tally, *formatter.shape.MEASURED)
         settings = {"format": format_, "mask": mask, "max_length": max_length}
-        warnings = [*loaded.warnings(), *_warnings(chat["system"], splits["train"])]
+        warnings = [*formatter.chat.warnings(), *_warnings(chat["system"], splits["train"])]
         for warning in warnings:
             print(f"warning: {warning}", flush=True)
-        settings |= {"chat": loaded.describe(), "warnings": warnings}
+        settings |= {"chat": formatter.chat.describe(), "warnings": warnings}
         write_json(temporary / "format.json", {"key": key, **settings, "splits": splits})
         shutil.rmtree(out, ignore_errors=True)
         temporary.rename(out)
@@ -85,38 +79,33 @@ def format_dataset(
 
 
 def _format_split(
-    chat: Chat,
-    source: Path,
-    target: Path,
-    format_: Mapping[str, Any],
-    system: str | None,
-    mask: str,
-    max_length: int,
-) -> dict[str, Any]:
-    names = ("examples", "rows", "tokens", "answer_tokens", "shortened", "too_long", "without_loss")
-    counts = dict.fromkeys((*names, "split_borders", "unknown_tokens", "with_system", "with_marks"), 0)
-    lengths: list[int] = []
-    unusable: dict[str, int] = {}
-    with ArrowWriter(path=str(target), features=FEATURES) as writer:
-        lines = each(read_jsonl(source), f"formatting {source.stem}")
-        for example in examples_of(lines, format_, unusable):
-            counts["examples"] += 1
-            counts["with_marks"] += any(mark in m["content"] for m in example.messages for mark in chat.marks)
-            messages = with_system(example.messages, None, system)
-            counts["with_system"] += system is not None and messages[0]["content"] == system
-            try:
-                fitted = list(fitted_rows(chat, messages, max_length, whole_only=mask == "all"))
-            except UserError as error:  # one that the template refuses takes no other with it
-                unusable[str(error)] = unusable.get(str(error), 0) + 1
-                continue
-            lengths += [row.length for row in fitted]
-            for row in _rows(chat, fitted, mask, counts):
+    processes: Workers[Chunk, tuple[list[Row], Tally]], source: Path, target: Path, features: Features
+) -> Tally:
+    """Write the rows of a split, and tell what became of its examples."""
+    total = Tally()
+    with (
+        ArrowWriter(path=str(target), features=features) as writer,
+        bar(f"formatting {source.stem}") as advance,
+    ):
+        for rows, tally in processes.map(chunks_of(source)):
+            total.add(tally)
+            for row in rows:
                 writer.write(row)
+            advance(tally.lines)
         writer.finalize()
-    if counts["rows"] == 0:
-        raise UserError(_nothing(source, format_, counts, unusable, max_length))
-    counts["longest"] = max(lengths)
-    return {**counts, "lengths": _quantiles(lengths), "unusable": dict(sorted(unusable.items()))}
+    return total
+
+
+def _describe(tally: Tally, row: str, *parts: str) -> dict[str, Any]:
+    """What format.json says of a split: of the lengths of its rows, and of their parts where they have several."""
+    return {
+        **{name: tally.counts[name] for name in COUNTS},
+        "longest": max(tally.lengths[row]),
+        "lengths": quantiles(tally.lengths[row]),
+        **{f"{part}_lengths": quantiles(tally.lengths[part]) for part in parts},
+        "histograms": {what: histogram(tally.lengths[what]) for what in parts or (row,)},
+        "unusable": dict(sorted(tally.unusable.items())),
+    }
 
 
 def _warnings(system: str | None, train: Mapping[str, Any]) -> list[str]:
@@ -136,46 +125,13 @@ def _warnings(system: str | None, train: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _nothing(
-    source: Path,
-    format_: Mapping[str, Any],
-    counts: Mapping[str, int],
-    unusable: Mapping[str, int],
-    max_length: int,
-) -> str:
+def _nothing(source: Path, format_name: str, tally: Tally, max_length: int) -> str:
     """Why no row is left of a split."""
-    if counts["too_long"]:
+    if tally.counts["too_long"]:
         return (
-            f"{source}: of {counts['examples']} examples none has an answer within max_length={max_length} tokens; "
-            "raise max_length in the recipe"
+            f"{source}: of {tally.counts['examples']} examples none fits max_length={max_length} tokens, even without "
+            "its oldest turns; raise max_length in the recipe"
         )
-    why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(unusable.items()))
+    why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(tally.unusable.items()))
     why = why or "; set `splits` of this dataset, such as {validation: 0.1}"
-    return f"{source}: nothing to learn from for the format {format_['name']!r}{why}"
-
-
-def _quantiles(lengths: list[int]) -> dict[str, int]:
-    """How long rows are, in tokens and before anything is left out: the length that a share of them does not exceed."""
-    ordered = sorted(lengths)
-    return {f"{share}%": ordered[math.ceil(share / 100 * len(ordered)) - 1] for share in (5, 25, 50, 75, 95, 99, 100)}
-
-
-def _rows(chat: Chat, fitted: list[Fitted], mask: str, counts: dict[str, int]) -> Iterator[dict[str, Any]]:
-    for row in fitted:
-        encoded = row.encoded
-        if encoded is None:
-            counts["too_long"] += 1
-            continue
-        learned = encoded.is_answer if mask == "answers" else [True] * len(encoded.ids)
-        labels = [token if learn else IGNORED for token, learn in zip(encoded.ids, learned, strict=True)]
-        # The first token has nothing before it to be predicted from.
-        if all(label == IGNORED for label in labels[1:]):
-            counts["without_loss"] += 1
-            continue
-        counts["rows"] += 1
-        counts["shortened"] += row.left_out > 0
-        counts["split_borders"] += encoded.split
-        counts["unknown_tokens"] += sum(id_ == chat.unknown_token for id_ in encoded.ids)
-        counts["tokens"] += len(labels)
-        counts["answer_tokens"] += sum(label != IGNORED for label in labels[1:])
-        yield {"input_ids": encoded.ids, "labels": labels, "length": len(labels)}
+    return f"{source}: nothing to learn from for the format {format_name!r}{why}"

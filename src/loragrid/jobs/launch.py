@@ -6,7 +6,6 @@ the GPU's memory was too small, and put its Slurm job back into the queue when t
 """
 
 import contextlib
-import ctypes
 import functools
 import os
 import signal
@@ -21,6 +20,7 @@ import psutil
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
 from loragrid.jobs.owner import owned
+from loragrid.jobs.parent import die_with_parent
 from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
 from loragrid.jobs.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
@@ -73,13 +73,6 @@ def run_batch(
             # Slurm may repeat its SIGTERM, which must not end this process before the job is back in the queue.
             _requeue(batch, stop, waiting)
     return _is_settled(batch)
-
-
-def die_with_parent() -> None:
-    """Let Linux kill this process when its parent dies, so that a killed job leaves nothing that still writes."""
-    if sys.platform == "linux":
-        set_death_signal = 1
-        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)
 
 
 def _launcher(batch: Batch, gpus: int) -> list[str]:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from loragrid.errors import UserError
+from loragrid.errors import UserError, WorkerKilled
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import OUT_OF_TIME, begin_attempt, end_attempt, read_attempts
 from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
@@ -82,6 +82,9 @@ def restarting(rule: str, id_: str) -> Iterator[None]:
     except _Terminated:
         _start_again_later(place, number)
         sys.exit(TEMPORARY_FAILURE)
+    except WorkerKilled:
+        # As if this process had been: whether it was for memory, Slurm knows, and is asked before the next attempt.
+        raise
     except UserError as error:
         end_attempt(place, number, "failed", str(error))
         raise

@@ -6,7 +6,7 @@ is asked, and marks that a template adds to it (an empty block of thoughts, say)
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,9 @@ DATE = "2024-07-26"
 NEAR = 8
 """Tokens before an answer that may depend on how it begins: a run of line breaks is one word for most tokenizers."""
 
+RECENT = 64
+"""Renderings that are kept: those of a dialogue's beginnings come again for each of its answers."""
+
 _USER: Message = {"role": "user", "content": "\ue000A question\ue001"}
 
 
@@ -44,6 +47,23 @@ class Encoded:
 
     ids: list[int]
     is_answer: list[bool]
+    split: int = 0
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """Two tokenised answers to one dialogue. Blanks that a template writes after the end of a turn are left out.
+
+    Args:
+        prompt: token ids up to the answers: those with which a model is asked.
+        chosen: token ids of the preferred answer, its end-of-turn token included.
+        rejected: the same of the other.
+        split: as of `Encoded`, of the answer with more.
+    """
+
+    prompt: list[int]
+    chosen: list[int]
+    rejected: list[int]
     split: int = 0
 
 
@@ -76,13 +96,7 @@ class Chat:
         Raises:
             UserError: the template refuses the dialogue.
         """
-        messages = list(messages)
-        if messages and messages[0]["role"] == "system" and not self.has_system_role:
-            messages = _folded(messages)
-        try:
-            return self._apply(messages)
-        except TemplateError as error:
-            raise UserError(f"the chat template refuses a dialogue: {error}") from None
+        return self._rendered(tuple((message["role"], message["content"]) for message in messages))
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens with which a model is asked for its answer: those with which a row of training begins.
@@ -121,6 +135,26 @@ class Chat:
         if all(whole.startswith(text) for text, _ in spans):
             return [self._tokenise(whole, [span for _, span in spans])]
         return [self._tokenise(text, [span]) for text, span in spans]
+
+    def encode_pair(self, messages: Sequence[Message], rejected: str) -> EncodedPair:
+        """Tokenise two answers to one dialogue, each as `encode` does.
+
+        Args:
+            messages: the dialogue, ending with the preferred answer.
+            rejected: the other one.
+
+        Raises:
+            UserError: the template refuses the dialogue, or rewrites answers; or a prompt has other tokens before one
+                answer than before the other.
+        """
+        prompt = self.prompt(messages[:-1])
+        rows = [self.encode(messages)[-1]]
+        rows += [self.encode([*messages[:-1], {"role": "assistant", "content": rejected}])[-1]]
+        if any(row.ids[: len(prompt)] != prompt for row in rows):
+            raise UserError("the tokenizer reads what stands before an answer in another way where one follows")
+        ends = [max((end for end, marked in enumerate(row.is_answer, 1) if marked), default=0) for row in rows]
+        chosen, other = (row.ids[len(prompt) : end] for row, end in zip(rows, ends, strict=True))
+        return EncodedPair(prompt, chosen, other, max(row.split for row in rows))
 
     @functools.cached_property
     def end(self) -> str:
@@ -248,6 +282,20 @@ class Chat:
         """Those of the study; and where a template can do without thoughts, it does, since answers are compared."""
         thinking = {"enable_thinking": False} if "enable_thinking" in self._template else {}
         return {**thinking, **self.arguments}
+
+    @functools.cached_property
+    def _rendered(self) -> Callable[[tuple[tuple[str, str], ...]], str]:
+        @functools.lru_cache(RECENT)
+        def rendered(said: tuple[tuple[str, str], ...]) -> str:
+            messages: list[Message] = [{"role": role, "content": content} for role, content in said]
+            if messages and messages[0]["role"] == "system" and not self.has_system_role:
+                messages = _folded(messages)
+            try:
+                return self._apply(messages)
+            except TemplateError as error:
+                raise UserError(f"the chat template refuses a dialogue: {error}") from None
+
+        return rendered
 
     def _apply(self, messages: Sequence[Message], *, answer_next: bool = False) -> str:
         if "strftime_now" in self._template:

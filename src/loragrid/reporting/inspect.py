@@ -49,11 +49,13 @@ class Row:
     Args:
         example: it.
         tokens: its tokens; empty without a tokenizer.
+        rejected: those of the answer that is worse than its last message, if it has one.
         note: what was left out of it, or that there is no row.
     """
 
     example: Example
     tokens: list[Token] = field(default_factory=list)
+    rejected: list[Token] = field(default_factory=list)
     note: str = ""
 
 
@@ -252,19 +254,40 @@ def _rows(example: Example, chat: Any, use: _Use) -> Iterator[Row]:
     if chat is None:
         yield Row(example)
         return
-    from loragrid.data.fit import fitted_rows
+    from loragrid.data.fit import fitted_pair, fitted_rows
 
     messages = with_system(example.messages, use.system, use.chat["system"])
-    for row in fitted_rows(chat, messages, use.max_length or sys.maxsize, whole_only=use.mask == "all"):
+    max_length = use.max_length or sys.maxsize
+    if example.rejected is not None:
+        fitted = fitted_pair(chat, messages, example.rejected, max_length)
+        lengths = f"{fitted.chosen_length} tokens, rejected {fitted.rejected_length}"
+        if fitted.encoded is None:
+            yield Row(example, note=_too_long(lengths, use))
+            return
+        pair = fitted.encoded
+        chosen = _tokens(chat, [*pair.prompt, *pair.chosen], [False] * len(pair.prompt) + [True] * len(pair.chosen))
+        rejected = _tokens(chat, pair.rejected, [use.is_trained] * len(pair.rejected))
+        yield Row(example, chosen, rejected, lengths + _left_out(fitted.left_out))
+        return
+    for row in fitted_rows(chat, messages, max_length, whole_only=use.mask == "all"):
         if row.encoded is None:
-            note = f"{row.length} tokens: even its last answer does not fit max_length={use.max_length}"
-            yield Row(example, note=note)
+            yield Row(example, note=_too_long(f"{row.length} tokens", use))
             continue
         ids = row.encoded.ids
         learnt = row.encoded.is_answer if use.mask == "answers" else [True] * len(ids)
-        left_out = f"; the first {row.left_out} messages left out" if row.left_out else ""
-        pieces = zip(_pieces(chat, ids), learnt, strict=True)
-        yield Row(example, [Token(*piece) for piece in pieces], f"{row.length} tokens{left_out}")
+        yield Row(example, _tokens(chat, ids, learnt), note=f"{row.length} tokens{_left_out(row.left_out)}")
+
+
+def _too_long(lengths: str, use: _Use) -> str:
+    return f"{lengths}: even its last answer does not fit max_length={use.max_length}"
+
+
+def _left_out(messages: int) -> str:
+    return f"; the first {messages} messages left out" if messages else ""
+
+
+def _tokens(chat: Any, ids: Sequence[int], learnt: Sequence[bool]) -> list[Token]:
+    return [Token(*piece) for piece in zip(_pieces(chat, ids), learnt, strict=True)]
 
 
 def _pieces(chat: Any, ids: Sequence[int]) -> list[str]:

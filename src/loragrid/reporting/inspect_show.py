@@ -129,20 +129,25 @@ def _tokens(row: Row, has_colours: bool) -> Text:
         before = token.is_learnt
         style = "green" if token.is_learnt else "dim"
         text.append("\n".join(map(printable, token.text.split("\n"))), style=style)
-    if row.example.rejected is not None:
-        text.append(f"\nrejected: {printable(row.example.rejected)}", style="red")
+    if row.rejected:
+        rejected = "".join(token.text for token in row.rejected)
+        text.append("\nrejected: " + "\n".join(map(printable, rejected.split("\n"))), style="red")
     return text
 
 
 def _html_tokens(row: Row) -> str:
     if not row.tokens:
         return escape("\n".join(_messages(row)))
+    rejected = f"\nrejected: {_spans(row.rejected)}" if row.rejected else ""
+    return _spans(row.tokens) + rejected
+
+
+def _spans(tokens: list[Token]) -> str:
     spans = []
-    for token in row.tokens:
+    for token in tokens:
         kind = ' class="learnt"' if token.is_learnt else ""
         spans.append(f"<span{kind}>{escape(token.text)}</span>")
-    rejected = f"\nrejected: {escape(row.example.rejected)}" if row.example.rejected is not None else ""
-    return "".join(spans) + rejected
+    return "".join(spans)
 
 
 def _messages(row: Row) -> Iterator[str]:

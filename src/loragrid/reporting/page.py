@@ -1,6 +1,6 @@
 """The comparison as one HTML page that needs no other file and no network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from loragrid.reporting.formats import cell
@@ -63,7 +63,7 @@ def document(title: str, body: str, script: str = "") -> str:
 def comparison_page(
     title: str,
     description: str,
-    groups: Sequence[tuple[str, Sequence[str], str, str]],
+    groups: Sequence[tuple[str, Sequence[str], Mapping[str, str]]],
     comparison: Sequence[TableRow],
     seeds: Sequence[TableRow],
     notes: Sequence[str],
@@ -74,7 +74,7 @@ def comparison_page(
     Args:
         title: of the study.
         description: of the study.
-        groups: for each model × dataset its heading, sentences, figure and page of examples (paths from this page).
+        groups: for each model × dataset its heading, sentences, and links by what they lead to (paths from this page).
         comparison: rows of the comparison table.
         seeds: rows of the table over seeds; empty if the study has one seed.
         notes: how to read the table.
@@ -84,13 +84,10 @@ def comparison_page(
         f"<h1>{escape(title)}</h1>\n",
         *(f"<p>{escape(text)}</p>\n" for text in description.strip().split("\n\n") if text),
     ]
-    for heading, sentences, figure, examples in groups:
+    for heading, sentences, links in groups:
         parts.append(f"<section>\n<h2>{escape(heading)}</h2>\n")
         parts += [f"<p>{escape(sentence)}</p>\n" for sentence in sentences]
-        parts.append(
-            f'<p><a href="{escape(figure)}">Loss curves</a> · <a href="{escape(examples)}">Example answers</a></p>\n'
-            "</section>\n"
-        )
+        parts.append(f"<p>{_links(links)}</p>\n</section>\n")
     parts.append("<section>\n<h2>All results</h2>\n")
     parts += [f'<p class="note">{escape(note)}</p>\n' for note in notes]
     parts.append(html_table(comparison) + "</section>\n")
@@ -101,8 +98,11 @@ def comparison_page(
             "This spread is no part of the intervals above, which are about the choice of dialogues.</p>\n"
             f"{html_table(seeds)}</section>\n"
         )
-    links = " · ".join(f'<a href="{escape(file)}">{escape(file)}</a>' for file in files)
-    return document(title, "".join(parts) + f"<p>Files: {links}</p>\n", _SORT)
+    return document(title, "".join(parts) + f"<p>Files: {_links({file: file for file in files})}</p>\n", _SORT)
+
+
+def _links(files: Mapping[str, str]) -> str:
+    return " · ".join(f'<a href="{escape(file)}">{escape(name)}</a>' for name, file in files.items())
 
 
 def html_table(rows: Sequence[TableRow]) -> str:

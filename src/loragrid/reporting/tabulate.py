@@ -8,9 +8,10 @@ from loragrid.metrics import METRICS
 from loragrid.reporting import contamination, data, tables
 from loragrid.reporting.collect import collect
 from loragrid.reporting.examples import examples_page
-from loragrid.reporting.figures import loss_figure
 from loragrid.reporting.formats import overview, to_csv, to_latex, to_markdown, to_text
 from loragrid.reporting.gains import gains
+from loragrid.reporting.lengths import lengths_figure
+from loragrid.reporting.loss import loss_figure
 from loragrid.reporting.page import comparison_page
 from loragrid.reporting.sentences import summary
 from loragrid.study.grid import Grid
@@ -24,7 +25,8 @@ def tabulate(grid: Grid) -> None:
     These are comparison.{csv,md,tex,html}, gains.csv, contamination.csv, cost.csv, seeds.csv, figures/ and examples/.
 
     Whatever is missing or damaged becomes a row with its reason. seeds.csv is there only if the study has several
-    seeds. Figures and pages of models and datasets that are no longer in the study are removed.
+    seeds, a figure of token lengths only as long as the formatted data is. Figures and pages of models and datasets
+    that are no longer in the study are removed.
 
     Args:
         grid: the study; its paths are relative to the working directory.
@@ -54,7 +56,11 @@ def tabulate(grid: Grid) -> None:
         sentences += data.sentences(results, rows) + contamination.sentences(results, rows)
         written[figure] = loss_figure(title, rows)
         written[examples] = examples_page(results, f"{grid.title}: {title}", rows)
-        pages.append((title, sentences, figure, examples))
+        lengths = f"figures/lengths-{model}.{dataset}.svg"
+        if (drawn := lengths_figure(title, rows, grid)) is not None:
+            written[lengths] = drawn
+        links = {"Loss curves": figure, "Token lengths": lengths, "Example answers": examples}
+        pages.append((title, sentences, {name: file for name, file in links.items() if file in written}))
         ids = {row.answers.id for row in rows}
         selected = [line for line, row in zip(comparison, results.rows, strict=True) if row.answers.id in ids]
         sections.append((title, sentences, overview(selected, metric)))

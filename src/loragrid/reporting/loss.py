@@ -1,12 +1,12 @@
 """Loss curves of the runs of one model and dataset, as SVG with the same bytes for the same losses."""
 
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl
 from loragrid.reporting.collect import Row
+from loragrid.reporting.svg import drawing
 from loragrid.study.grid import Run
 
 MANY = 12
@@ -33,9 +33,6 @@ def loss_figure(title: str, rows: list[Row]) -> str:
     Returns:
         SVG. Runs without records are counted in a note; without any record the figure is only that note.
     """
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     runs = {row.run.folder: row for row in rows if row.run}
@@ -43,10 +40,7 @@ def loss_figure(title: str, rows: list[Row]) -> str:
     ranked = sorted(curves, key=lambda folder: _loss(runs[folder]))  # stable: the grid's order where equal
     coloured = ranked[:COLOURED] if len(curves) > MANY else ranked
 
-    # Without these two, ids are random and text is drawn as outlines.
-    with rc_context({"svg.hashsalt": "loragrid", "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure = Figure(figsize=(9, 5), layout="constrained")
-        FigureCanvasSVG(figure)
+    with drawing() as (figure, finished):
         axes = figure.add_subplot()
         axes.set_title(title, parse_math=False)
         axes.set_xlabel("optimiser step")
@@ -68,9 +62,7 @@ def loss_figure(title: str, rows: list[Row]) -> str:
         else:
             axes.set_axis_off()
             axes.text(0.5, 0.5, note, ha="center", va="center", transform=axes.transAxes)
-        out = StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None})
-    return out.getvalue()
+        return finished()
 
 
 def _curve(run: Run) -> Curve | None:
