@@ -3,6 +3,11 @@
 import re
 import unicodedata
 
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+_MINUS = re.compile(r"(?<=\d)\s*[-\u2212]\s*(?=\d)")
+# Signs that make another question of one stay: 5 > 3, C++, 50 %.
+_BETWEEN = re.compile(r"[^\w+<>=*/^%#\u2212]+|_+")
+
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 
 # Scripts written without spaces between words: their characters are the tokens.
@@ -44,3 +49,17 @@ def words(text: str) -> list[str]:
             tokens.append(character)
             previous = "word"
     return tokens
+
+
+def plain(text: str) -> str:
+    """A text as it is compared with another where only its words matter.
+
+    Width, case and ligatures are gone, and the dots of a Turkish i, which the case of an English text changes; what is
+    neither a letter nor a digit nor a sign of arithmetic is one blank. A text of which nothing would be left stays.
+
+    Args:
+        text: any text.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i").replace("ı", "i")
+    joined = _BETWEEN.sub(" ", _MINUS.sub("\u2212", _INVISIBLE.sub("", folded))).strip()
+    return joined or " ".join(text.split())

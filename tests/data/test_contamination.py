@@ -66,14 +66,43 @@ def test_nothing_in_common():
         # In the middle of a conversation, asked alone elsewhere.
         (dialogue("t", "Hi.", "Hello.", "Who wrote it?", "He."), dialogue("a", "Who wrote it?", "She.")),
         (dialogue("t", "中国的首都是哪里？", "北京"), choice("a", "中国的首都是哪里", "北京", "上海")),
-        (choice("t", "Which one?", "a", "b"), choice("a", "Which one?", "c", "d")),
+        (choice("t", "Which one?", "a", "b"), choice("a", "which one", "B", "A")),
+        (dialogue("t", "Which is one?\nA. Apple\nB. Leek", "B"), choice("a", "Which is one?", "apple", "leek")),
+        (dialogue("t", "İstanbul kaç kişi?", "16"), dialogue("a", "istanbul kaç kişi", "Çok.")),
+        (dialogue("t", "ＷＨＡＴ １９４９？", "x"), dialogue("a", "What 1949?", "y")),
+        (dialogue("t", "so\u00adft\u200b one?", "x"), dialogue("a", "Soft one", "y")),
+        (dialogue("t", "😀", "x"), dialogue("a", "😀 ", "y")),
     ],
-    ids=range(5),
+    ids=range(10),
 )
 def test_the_same_question(trained, asked):
     assert counts(found([trained, dialogue("o", "Another?", "Yes.")], [asked, dialogue("p", "No more?", "No.")])) == [
         2, 1, 1, 0, 1,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked"),
+    [
+        (choice("t", "Which one is true?", "a", "b"), choice("a", "Which one is true?", "c", "d")),
+        (dialogue("t", "2+3?", "5"), dialogue("a", "2-3?", "-1")),
+        (dialogue("t", "5 > 3", "yes"), dialogue("a", "5 < 3", "no")),
+        (dialogue("t", "C?", "yes"), dialogue("a", "C++?", "no")),
+        (dialogue("t", "😀", "x"), dialogue("a", "😢", "y")),
+    ],
+    ids=range(5),
+)
+def test_another_question(trained, asked):
+    assert counts(found([trained], [asked]))[1] == 0
+
+
+def test_phrases_of_the_data_are_no_trace_of_a_question():
+    boilerplate = [dialogue(f"t{number}", f"{THIRTEEN}. Number {number}?", "Yes.") for number in range(11)]
+    asked = [dialogue("a", f"{THIRTEEN}. What?", "No.")]
+    assert counts(found(boilerplate, asked))[1] == 0
+    assert counts(found(boilerplate[:10], asked)) == [1, 1, 0, 1, 10]
+    # One record again and again, as in a mixture, is no phrase.
+    assert counts(found(boilerplate[:1] * 20, asked)) == [1, 1, 0, 1, 20]
 
 
 def test_whole_conversations_are_the_same_question_only_as_a_whole():
@@ -162,6 +191,6 @@ def test_rows_are_chosen_among_those_that_are_left():
 
 
 def test_nothing_left_to_train_on_is_told():
-    with pytest.raises(UserError, match="base: each of its 1 training records overlaps with an evaluation"):
+    with pytest.raises(UserError, match=r"base: each of its 1 training records overlaps .* for example in:\n  - same"):
         removed([dialogue("t", "Same?", "Yes.")], [dialogue("a", "Same?", "No.")])
     assert not Path("out").exists()

@@ -1,6 +1,8 @@
 """What is read from Slurm's commands; fakes on the PATH answer here, the real ones in tests/slurm."""
 
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,15 +82,21 @@ def test_a_job_is_over_once_it_has_left_a_fake_queue(queue, accounting, over, fa
     assert slurm.is_over("7") is over
 
 
+def waiting(monkeypatch, happens):
+    """Let something happen while the module waits; only the module, for subprocess sleeps, too, where it is busy."""
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: happens())
+    monkeypatch.setattr(slurm, "time", clock)
+
+
 def test_the_end_of_a_job_that_is_ending_is_waited_for_with_a_fake_queue(fake, monkeypatch):
-    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: fake("squeue", ""))
+    waiting(monkeypatch, lambda: fake("squeue", ""))
     fake("squeue", "7|COMPLETING|None|1:00|/grid|rule_clean\n")
     fake("sacct", "TIMEOUT\n")
     assert slurm.is_over("7", patience=30)
 
 
 def test_the_accounting_may_be_late_and_may_not_be_there_with_fake_commands(fake, monkeypatch):
-    monkeypatch.setattr(slurm.time, "sleep", lambda seconds: fake("sacct", "TIMEOUT\n"))
+    waiting(monkeypatch, lambda: fake("sacct", "TIMEOUT\n"))
     fake("squeue", "")
     fake("sacct", "RUNNING\n")
     assert slurm.is_over("7", patience=30)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from loragrid.study.schema import UNKNOWN_KIND
+from loragrid.study.schema import UnknownKind
 
 
 def check_part(model: type[BaseModel], value: dict, where: str, also: Iterable[str] = ()) -> list[str]:
@@ -43,7 +43,7 @@ def describe(
         location = _location(item["loc"], value)
         if item["type"] == "missing":
             location.append(item["loc"][-1])
-        elif item["type"] == UNKNOWN_KIND:
+        elif isinstance(item.get("ctx", {}).get("error"), UnknownKind):
             location.append("kind")
         key = _path(where, location) or "the file"
         if item["type"] == "extra_forbidden":

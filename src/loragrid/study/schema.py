@@ -7,7 +7,6 @@ by `loragrid schema`.
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 """A name that becomes part of a path."""
@@ -344,8 +343,10 @@ class PromptsEvaluation(_Asked):
 
 EvaluationSpec = DialogueEvaluation | PromptsEvaluation
 
-UNKNOWN_KIND = "unknown_kind"
-"""Type of the error of an evaluation whose `kind` is none."""
+
+class UnknownKind(ValueError):
+    """The `kind` of an evaluation is none that there is."""
+
 
 _KINDS = {"dialogue": DialogueEvaluation, "prompts": PromptsEvaluation}
 _LATER = {
@@ -365,7 +366,7 @@ def _known_kind(value: Any) -> Any:
         return value
     valid = f"Valid: {', '.join(_KINDS)}."
     text = f"{kind!r}: {_LATER[kind]}. {valid}" if str(kind) in _LATER else f"there is no kind {kind!r}. {valid}"
-    raise PydanticCustomError(UNKNOWN_KIND, "{text}", {"text": text})
+    raise UnknownKind(text)
 
 
 Evaluation = Annotated[
