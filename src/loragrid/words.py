@@ -63,3 +63,15 @@ def plain(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i").replace("ı", "i")
     joined = _BETWEEN.sub(" ", _MINUS.sub("\u2212", _INVISIBLE.sub("", folded))).strip()
     return joined or " ".join(text.split())
+
+
+def plain_words(text: str) -> list[str]:
+    """The words of a text as it is compared with another: faster than `words`, for the search in large datasets.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The words of `plain`; where a script has no spaces, its characters.
+    """
+    return _UNSPACED.sub(r" \g<0> ", plain(text)).split()

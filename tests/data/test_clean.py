@@ -356,3 +356,22 @@ def test_steps_are_counted_with_three_examples_from_around_the_change(run):
     }  # fmt: skip
     assert (length["options"], length["dropped"]) == ({"max_words": 50}, {"train": 1})
     assert length["examples"][0]["dropped"] == "more than 50 words"
+
+
+def test_the_same_question_in_another_spelling_never_stands_on_both_sides(run):
+    raw = []
+    for number in range(60):
+        raw.append(["all", f"a{number}", dialogue(f"What is item {number}?", "A thing.")])
+        raw.append(["all", f"b{number}", dialogue(f"WHAT is  item {number}", "Something.")])
+    splits, _ = run(raw, splits={"validation": 0.3, "test": 0.3})
+    asked_in = {}
+    for split, records in splits.items():
+        for record in records:
+            asked_in.setdefault(record["id"][1:], set()).add(split)
+    assert all(len(places) == 1 for places in asked_in.values())
+    assert sum(map(len, splits.values())) == 120
+
+
+def test_files_that_are_all_of_one_split_by_their_names_are_told(run):
+    with pytest.raises(UserError, match="all of them validation by the names of their files: rename these"):
+        run(many(5, "validation"), splits={"test": 0.2})

@@ -227,3 +227,17 @@ def test_dates_of_parquet_are_kept_as_text(tmp_path):
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "own.parquet")
     [(_, made)], _ = read("parquet", tmp_path, meta=["created"])
     assert made.meta == {"created": "2025-01-02"}
+
+
+def test_answers_that_count_from_one_are_refused(tmp_path):
+    """Read as from 0, most would give the choice beside the right one."""
+    header, rows_ = "question,A,B,C,D,answer", [f"Q{n}?,a,b,c,d,{n % 4 + 1}" for n in range(8)]
+    (tmp_path / "own.csv").write_text("\n".join([header, *rows_]))
+    source = SOURCES["csv"]
+    with pytest.raises(UserError, match="its answers seem to be numbered from 1"):
+        list(source.read(tmp_path, source.Options(), Drops()))
+    (tmp_path / "own.csv").write_text("\n".join([header, *rows_, "Q9?,a,b,c,d,0"]))
+    drops = Drops()
+    assert len(list(source.read(tmp_path, source.Options(), drops))) == 7
+    (reason,) = drops.reasons["all"]
+    assert reason == "the answer's number, from 0, is one more than there are choices"

@@ -59,14 +59,20 @@ def kept(cleaning, split="train"):
 
 
 def test_without_a_total_there_are_as_many_as_the_weights_allow(part, mixed):
-    cleaning = mixed(part("big", 3, 100, 40, 7), part("small", 1, 10, 10))
+    cleaning = mixed(part("big", 3, 100, 40, 7), part("small", 1, 10, 1))
     assert kept(cleaning) == {"big": 30, "small": 10}
     assert cleaning["shares"]["train"] == {"big": 0.75, "small": 0.25}
-    assert kept(cleaning, "validation") == {"big": 30, "small": 10}
-    # One that has none of a split has no share of it.
+    # One that has few of a split costs the others none of theirs.
+    assert kept(cleaning, "validation") == {"big": 40, "small": 1}
     assert kept(cleaning, "test") == {"big": 7, "small": 0}
     assert cleaning["short"] == {}
-    assert cleaning["kept"] == {"train": 40, "validation": 40, "test": 7}
+    assert cleaning["kept"] == {"train": 40, "validation": 41, "test": 7}
+
+
+def test_no_other_part_takes_the_place_of_one_that_has_too_few(part, mixed):
+    cleaning = mixed(part("big", 1, 100, 40), part("small", 1, 100, 3), rows={"validation": 20})
+    assert kept(cleaning, "validation") == {"big": 10, "small": 3}
+    assert cleaning["short"]["validation"] == {"small": {"wanted": 10, "kept": 3}}
 
 
 def test_a_total_is_shared_out_to_the_last_row(part, mixed):
@@ -99,7 +105,7 @@ def test_on_request_it_is_repeated_evenly_and_counted(part, mixed):
 def test_validation_and_test_are_never_repeated(part, mixed):
     cleaning = mixed(part("a", 1, 5, 50, 50), part("b", 1, 5, 2, 2), repeat=True, rows={"validation": 20})
     assert kept(cleaning, "validation") == {"a": 10, "b": 2}
-    assert kept(cleaning, "test") == {"a": 2, "b": 2}
+    assert kept(cleaning, "test") == {"a": 50, "b": 2}
 
 
 def test_what_two_datasets_have_in_common_is_there_once_and_never_on_both_sides(part, mixed):

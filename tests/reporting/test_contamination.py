@@ -80,4 +80,16 @@ def test_a_parent_s_training_data_counts(compared):
     compared.score(child)
     report(compared)
     tabulate(compared.grid)
+    # Nothing is known of its own data: what is known of its parent's is no answer.
+    assert [row["share_in_training"] for row in rows("comparison.csv")] == ["", "0.25", ""]
+    compared.grid.contamination["other-k"] = Contamination("other-k", "o", "other-1", [])
+    compared.write("results/contamination/other-k.json", {"evaluations": []})
+    tabulate(compared.grid)
     assert [row["share_in_training"] for row in rows("comparison.csv")] == ["", "0.25", "0.25"]
+
+
+def test_a_damaged_report_is_told_with_what_to_do(compared):
+    compared.write("results/contamination/ed-k.json", {})
+    tabulate(compared.grid)
+    page = Path("results/studies/demo/comparison.html").read_text()
+    assert "results/contamination/ed-k.json is damaged: delete it" in page

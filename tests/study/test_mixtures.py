@@ -54,7 +54,7 @@ def test_the_key_of_a_mixture_has_all_that_it_is_made_of(place):
     for old, new in [
         ("letters: 3", "letters: 2"), ("weights: {letters: 3", "counts: {letters: 3"), ("train: 1000", "train: 999"),
         ("source: tickets", "source: tickets, steps: [trim]"), ("{train: 1000}", "{train: 1000}, seed: 3"),
-        ("tickets: 1}", "tickets: 1}, repeat: true"),
+        ("tickets: 1}}, rows", "tickets: 1}, repeat: true}, rows"),
     ]:  # fmt: skip
         text = MIXED.replace(old, new)
         if "counts" in new:
@@ -88,6 +88,18 @@ def test_other_training_rows_are_no_other_questions(place):
             "datasets.more.mixture.counts: 'both' is a mixture itself: name what it is made of",
         ),
         ("{mixture: {weights: {letters: 0}}}", "datasets.more.mixture.weights.letters: input should be greater than 0"),
+        (
+            "{mixture: {weights: {letters: .inf}}}",
+            "datasets.more.mixture.weights.letters: input should be a finite number",
+        ),
+        (
+            "{mixture: {counts: {letters: 1000000000000}}}",
+            "datasets.more.mixture.counts.letters: input should be less than or equal to 10000000",
+        ),
+        (
+            "{mixture: {weights: {letters: 1}, repeat: true}}",
+            "datasets.more: mixture.repeat: without `rows: {train: …}` there is nothing to fill up by `weights`",
+        ),
         (
             "{mixture: {counts: {letters: 0.5}}}",
             "datasets.more.mixture.counts.letters: input should be a valid integer, got a number with a fractional",
@@ -220,6 +232,49 @@ def test_what_is_asked_is_removed_from_training_data_on_request(place):
     own = next(prompts for prompts in removed.prompts.values() if prompts.id.startswith("own"))
     assert own.clean == base.id
     assert own.id in grid.prompts
+
+
+def test_what_children_are_asked_is_removed_from_their_parents_data(place):
+    """Also from the parts of a mixture that a parent is trained on."""
+    study = """
+        title: x
+        models: {base: {id: org/b}}
+        datasets:
+          letters: {source: letters, contamination: remove}
+          tickets: {source: tickets}
+        points:
+          - {name: first, dataset: letters}
+          - {name: second, dataset: tickets, parent: first}
+        """
+    (removed,) = of(place.open(study), Decontaminated)
+    assert sorted(each["clean"].split("-")[0] for each in removed.asked) == ["letters", "tickets"]
+    alone = study.replace(", parent: first", "")
+    (removed,) = of(place.open(alone), Decontaminated)
+    assert [each["clean"].split("-")[0] for each in removed.asked] == ["letters"]
+    mixed = study.replace("tickets: {source: tickets}", "tickets: {source: tickets}\n          mixed: {mixture: "
+                          "{weights: {letters: 1}}}").replace("dataset: letters", "dataset: mixed")  # fmt: skip
+    (removed,) = of(place.open(mixed), Decontaminated)
+    assert sorted(each["clean"].split("-")[0] for each in removed.asked) == ["letters", "tickets"]
+
+
+def test_points_on_data_that_nothing_is_trained_on_are_told(place):
+    study = MIXED.replace("grid: {rank: [8]}", "points: [{name: lost, dataset: letters}, {name: found, dataset: both}]")
+    assert problems(place, study) == [
+        "points[0].dataset: nothing is trained on 'letters', which is only asked about or part of a mixture; name "
+        "another, or give that one `train: true`"
+    ]  # fmt: skip
+
+
+def test_a_split_that_is_asked_depends_on_what_later_splits_take_from_it(place):
+    """What is in the test of a part is taken out of the mixture's validation."""
+
+    def asked(rows):
+        study = MIXED.replace("rows: {test: 50}", f"rows: {rows}").replace("own: {}, letters: {dataset: letters}",
+                                                                           "own: {split: validation}")  # fmt: skip
+        return set(place.open(study).prompts)
+
+    assert asked("{test: 50}") != asked("{test: 40}")
+    assert asked("{train: 50}") == asked("{train: 40}")
 
 
 def test_other_questions_remove_other_rows(place):

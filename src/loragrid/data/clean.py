@@ -11,7 +11,7 @@ from loragrid.data.cleaned import publish, short, unfinished, write_splits
 from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.duplicates import without_duplicates, without_leaks
 from loragrid.data.entries import Entry, drawn
-from loragrid.data.records import Dropped, Record, asked, content, fault, to_json
+from loragrid.data.records import Dropped, Record, content, fault, question, to_json
 from loragrid.data.sources import SOURCES
 from loragrid.data.splits import checked_rows, checked_shares, choose, share_out
 from loragrid.data.steps import STEPS
@@ -135,12 +135,12 @@ def _entries(
         yield Entry(
             split,
             offset,
-            _digest(asked(raw)),
+            _digest(question(raw)),
             record.where,
             record.rows,
             order,
             _digest(content(record)),
-            _digest(asked(record)),
+            _digest(question(record)),
         )
 
 
@@ -163,6 +163,8 @@ def _empty(split: str, source: str, shares: dict[str, float], drops: Drops) -> s
         for reason, entry in sorted(drops.reasons.get(name, {}).items())
     ]
     message = f"{source}: nothing is left of the {split} split; {read} rows were read"
+    if split == "train" and pools and not {"all", "train"} & set(pools):
+        message += f", all of them {' or '.join(pools)} by the names of their files: rename these"
     if lines:
         return "\n".join([f"{message}; dropped:", *lines])
     return f"{message}, none dropped; raise its share in `splits` or add data"

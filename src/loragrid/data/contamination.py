@@ -22,7 +22,7 @@ from loragrid.data.records import ChoiceQuestion, PreferencePair, Record, asked,
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json
 from loragrid.progress import each
-from loragrid.words import plain, words
+from loragrid.words import plain, plain_words
 
 LENGTH = 13
 """Words in a row that are no coincidence."""
@@ -302,6 +302,6 @@ def _said(record: Record) -> Iterator[str]:
 
 def _runs_of_words(record: Record) -> Iterator[str]:
     for text in _said(record):
-        found = words(plain(text))
+        found = plain_words(text)
         for start in range(len(found) - LENGTH + 1):
             yield " ".join(found[start : start + LENGTH])

@@ -195,6 +195,9 @@ def _from_preference(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+ONE_TOO_MANY = "the answer's number, from 0, is one more than there are choices"
+
+
 def _from_choice(fields: Mapping[str, Any]) -> dict[str, Any]:
     choices = fields.get("choices")
     if isinstance(choices, str):
@@ -231,6 +234,8 @@ def _answer(answer: Any, choices: list[str]) -> int:
         place = int(answer)
     else:
         place = -1
+    if place == len(choices):
+        raise Unusable(ONE_TOO_MANY)
     if not 0 <= place < len(choices):
         raise Unusable("the answer is none of the choices")
     return place

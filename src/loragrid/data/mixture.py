@@ -12,7 +12,7 @@ from loragrid.data.cleaned import publish, short, unfinished, write_splits
 from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.duplicates import without_duplicates, without_leaks
 from loragrid.data.entries import Entry, drawn
-from loragrid.data.records import asked, content, from_json
+from loragrid.data.records import content, from_json, question
 from loragrid.data.splits import choose
 from loragrid.errors import UserError
 from loragrid.files import canonical
@@ -71,10 +71,10 @@ def mix(
 ) -> None:
     """Mix cleaned datasets.
 
-    Writes what `clean` writes. Duplicates and leaks between the datasets are dropped, and counted. With weights, a
-    split has `rows` records, or as many as there can be in these shares without a repeat; with counts, that holds for
-    validation and test, in the shares of the counts. Where a part has fewer records than wanted, no other takes their
-    place.
+    Writes what `clean` writes. Duplicates and leaks between the datasets are dropped, and counted. With weights, there
+    are `rows` records to train on, or as many as there can be in these shares without a repeat. Validation and test
+    have all that their parts have, or `rows` in the shares of the weights or counts. Where a part has fewer records
+    than wanted, no other takes their place.
 
     Args:
         parts: in the order in which they are written; of two equal records the first stays.
@@ -100,9 +100,10 @@ def mix(
         available = {name: len(found) for name, found in of_parts.items()}
         if split == "train" and by == "counts":
             wanted = {part.name: int(part.number) for part in parts}
+        elif split != "train" and split not in rows:
+            wanted = available
         else:
-            there = {part.name: part.number for part in parts if split == "train" or available[part.name]}
-            wanted = dict.fromkeys(of_parts, 0) | _shared(there, available, rows.get(split))
+            wanted = _shared({part.name: part.number for part in parts}, available, rows.get(split))
         chosen[split], taken[split] = [], {}
         for name, found in of_parts.items():
             kept = _filled(found, wanted[name], repeat=repeat and split == "train")
@@ -151,7 +152,7 @@ def _entries(part: Part, drops: Drops, seed: int) -> Iterator[_Entry]:
                 record = from_json(json.loads(line))
                 drops.read(split)
                 order = drawn(seed, "rows", f"{part.name}/{record.id}")
-                content_, asked_ = _digest(content(record)), _digest(asked(record))
+                content_, asked_ = _digest(content(record)), _digest(question(record))
                 where = f"{part.name}/{record.id}"
                 yield _Entry(split, offset, b"", where, 1, order, content_, asked_, part.name)
                 offset += len(line)

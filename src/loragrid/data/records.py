@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from loragrid.words import plain
+
 Message = dict[str, str]
 """`role` (system, user, assistant) and `content`."""
 
@@ -118,6 +120,13 @@ def asked(record: Record) -> Any:
         return [record.question, sorted(record.choices)]
     questions = [message["content"] for message in record.messages if message["role"] == "user"]
     return questions or [message["content"] for message in record.messages if message["role"] != "system"]
+
+
+def question(record: Record) -> Any:
+    """What a model is asked, as it is compared: in whatever case and punctuation, it is the same question."""
+    if isinstance(record, ChoiceQuestion):
+        return [plain(record.question), sorted(map(plain, record.choices))]
+    return list(map(plain, asked(record)))
 
 
 def texts(record: Record) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.reporting.collect import Results, Row
+from loragrid.study.grid import Run
 
 COLUMNS = (
     "trained_on", "data", "evaluation", "asked_about", "split", "asked", "overlapping", "same_question", "same_words",
@@ -66,19 +67,34 @@ class Overlaps:
 
         None where nothing is known.
         """
+        if row.run is None or self._unknown(row):
+            return None
         return max((each.overlapping / each.asked for each in self.of(row) if each.asked), default=None)
+
+    def damaged(self, row: Row) -> list[str]:
+        """Reports about a row that are there and cannot be used."""
+        files = [self._reports[run.clean] for run in self._lineage(row) if run.clean in self._reports]
+        return [file for file in files if Path(file).exists() and self._read(file) is None]
+
+    def _unknown(self, row: Row) -> bool:
+        """Whether a report is missing, or damaged: what is known of other data is no answer then."""
+        return any(self._read(self._reports.get(run.clean)) is None for run in self._lineage(row))
+
+    def _lineage(self, row: Row) -> Iterator[Run]:
+        run = row.run
+        while run is not None:
+            yield run
+            run = self.grid.runs[run.parent] if run.parent else None
 
     def _of(self, row: Row) -> Iterator[Overlap]:
         prompts = self.grid.prompts[row.answers.prompts]
-        run = row.run
-        while run is not None:
-            for found in self._read(self._reports.get(run.clean)):
+        for run in self._lineage(row):
+            for found in self._read(self._reports.get(run.clean)) or ():
                 if (found["clean"], found["split"], found["rows"]) == (prompts.clean, prompts.split, prompts.rows):
                     numbers = {name: found[name] for name in COLUMNS[5:]}
                     yield Overlap(
                         run.dataset, run.clean, row.answers.evaluation, prompts.clean, prompts.split, **numbers
                     )
-            run = self.grid.runs[run.parent] if run.parent else None
 
 
 def table(results: Results) -> list[dict[str, Any]]:
@@ -109,17 +125,23 @@ def sentences(results: Results, rows: list[Row]) -> list[str]:
                 f"Of what {each.evaluation!r} asks, {of} records overlap with the training data {each.trained_on!r}"
                 f"{same}: answers to them may be remembered."
             )
+    damaged = dict.fromkeys(file for row in rows for file in overlaps.damaged(row))
+    told = [f"{file} is damaged: delete it, and the next start of the workflow makes it anew." for file in damaged]
     if not said:
-        return []
-    return [*said.values(), "results/contamination shows which; `contamination: remove` of a dataset trains without."]
+        return told
+    return [
+        *told,
+        *said.values(),
+        "results/contamination shows which; `contamination: remove` of a dataset trains without.",
+    ]
 
 
-def _evaluations(file: str | None) -> list[dict[str, Any]]:
-    """What a report says of each evaluation; nothing if it is not there, or damaged: `all` makes it anew."""
+def _evaluations(file: str | None) -> list[dict[str, Any]] | None:
+    """What a report says of each evaluation; None if it is not there, or damaged."""
     if file is None or not Path(file).exists():
-        return []
+        return None
     try:
         names = ("clean", "rows", *COLUMNS[4:])
         return [{name: found[name] for name in names} for found in read_json(Path(file))["evaluations"]]
     except (UserError, KeyError, TypeError):
-        return []
+        return None

@@ -65,13 +65,12 @@ def overview(rows: Sequence[TableRow], metric: str, *, compact: bool = False) ->
     Returns:
         For each row its cells by title. A row that is not done has its reason under `verdict`.
     """
-    several = len({row["evaluation"] for row in rows}) > 1
+    several = [name for name in ("evaluation", "chat", "data") if len({row.get(name) or "" for row in rows}) > 1]
     values = [name for name in dict.fromkeys((metric, "rougeL", "bleu")) if name != metric]
     table = []
     for row in rows:
         cells = {"run": _brief_name(row) if compact else _full_name(row)}
-        if several:
-            cells["evaluation"] = row["evaluation"]
+        cells |= {name: cell(row.get(name)) for name in several}
         for name in ("rank", "alpha", "scale"):
             cells[name] = "" if row[name] is None else number(row[name], 3)
         cells["params"] = short_count(row["trainable_parameters"])

@@ -22,7 +22,7 @@ from loragrid.data.steps import STEPS
 from loragrid.errors import UserError
 from loragrid.modeling.messages import with_system
 from loragrid.study.choices import found
-from loragrid.study.grid import Clean, Grid, ModelEntry
+from loragrid.study.grid import Clean, Grid, Mixture, ModelEntry
 from loragrid.study.references import expand
 
 READ = 1000
@@ -160,6 +160,12 @@ def _use(grid: Grid, dataset: str) -> _Use:
             formatted = grid.formatted[run.formatted]
             read = grid.read_for(run.clean)
             return _Use(read, formatted.format, run.chat, formatted.max_length, formatted.mask)
+        data = grid.clean[run.clean]
+        for part in data.parts if isinstance(data, Mixture) else ():
+            if part["name"] == dataset:
+                formatted = grid.formatted[run.formatted]
+                read = grid.read_for(part["clean"])
+                return _Use(read, formatted.format, run.chat, formatted.max_length, formatted.mask)
     for answers in grid.answers.values():
         if answers.dataset == dataset:
             prompts = grid.prompts[answers.prompts]

@@ -190,7 +190,18 @@ class Datasets:
         rows = {name: number for name, number in data.rows.items() if name == split}
         if isinstance(data, Clean):
             return _clean_key(data, rows)
-        return _mixture_key(data, rows, [self.asked_key(self.out.clean[part["clean"]], split) for part in data.parts])
+        # What the parts have in later splits is taken out of this one.
+        later = SPLITS[SPLITS.index(split) :]
+        parts = [self._base(self.out.clean[part["clean"]]) for part in data.parts]
+        keys = [_clean_key(part, {name: rows for name, rows in part.rows.items() if name in later}) for part in parts]
+        return _mixture_key(data, rows, keys)
+
+    def _base(self, data: Data) -> Clean:
+        """A dataset as it was before what is asked was taken out of its training records."""
+        base = self.out.clean[data.base] if isinstance(data, Decontaminated) else data
+        if not isinstance(base, Clean):
+            raise TypeError(f"{base.id} is a mixture, which is no part of another")
+        return base
 
     def _asked_of(self, trained: str, base: Clean) -> list[dict[str, Any]]:
         """What evaluations ask the runs that are trained on a dataset or on a mixture with it, with keys.
@@ -202,6 +213,7 @@ class Datasets:
         datasets = self.study.datasets
         # Without a dataset of its own, an evaluation asks about what a run was trained on.
         own = [name for name in self.study.trained if name == trained or trained in _parts(datasets[name])]
+        own += [name for name in self.study.trained if name not in own and self._goes_on_from(name, own)]
         asked: dict[str, dict[str, Any]] = {}
         for spec in self.study.evaluations.values():
             for name in [spec.dataset] if spec.dataset else own:
@@ -214,6 +226,19 @@ class Datasets:
                     entry["key"] = self.asked_key(clean, str(spec.split))
                     asked[key_of("asked", entry)] = entry
         return [asked[key] for key in sorted(asked)]
+
+    def _goes_on_from(self, name: str, datasets: list[str]) -> bool:
+        """Whether a run on a dataset may go on with the adapter of one on another, by its points' parents."""
+        points = {point.name: point for point in self.study.points}
+        for point in self.study.points:
+            if point.dataset not in (None, name):
+                continue
+            above = point
+            while above.parent is not None:
+                above = points[above.parent]
+                if above.dataset is None or above.dataset in datasets:
+                    return True
+        return False
 
     def contamination(self, data: Data, asked: Mapping[str, Any]) -> Contamination:
         """The report on what training data has in common with what its runs are asked.

@@ -19,7 +19,7 @@ RECIPE_VERSION = 1
 BUILD_VERSION = 1
 """Raised when the same `build` settings come to make another model, or a default of theirs changes."""
 
-CLEAN_VERSION = 1
+CLEAN_VERSION = 2
 """Raised when splits, the choice of rows or what is dropped come out otherwise for the same records and settings."""
 
 MIXTURE_VERSION = 1

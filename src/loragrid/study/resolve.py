@@ -107,6 +107,7 @@ class _Resolver:
         for index, combination in enumerate(self._combinations()):
             generations[_ancestors(combination[1], by_name)].append((index, *combination))
         places = list(itertools.product(materials.models, self.study.trained))
+        self._check_places()
         runs: list[tuple[tuple[int, int, int], Run]] = []
         named: dict[tuple[str, str, int], dict[str, Run]] = {}
         for generation, (place, (model_name, dataset)) in itertools.product(sorted(generations), enumerate(places)):
@@ -132,6 +133,15 @@ class _Resolver:
                         named.setdefault((point.name, model_name, seed), {})[dataset] = run
         for _, run in sorted(runs, key=lambda item: item[0]):
             self._add(run)
+
+    def _check_places(self) -> None:
+        """Points on data that nothing is trained on would vanish without a word."""
+        for index, point in enumerate(self.study.points):
+            if point.dataset is not None and point.dataset not in self.study.trained:
+                self.problems.append(
+                    f"points[{index}].dataset: nothing is trained on {point.dataset!r}, which is only asked about or "
+                    "part of a mixture; name another, or give that one `train: true`"
+                )
 
     def _check_method(self, where: str, recipe: Recipe, dataset: str, format_: str) -> None:
         methods = self.registry.formats[format_].METHODS

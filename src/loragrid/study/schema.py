@@ -152,16 +152,17 @@ class Splits(Model):
 class MixtureSpec(Model):
     """Several datasets of the study as one, by weights or by numbers of rows."""
 
-    weights: dict[Name, Annotated[float, Field(gt=0)]] | None = Field(
+    weights: dict[Name, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = Field(
         None,
         min_length=1,
-        description="Weight of each dataset: its share of the `rows` of each split, or of as many as there can be "
-        "without a repeat.",
+        description="Weight of each dataset: its share of the `rows` of a split. Without them there are as many "
+        "training rows as there can be without a repeat, and all of validation and test.",
     )
-    counts: dict[Name, Annotated[int, Field(ge=1)]] | None = Field(
+    counts: dict[Name, Annotated[int, Field(ge=1, le=10_000_000)]] | None = Field(
         None,
         min_length=1,
-        description="Training rows of each dataset; validation and test have them in the same shares.",
+        description="Training rows of each dataset. `rows` of validation and test are in the same shares; without "
+        "them all are there.",
     )
     repeat: bool = Field(
         False, description="Repeat training rows of a dataset that has too few. Otherwise the mixture has fewer."
@@ -228,6 +229,8 @@ class DatasetSpec(Model):
             raise ValueError(f"{', '.join(given)}: said of each dataset of a `mixture`, not of the mixture")
         if self.mixture.counts and self.rows.train is not None:
             raise ValueError("rows.train: `counts` say how many training rows the mixture has")
+        if self.mixture.repeat and self.mixture.weights and self.rows.train is None:
+            raise ValueError("mixture.repeat: without `rows: {train: …}` there is nothing to fill up by `weights`")
         return self
 
     @property
