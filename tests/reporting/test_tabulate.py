@@ -144,6 +144,21 @@ def test_stale_figures_pages_and_half_written_files_go(demo):
     ]  # fmt: skip
 
 
+def test_what_tells_rows_apart_stands_in_the_short_tables_too(tree):
+    for name in ("kind", "bare"):
+        answers = tree.run(seed=len(tree.grid.runs))
+        chat = answers.chat | {"name": name, "system": f"Be {name}."}
+        tree.grid.runs[answers.subject] = dataclasses.replace(tree.grid.runs[answers.subject], chat=chat)
+        tree.grid.answers[answers.id] = dataclasses.replace(answers, chat=chat)
+    tabulate(tree.grid)
+    header = next(
+        line for line in Path("results/studies/demo/comparison.md").read_text().splitlines() if "rank" in line
+    )
+    assert "chat" in header
+    assert "kind" in terminal_table(tree.grid)
+    assert "data" not in header
+
+
 class Page(HTMLParser):
     """Collects the tags of a page, and checks that they nest."""
 
