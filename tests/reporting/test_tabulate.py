@@ -156,7 +156,7 @@ def test_what_tells_rows_apart_stands_in_the_short_tables_too(tree):
     )
     assert "chat" in header
     assert "kind" in terminal_table(tree.grid)
-    assert "data" not in header
+    assert " data " not in header
 
 
 class Page(HTMLParser):
