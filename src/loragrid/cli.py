@@ -12,7 +12,7 @@ from loragrid.files import make_once
 from loragrid.jobs.stage import restarting
 from loragrid.plugins import REGISTRY
 from loragrid.study.grid import Grid
-from loragrid.study.open import open_study
+from loragrid.study.open import open_alone, open_study
 from loragrid.terminal import escape_what_encodings_lack
 
 # Each command imports its stage when it runs: torch alone takes seconds, and most commands do without.
@@ -72,8 +72,11 @@ def inspect(arguments: argparse.Namespace) -> None:
 
     grid = open_study(arguments.study, REGISTRY)
     used = [run.dataset for run in grid.runs.values()] + [answers.dataset for answers in grid.answers.values()]
+    used += [part["name"] for data in grid.clean.values() for part in getattr(data, "parts", ())]
     for dataset in [arguments.dataset] if arguments.dataset else dict.fromkeys(used):
-        seen = look(grid, dataset, arguments.model, arguments.records)
+        # What the study does not use can be looked at, too.
+        shown = grid if dataset in used else open_alone(arguments.study, dataset, REGISTRY)
+        seen = look(shown, dataset, arguments.model, arguments.records)
         show(seen)
         page = Path(grid.folder, "inspect", f"{dataset}.html")
         write_text(page, as_page(seen))

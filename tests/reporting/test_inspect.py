@@ -17,6 +17,7 @@ datasets:
   own: {{source: jsonl, path: own.jsonl, splits: {{validation: 0.1, test: 0.1}}, steps: [urls, merge_turns, answered]}}
   pairs: {{source: jsonl, path: pairs.jsonl, train: false}}
   quiz: {{source: jsonl, path: quiz.jsonl, train: false}}
+  later: {{source: jsonl, path: pairs.jsonl, train: false, steps: [urls]}}
 recipe: {{max_length: 30}}
 evaluations:
   own: {{}}
@@ -97,7 +98,7 @@ def test_without_a_tokenizer_messages_are_shown_and_it_is_said(study, capsys, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["owm"], "uses no dataset 'owm'; it uses: own, pairs, quiz"),
+        (["owm"], "has no dataset 'owm'; it has: later, own, pairs, quiz"),
         (["own", "--model", "bass"], "has no model 'bass'; it has: base"),
     ],
 )
@@ -113,3 +114,12 @@ def test_a_loss_on_every_token_is_shown_as_one(study, tmp_path):
     page = (tmp_path / "results/studies/study/inspect/own.html").read_text()
     assert "<span>" not in page
     assert '<span class="learnt">' in page
+
+
+def test_data_that_the_study_does_not_use_yet_can_be_looked_at(study, capsys):
+    assert main(["inspect", study(), "later"]) == 0
+    told = capsys.readouterr().out
+    assert "later for base: 1 of the first 1 records" in told
+    assert "Go away." in told
+    assert main(["inspect", study(), "latter"]) == 1
+    assert "has no dataset 'latter'; it has: later, own, pairs, quiz" in capsys.readouterr().err

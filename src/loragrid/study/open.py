@@ -8,6 +8,7 @@ from loragrid.study.grid import Grid
 from loragrid.study.load import find_study, load_study
 from loragrid.study.registry import Registry
 from loragrid.study.resolve import resolve
+from loragrid.study.schema import DialogueEvaluation
 
 
 def open_study(name: str, registry: Registry) -> Grid:
@@ -25,6 +26,31 @@ def open_study(name: str, registry: Registry) -> Grid:
     file = find_study(name)
     _refuse_namesake(file)
     return resolve(load_study(file, registry), file, registry)
+
+
+def open_alone(name: str, dataset: str, registry: Registry) -> Grid:
+    """The grid of a study as if it only asked about one of its datasets: to look at one that it does not use.
+
+    Args:
+        name: of the study, or the path of its file.
+        dataset: its name in the study.
+        registry: sources and score families.
+
+    Raises:
+        UserError: there is no such study or dataset, the study has problems, or nobody can be asked about the dataset.
+    """
+    file = find_study(name)
+    study = load_study(file, registry)
+    if dataset not in study.datasets:
+        raise UserError(f"{file}: has no dataset {dataset!r}; it has: {', '.join(sorted(study.datasets))}")
+    only = {
+        "datasets": {dataset: study.datasets[dataset].model_copy(update={"train": False})},
+        "points": [],
+        "published": [],
+        "untrained": list(study.models)[:1],
+        "evaluations": {"inspect": DialogueEvaluation(dataset=dataset)},
+    }
+    return resolve(study.model_copy(update=only), file, registry)
 
 
 def recorded_study(name: str) -> Grid:
