@@ -188,7 +188,7 @@ def chinese(random_: random.Random) -> dict[str, str]:
 
 
 def firefly(random_: random.Random) -> list[dict[str, str]]:
-    """Chinese instructions, no two of which ask the same; one asks what an evaluation asks, too."""
+    """Chinese instructions, no two of which ask the same; four ask what an evaluation asks, too."""
     made: dict[str, dict[str, str]] = {}
     while len(made) < 76:
         kind, (asked, answer) = random_.choice(list(CHINESE.items()))
@@ -196,8 +196,14 @@ def firefly(random_: random.Random) -> list[dict[str, str]]:
         made[asked.format_map(words)] = {
             "kind": kind, "input": asked.format_map(words), "target": answer.format_map(words),
         }  # fmt: skip
-    given_away = question("梅花", "季节")[0]
-    return [*made.values(), {"kind": "MRC", "input": given_away, "target": "冬天"}]
+    given_away = (("梅花", "季节"), ("桂花", "季节"), ("上海", "地区"), ("西安", "地区"))
+    return [
+        *made.values(),
+        *(
+            {"kind": "MRC", "input": question(name, what)[0], "target": (FLOWERS | CITIES)[name]}
+            for name, what in given_away
+        ),
+    ]
 
 
 def question(name: str, what: str) -> tuple[str, list[str], str]:

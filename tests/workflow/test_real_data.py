@@ -52,9 +52,12 @@ def test_tweetsumm_in_the_format_of_dialogstudio(with_model):
     shutil.copy(SAMPLES / "tweetsumm/dialogstudio_converted_examples.json", raw / "TweetSumm.json")
     splits = {"validation": 0.3, "test": 0.3}
     with_nano_model(with_model, "tweetsumm-small", context=1024, path="sample", splits=splits, seed=4)
-    with_model.snakemake(study="tweetsumm-small")
-    untrained, tuned = with_model.table("tweetsumm-small")
-    assert untrained["status"] == tuned["status"] == "done"
+    # What comes after the rows is the same as for the study's own samples (test_studies.py).
+    with_model.snakemake("--until", "format", "prompts", study="tweetsumm-small")
+    (formatted,) = with_model.folder.glob("data/formatted/*/tweetsumm-*/format.json")
+    assert with_model.json(formatted)["splits"]["train"]["rows"] >= 1
+    (prompts,) = with_model.folder.glob("data/prompts/test-*.jsonl")
+    assert with_model.json_lines(prompts)
     (train,) = with_model.folder.glob("data/clean/tweetsumm-*/train.jsonl")
     text = train.read_text()
     assert "https://t.co" not in text

@@ -104,7 +104,7 @@ def test_language_adaptation(small_studies):
     assert place.json(mixture)["shares"]["train"] == {"aya": 0.666667, "instructions": 0.333333}
     cleanings = [place.json(file) for file in place.folder.glob("data/clean/firefly-*/cleaning.json")]
     (removed,) = (cleaning for cleaning in cleanings if "base" in cleaning)
-    # One instruction asks what CMMLU's sample asks.
+    # Four instructions ask what CMMLU's sample asks; some of them are to be trained on.
     assert removed["dropped"]["train"]["also in an evaluation"]["count"] >= 1
     with (place.folder / "results/studies/language-adaptation-small/contamination.csv").open(newline="") as file:
         found = [(row["trained_on"], row["evaluation"], row["overlapping"]) for row in csv.DictReader(file)]
