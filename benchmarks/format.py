@@ -99,7 +99,7 @@ def prepare(folder: Path, kind: str, rows: int) -> dict[str, Any]:
     if not model.exists():
         texts = [message["content"] for dialogue in dialogues(1000) for message in dialogue["messages"]]
         train_tokenizer(texts, 1000, 256).save_pretrained(model)
-    chat = {"template": None, "system": None, "arguments": {}, "date": "2024-07-26"}
+    chat = {"template": None, "system": None, "arguments": {}, "date": "2024-07-26", "end_token": "text"}
     return {
         "clean": str(clean), "model": str(model), "out": str(folder / "out"), "chat": chat,
         "format_": {"name": kind, "version": 1, "options": {}},
