@@ -301,3 +301,13 @@ def test_a_damaged_zip_file_is_told(tmp_path, damage):
     archive.write_bytes(damage(archive.read_bytes()))
     with pytest.raises(UserError, match="not a whole zip file"):
         unzip(archive, tmp_path / "out")
+
+
+def test_an_encrypted_zip_file_is_not_called_damaged(tmp_path):
+    archive = zipped(tmp_path, ("a.csv", "1" * 1000))
+    content = bytearray(archive.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    archive.write_bytes(bytes(content))
+    with pytest.raises(UserError, match=r"cannot be unpacked here \(.*encrypted.*unpack it yourself"):
+        unzip(archive, tmp_path / "out")

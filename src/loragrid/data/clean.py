@@ -1,6 +1,5 @@
 """Clean: any source's raw files become train, validation and test records in one format, and everything is counted."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +9,12 @@ from loragrid.data.changes import Change
 from loragrid.data.cleaned import publish, short, unfinished, write_splits
 from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.duplicates import without_duplicates, without_leaks
-from loragrid.data.entries import Entry, drawn
+from loragrid.data.entries import Entry, drawn, fingerprint
 from loragrid.data.records import Dropped, Record, content, fault, question, to_json
 from loragrid.data.sources import SOURCES
 from loragrid.data.splits import checked_rows, checked_shares, choose, share_out
 from loragrid.data.steps import STEPS
 from loragrid.errors import UserError
-from loragrid.files import canonical
 from loragrid.progress import each
 from loragrid.study.choices import found
 
@@ -135,17 +133,13 @@ def _entries(
         yield Entry(
             split,
             offset,
-            _digest(question(raw)),
+            fingerprint(question(raw)),
             record.where,
             record.rows,
             order,
-            _digest(content(record)),
-            _digest(question(record)),
+            fingerprint(content(record)),
+            fingerprint(question(record)),
         )
-
-
-def _digest(value: Any) -> bytes:
-    return hashlib.sha256(canonical(value).encode()).digest()
 
 
 def _empty(split: str, source: str, shares: dict[str, float], drops: Drops) -> str:

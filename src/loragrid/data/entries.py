@@ -2,7 +2,9 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from loragrid.files import canonical
 
 
 @dataclass(slots=True)
@@ -34,6 +36,11 @@ class Entry:
 
 AnyEntry = TypeVar("AnyEntry", bound=Entry)
 """An entry, or one that has more fields."""
+
+
+def fingerprint(value: Any) -> bytes:
+    """A digest by which equal values are known without keeping them."""
+    return hashlib.sha256(canonical(value).encode()).digest()
 
 
 def drawn(seed: int, purpose: str, name: str) -> bytes:

@@ -6,6 +6,7 @@ import stat
 import tarfile
 import time
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
@@ -279,5 +280,9 @@ def unzip(archive: Path, out: Path) -> None:
             # Reads no more of a member than it says it has, and checks that.
             for member in members:
                 zipped.extract(member, out)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise UserError(f"{archive.name}: not a whole zip file ({error}); delete it and run again") from None
+    except RuntimeError as error:  # encrypted, or packed in a way that Python does not know
+        raise UserError(
+            f"{archive.name}: cannot be unpacked here ({error}); unpack it yourself and give the folder as `path`"
+        ) from None

@@ -1,6 +1,5 @@
 """Mixtures: one dataset out of several cleaned ones, each with its weight or its number of rows."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,11 +10,10 @@ from typing import Any, Literal
 from loragrid.data.cleaned import publish, short, unfinished, write_splits
 from loragrid.data.drops import SPLITS, Drops
 from loragrid.data.duplicates import without_duplicates, without_leaks
-from loragrid.data.entries import Entry, drawn
+from loragrid.data.entries import Entry, drawn, fingerprint
 from loragrid.data.records import content, from_json, question
 from loragrid.data.splits import choose
 from loragrid.errors import UserError
-from loragrid.files import canonical
 
 By = Literal["weights", "counts"]
 
@@ -152,14 +150,10 @@ def _entries(part: Part, drops: Drops, seed: int) -> Iterator[_Entry]:
                 record = from_json(json.loads(line))
                 drops.read(split)
                 order = drawn(seed, "rows", f"{part.name}/{record.id}")
-                content_, asked_ = _digest(content(record)), _digest(question(record))
+                content_, asked_ = fingerprint(content(record)), fingerprint(question(record))
                 where = f"{part.name}/{record.id}"
                 yield _Entry(split, offset, b"", where, 1, order, content_, asked_, part.name)
                 offset += len(line)
-
-
-def _digest(value: Any) -> bytes:
-    return hashlib.sha256(canonical(value).encode()).digest()
 
 
 def _shared(numbers: Mapping[str, float], available: Mapping[str, int], total: int | None) -> dict[str, int]:
@@ -171,8 +165,6 @@ def _shared(numbers: Mapping[str, float], available: Mapping[str, int], total: i
         total: records in all; None for the most that there can be without a repeat.
     """
     whole = sum(numbers.values())
-    if not numbers:
-        return {}
     if total is None:
         total = math.floor(min(available[name] * whole / number for name, number in numbers.items()) + 1e-9)
     exact = {name: total * number / whole for name, number in numbers.items()}
@@ -192,10 +184,7 @@ def _filled(entries: list[_Entry], wanted: int, *, repeat: bool) -> list[_Entry]
 
 
 def _some(entries: list[_Entry], number: int) -> list[_Entry]:
-    if number == 0:
-        return []
-    kept = {id(entry) for entry in choose(entries, number)}
-    return [entry for entry in entries if id(entry) in kept]
+    return choose(entries, number) if number else []
 
 
 def _records(parts: Sequence[Part], split: str, entries: Sequence[_Entry]) -> Iterator[dict[str, Any]]:

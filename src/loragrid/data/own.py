@@ -132,7 +132,7 @@ def read_rows(
         UserError: there is no such file, one cannot be read, or it has not the columns that it should have.
     """
     for split, path in data_files(folder, suffixes):
-        layout, numbers = None, _Numbers()
+        layout, has_zero, is_beyond = None, False, False
         for where, row in rows(path, path.relative_to(folder).as_posix(), split, drops, delimiter):
             layout = layout or layout_of(row, options, path)
             meta = {column: _plain(row[column]) for column in options.meta if row.get(column) is not None}
@@ -140,23 +140,15 @@ def read_rows(
                 record = layouts.record(layout, renamed(row, options.columns), where, meta)
             except Unusable as problem:
                 drops.add(str(problem), where=where, split=split)
-                numbers.too_high = numbers.too_high or str(problem) == layouts.ONE_TOO_MANY
+                is_beyond = is_beyond or str(problem) == layouts.ONE_TOO_MANY
                 continue
-            numbers.zero = numbers.zero or (isinstance(record, ChoiceQuestion) and record.answer == 0)
+            has_zero = has_zero or (isinstance(record, ChoiceQuestion) and record.answer == 0)
             yield split, record
-        if numbers.too_high and not numbers.zero:
+        if is_beyond and not has_zero:
             raise UserError(
                 f"{path}: its answers seem to be numbered from 1, since none is the first choice and some are one more "
                 "than there are choices; here they count from 0. Give letters, or the texts, or subtract 1"
             )
-
-
-@dataclass
-class _Numbers:
-    """Which numbers of answers a file has: whether 0, and whether as many as there are choices."""
-
-    zero: bool = False
-    too_high: bool = False
 
 
 def _plain(value: Any) -> Any:

@@ -193,7 +193,8 @@ class Datasets:
         # What the parts have in later splits is taken out of this one.
         later = SPLITS[SPLITS.index(split) :]
         parts = [self._base(self.out.clean[part["clean"]]) for part in data.parts]
-        keys = [_clean_key(part, {name: rows for name, rows in part.rows.items() if name in later}) for part in parts]
+        chosen = [{name: number for name, number in part.rows.items() if name in later} for part in parts]
+        keys = [_clean_key(part, of_part) for part, of_part in zip(parts, chosen, strict=True)]
         return _mixture_key(data, rows, keys)
 
     def _base(self, data: Data) -> Clean:

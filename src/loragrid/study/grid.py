@@ -26,15 +26,26 @@ class Raw:
 
 
 @dataclass(frozen=True)
-class Clean:
-    """A cleaned dataset: `data/clean/<id>/`."""
+class _Cleaned:
+    """What all cleaned data has."""
 
     id: str
     key: str
+    slug: str
+
+    @property
+    def folder(self) -> str:
+        """Where {train,validation,test}.jsonl and cleaning.json lie."""
+        return f"data/clean/{self.id}"
+
+
+@dataclass(frozen=True)
+class Clean(_Cleaned):
+    """A cleaned dataset: `data/clean/<id>/`."""
+
     raw: str
     raw_key: str
     source: str
-    slug: str
     version: int
     read: dict[str, Any]
     steps: list[dict[str, Any]]
@@ -43,22 +54,14 @@ class Clean:
     rows: dict[str, int]
     seed: int
 
-    @property
-    def folder(self) -> str:
-        """Where {train,validation,test}.jsonl and cleaning.json lie."""
-        return f"data/clean/{self.id}"
-
 
 @dataclass(frozen=True)
-class Mixture:
+class Mixture(_Cleaned):
     """Several cleaned datasets as one: `data/clean/<id>/`.
 
     Its parts have `name` (in the study), `clean` (id) and `number`, a weight or a count as `by` says.
     """
 
-    id: str
-    key: str
-    slug: str
     parts: list[dict[str, Any]]
     by: Literal["weights", "counts"]
     repeat: bool
@@ -66,32 +69,19 @@ class Mixture:
     rows: dict[str, int]
     seed: int
 
-    @property
-    def folder(self) -> str:
-        """Where {train,validation,test}.jsonl and cleaning.json lie."""
-        return f"data/clean/{self.id}"
-
 
 @dataclass(frozen=True)
-class Decontaminated:
+class Decontaminated(_Cleaned):
     """A cleaned dataset without what evaluations ask: `data/clean/<id>/`.
 
     What is asked has `clean` (id), `split` and `rows`.
     """
 
-    id: str
-    key: str
-    slug: str
     base: str
     asked: list[dict[str, Any]]
     needs: list[str]
     rows: dict[str, int]
     seed: int
-
-    @property
-    def folder(self) -> str:
-        """Where {train,validation,test}.jsonl and cleaning.json lie."""
-        return f"data/clean/{self.id}"
 
 
 Data = Clean | Mixture | Decontaminated
