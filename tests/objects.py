@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from loragrid.estimates.sizes import Dimensions
+from loragrid.metrics import METRICS
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Clean, Formatted, Grid, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.schema import Recipe
@@ -15,6 +16,13 @@ OWN_CHAT = {
     "end_token": "text",
 }  # fmt: skip
 """A model's own chat."""
+
+SCORES = {
+    name: {"name": name, "label": None, "version": METRICS[name].VERSION, "options": {}, "place": place,
+           "key": name[0] * 64}
+    for name, place in (("likelihood", "model"), ("rouge", "cpu"), ("sacrebleu", "cpu"))
+}  # fmt: skip
+"""The usual scores, resolved."""
 
 
 def make_grid(**changes):
@@ -75,8 +83,7 @@ def make_answers(**changes):
     fields = {
         "subject": "results/runs/run", "evaluation": "test", "model": "nano", "precision": "nf4", "dataset": "inline",
         "chat": OWN_CHAT, "prompts": "test", "decoding": {}, "seed": 0, "key": "e" * 64,
-        "model_families": ["likelihood"],
-        "families": {"likelihood": "l" * 64, "text": "t" * 64}, "folder": "results/runs/run/eval/test",
+        "scores": SCORES, "folder": "results/runs/run/eval/test",
     } | changes  # fmt: skip
     return Answers(**({"id": fields["folder"]} | fields))
 

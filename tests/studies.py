@@ -1,4 +1,4 @@
-"""Hand-written studies over made-up sources, steps, formats and score families, so that no real one moves a key."""
+"""Hand-written studies over made-up sources, steps, formats and metrics, so that no real one moves a key."""
 
 import hashlib
 import textwrap
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study
-from loragrid.study.registry import Family, Registry
+from loragrid.study.registry import Registry
 
 
 class Options(BaseModel, extra="forbid"):
@@ -53,6 +53,11 @@ def source(name: str, kind: type = Dialogue, format_: str = "chat") -> SimpleNam
     )
 
 
+def metric(place: str, *columns: str, version: int = 1) -> SimpleNamespace:
+    names = [SimpleNamespace(name=name) for name in columns]
+    return SimpleNamespace(VERSION=version, Options=Options, PLACE=place, COLUMNS=names)
+
+
 REGISTRY = Registry(
     sources={
         "letters": source("letters"),
@@ -61,10 +66,12 @@ REGISTRY = Registry(
     },
     steps={"trim": part(), "merge": part()},
     formats={"chat": part(), "turns": part(), "pairs": part(Pair)},
-    families={
-        "text": Family({"rougeL": 1, "bleu": 2}, needs_model=False),
-        "likelihood": Family({"perplexity": 1}, needs_model=True),
+    metrics={
+        "rouge": metric("cpu", "rougeL"),
+        "sacrebleu": metric("cpu", "sacrebleu", version=2),
+        "likelihood": metric("model", "perplexity"),
     },
+    groups={"text": ("rouge", "sacrebleu")},
     templates={"chatml": Path(__file__)},
     digest=lambda path: hashlib.sha256(path.read_bytes()).hexdigest(),
 )

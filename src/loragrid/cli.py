@@ -234,9 +234,9 @@ def worker(arguments: argparse.Namespace) -> int:
         return 0 if train_batch(batch, arguments.checkpoint_minutes) else 1
     with _importing():
         from loragrid.generation.generate import generate_batch
-        from loragrid.scoring.likelihood import summarise
+        from loragrid.scoring.likelihood import write_likelihood
 
-    return 0 if generate_batch(batch, {"likelihood": summarise}) else 1
+    return 0 if generate_batch(batch, write_likelihood) else 1
 
 
 def publish(arguments: argparse.Namespace) -> None:
@@ -247,18 +247,13 @@ def publish(arguments: argparse.Namespace) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """Score answers by one family of metrics."""
-    with restarting("score", f"{arguments.answers.removeprefix('results/')}/{arguments.family}"):
-        from loragrid.scoring.text import score_text
+    """Score the answers of a batch by what their texts tell."""
+    id_ = arguments.batch.stem.removeprefix("score-")
+    with restarting("score", id_):
+        from loragrid.scoring.score import score_batch
+        from loragrid.study.batches import open_batch
 
-        grid = open_study(arguments.study, REGISTRY)
-        answers = _entry(grid, "answers", arguments.answers)
-        score_text(
-            Path(grid.prompts[answers.prompts].file),
-            Path(answers.folder, "generations.jsonl"),
-            Path(answers.scores(arguments.family)),
-            answers.families[arguments.family],
-        )
+        score_batch(open_batch(arguments.batch), f"results/logs/score/{id_}.log")
 
 
 def tabulate(arguments: argparse.Namespace) -> None:
@@ -375,9 +370,7 @@ def _parser() -> argparse.ArgumentParser:
     published = add("publish", publish, study=False)
     published.add_argument("folder", type=Path, help="of a run or of its answers")
     published.add_argument("outputs", type=Path, nargs="+", help="files below it")
-    scored = add("score", score)
-    scored.add_argument("--family", required=True, help="score family")
-    scored.add_argument("answers", help="folder of the answers")
+    add("score", score, study=False).add_argument("batch", type=Path, help="results/batches/score-….json")
     add("tabulate", tabulate)
     add("table", table)
     return parser

@@ -186,7 +186,7 @@ def test_nothing_left(place):
         write(f"{folder}/run.json", {})
     for answers in grid.answers.values():
         write(answers.generations, {})
-        write(answers.scores("likelihood"), {})
+        write(answers.score_file("likelihood"), {})
     text = plan_text(place, grid)
     assert text.splitlines()[2].split() == ["base", "letters", "1", "1", "0", "0"]
     assert "untrained models: 1 (1 asked already); answers to make: 0 of 2" in text

@@ -11,8 +11,7 @@ from loragrid.files import read_jsonl, write_jsonl
 from loragrid.generation import answer as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
-
-SUMMARISE = {"likelihood": lambda items: {"nats": sum(item["nats"] for item in items)}}
+from loragrid.scoring.likelihood import write_likelihood
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def member(nano, tmp_path):
         answers = make_answers(subject=name, decoding=decoding, folder=folder)
         return {
             "answers": vars(answers),
-            "parts": {"generations": answers.generations, "likelihood": answers.scores("likelihood")},
+            "parts": {"generations": answers.generations, "likelihood": answers.score_file("likelihood")},
             "run": run,
             "model": base_model(micro_batch=2),
             "model_folder": MODEL,
@@ -42,7 +41,7 @@ def member(nano, tmp_path):
 
 
 def ask(*members):
-    return generate_batch(batch_of(*members, stage="generate"), SUMMARISE)
+    return generate_batch(batch_of(*members, stage="generate"), write_likelihood)
 
 
 def work(member):
@@ -60,9 +59,9 @@ def test_an_untrained_model_and_a_run_answer_differently(member, tmp_path):
     untrained, tuned = member("untrained"), member("tuned", trained)
     assert ask(untrained, tuned)
     (_, before), (_, after) = results(untrained), results(tuned)
-    assert before["metrics"]["nats"] != after["metrics"]["nats"]
+    assert before["metrics"]["bits_per_byte"] != after["metrics"]["bits_per_byte"]
     assert [item["id"] for item in before["items"]] == [f"d{number}" for number in range(300, 305)]
-    assert (before["family"], before["key"]) == ("likelihood", "l" * 64)
+    assert (before["score"], before["key"]) == ("likelihood", "l" * 64)
 
 
 def test_what_is_there_is_not_made_again(member):
@@ -73,7 +72,7 @@ def test_what_is_there_is_not_made_again(member):
     (work(untrained) / "likelihood-llllllllll.json").unlink()
     assert ask(untrained)
     assert file.read_text() == '{"kept": 1}\n'
-    assert results(untrained)[1]["metrics"]["nats"] > 0
+    assert results(untrained)[1]["metrics"]["bits_per_byte"] > 0
 
 
 def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):

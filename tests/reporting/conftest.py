@@ -18,11 +18,9 @@ from objects import (
     make_untrained,
 )
 
-from loragrid.metrics import METRICS
+from loragrid.scoring.file import write_score
 from loragrid.study.grid import Answers, Formatted
 from loragrid.study.schema import Recipe
-
-FAMILIES = {"text": "t" * 64, "likelihood": "e" * 64}
 
 
 class Tree:
@@ -69,7 +67,7 @@ class Tree:
     def _ask(self, folder: str, model: str) -> Answers:
         place = f"{folder}/eval/test-aa"
         answers = make_answers(
-            subject=folder, model=model, precision="32bit", dataset="ed", prompts="test-1", families=dict(FAMILIES),
+            subject=folder, model=model, precision="32bit", dataset="ed", prompts="test-1",
             folder=place,
         )  # fmt: skip
         self.grid.answers[place] = answers
@@ -113,10 +111,11 @@ class Tree:
         likelihood = [{"id": i, "dialogue": d, "nats": n, "tokens": 10, "bytes": 40}
                       for (i, d), n in zip(ids, nats, strict=True)]  # fmt: skip
         bleu = {"matches": [5, 3, 2, 1], "totals": [9, 8, 7, 6], "answer_tokens": 9, "reference_tokens": 10}
-        text = [{"id": i, "dialogue": d, **dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), r), "bleu": bleu}
-                for (i, d), r in zip(ids, rouge, strict=True)]  # fmt: skip
-        self.score_file(answers, "likelihood", likelihood, ["perplexity", "bits_per_byte"])
-        self.score_file(answers, "text", text, ["rouge1", "rouge2", "rougeL", "rougeLsum", "bleu"])
+        overlap = [{"id": i, "dialogue": d, **dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), r)}
+                   for (i, d), r in zip(ids, rouge, strict=True)]  # fmt: skip
+        self.score_file(answers, "likelihood", likelihood)
+        self.score_file(answers, "rouge", overlap)
+        self.score_file(answers, "sacrebleu", [{"id": i, "dialogue": d, "sacrebleu": bleu} for i, d in ids])
         self.write_lines(answers.generations, [{"id": i, "answer": answer, "prompt_tokens": 5, "answer_tokens": 3,
                                                 "ended": "stop"} for i, _ in ids])  # fmt: skip
         self.write(
@@ -125,12 +124,9 @@ class Tree:
              "device": "cpu"},
         )  # fmt: skip
 
-    def score_file(self, answers: Answers, family: str, items: list[dict], metrics: list[str]) -> None:
-        self.write(
-            answers.scores(family),
-            {"family": family, "key": FAMILIES[family], "versions": {}, "items": items,
-             "metrics": {name: METRICS[name].of(items) for name in metrics}},
-        )  # fmt: skip
+    @staticmethod
+    def score_file(answers: Answers, id_: str, items: list[dict]) -> None:
+        write_score(Path(answers.score_file(id_)), answers.scores[id_], items)
 
     @staticmethod
     def write(path: str, content: Any) -> None:

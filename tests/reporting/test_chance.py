@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from loragrid.metrics import METRICS
+from loragrid.metrics import METRICS as MODULES
 from loragrid.reporting.chance import Comparison, Draws, compare, holm, verdict
 
-ROUGE, BITS, BLEU = METRICS["rougeL"], METRICS["bits_per_byte"], METRICS["bleu"]
+METRICS = {column.name: column for module in MODULES.values() for column in module.COLUMNS}
+ROUGE, BITS, BLEU = METRICS["rougeL"], METRICS["bits_per_byte"], METRICS["sacrebleu"]
 
 
 def means(values):

@@ -81,7 +81,7 @@ def test_trained_asked_and_scored_one_after_the_other(tree):
     attempts(tree, answers.folder, "terminated")
     assert status(tree) == ("missing", "the last attempt was terminated; will be continued")
     tree.score(answers)
-    Path(answers.scores("text")).unlink()
+    Path(answers.score_file("rouge")).unlink()
     Path(answers.folder, "work", "attempts.jsonl").unlink()
     assert status(tree) == ("missing", "asked, not scored yet: text")
     assert set(collect(tree.grid).rows[0].scores) == {"perplexity", "bits_per_byte"}
@@ -112,18 +112,26 @@ def test_a_damaged_run_file_fails_its_row_only(tree, content):
     assert collect(tree.grid).rows[0].status == "done"
 
 
+OVERLAP = {"id": "a", "dialogue": "d"} | dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), 0.2)
+
+
 @pytest.mark.parametrize(
     "content",
     [
         "",
         "{}",
         "[1]",
-        '{"metrics": {"rougeL": 0.1}, "items": [{"id": "a"}]}',
-        '{"metrics": {"rougeL": NaN}, "items": []}',
-        '{"metrics": {"bleu": 1}, "items": [{"id": "a", "dialogue": "d", "bleu": {"matches": [1]}}]}',
-        '{"metrics": {"rougeL": 1}, "items": [{"id": "a", "dialogue": "d", "rougeL": null}]}',
-        '{"metrics": {"rougeL": 1}, "items": []}',
-        '{"metrics": {"rougeL": "high"}, "items": [{"id": "a", "dialogue": "d", "rougeL": 1}]}',
+        {"key": "other"},
+        {"items": []},
+        {"items": [{"id": "a", "dialogue": "d"}]},
+        {"items": [OVERLAP, OVERLAP]},
+        {"items": [OVERLAP | {"rougeL": None}]},
+        {"items": [OVERLAP | {"dialogue": 1}]},
+        {"metrics": {"rougeL": 1}},
+        {"metrics": dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), "high")},
+        # Not the value of its items.
+        {"metrics": {"rouge1": 0.2, "rouge2": 0.2, "rougeL": 0.3, "rougeLsum": 0.2}},
+        {"metrics": {"rouge1": 0.2, "rouge2": 0.2, "rougeL": None, "rougeLsum": 0.2}},
     ],
 )
 def test_a_damaged_score_file_fails_its_row_only(tree, content):
@@ -131,10 +139,12 @@ def test_a_damaged_score_file_fails_its_row_only(tree, content):
     tree.score(base)
     tree.train(answers)
     tree.score(answers)
-    tree.write(answers.scores("text"), content)
+    if isinstance(content, dict):
+        content = read_json(Path(answers.score_file("rouge"))) | content
+    tree.write(answers.score_file("rouge"), content)
     state, reason = status(tree)
     assert state == "failed"
-    assert answers.scores("text") in reason
+    assert answers.score_file("rouge") in reason
     assert "bits_per_byte" in collect(tree.grid).rows[-1].scores
     assert collect(tree.grid).rows[0].status == "done"
 
@@ -187,9 +197,9 @@ def test_an_end_that_is_a_token_is_compared_with_one_in_words_but_not_token_by_t
         tree.train(answers)
         tree.score(answers, 40.0)
     tree.grid.answers[token.id] = replace(token, chat=token.chat | {"name": "token", "end_token": "train"})
-    content = read_json(Path(token.scores("likelihood")))
+    content = read_json(Path(token.score_file("likelihood")))
     items = [item | {"tokens": 6} for item in content["items"]]
-    tree.score_file(token, "likelihood", items, ["perplexity", "bits_per_byte"])
+    tree.score_file(token, "likelihood", items)
     found = gains(collect(tree.grid))
     assert found[token.id, "bits_per_byte"].comparison.gain == pytest.approx((50 - 40) / 40 / math.log(2))
     assert "in other tokens" in found[token.id, "perplexity"].comparison.reason

@@ -47,7 +47,7 @@ def test_columns(demo):
     assert list(read("comparison.csv")[0]) == [
         "model", "dataset", "evaluation", "run", "label", "method", "precision", "rank", "alpha", "scale", "seed",
         "target_modules", "learning_rate", "trainable_parameters", "train_loss", "validation_loss", "perplexity",
-        "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "bits_per_byte_gain",
+        "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu", "bits_per_byte_gain",
         "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers",
         "share_at_limit", "excluded", "share_in_training", "status", "reason",
     ]  # fmt: skip
@@ -57,7 +57,7 @@ def test_gains_of_all_metrics_and_costs(demo):
     tabulate(demo.grid)
     gains = [row for row in read("gains.csv") if row["run"].startswith("r8-")]
     assert [row["metric"] for row in gains] == [
-        "perplexity", "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu",
+        "perplexity", "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu",
     ]  # fmt: skip
     assert {row["metric"]: row["verdict"] for row in gains}["rougeL"] == "better"
     assert {row["dialogues"] for row in gains} == {"12"}
@@ -72,8 +72,8 @@ def test_tables_are_byte_equal_from_run_to_run_and_whatever_the_order_of_files(d
     tabulate(demo.grid)
     first = everything()
     for answers in demo.grid.answers.values():
-        for family in answers.families:
-            if (file := Path(answers.scores(family))).exists():
+        for id_ in answers.scores:
+            if (file := Path(answers.score_file(id_))).exists():
                 content = json.loads(file.read_text())
                 content["items"].reverse()
                 demo.write(str(file), content)
@@ -123,7 +123,7 @@ def test_answers_that_ran_to_their_limit_and_those_left_out_are_told(tree):
         tree.score(answers)
         generated = Path(answers.folder, "generation.json")
         tree.write(str(generated), json.loads(generated.read_text()) | {"ended_by_length": 18})
-        scored = Path(answers.scores("likelihood"))
+        scored = Path(answers.score_file("likelihood"))
         tree.write(str(scored), json.loads(scored.read_text()) | {"excluded": [{"id": "d99", "reason": "too long"}]})
     tabulate(tree.grid)
     for row in read("comparison.csv"):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loragrid.plugins import REGISTRY
-from loragrid.study.batches import plan
+from loragrid.study.batches import plan, work_folder
 from loragrid.study.open import open_study
 
 STUDY = """
@@ -25,7 +25,7 @@ grid: {rank: [4, 8]}
 seeds: [1]
 untrained: [base]
 evaluations:
-  test: {scores: [likelihood, text]}
+  test: {scores: [likelihood, rouge]}
 """
 
 FAKE_SQUEUE = """#!{python}
@@ -58,7 +58,9 @@ class Place:
         """The id of the batch that works on a run or on answers, recorded as at the start of the workflow."""
         batches = plan(self.grid)
         batches.record()
-        return (batches.by_run() if stage == "train" else batches.by_answers())[folder].id
+        made = getattr(batches, stage).values()
+        (id_,) = (each.id for each in made for member in each.members if str(work_folder(member).parent) == folder)
+        return id_
 
     def write(self, file: Path | str, content: Any = "") -> Path:
         path = Path(file)
@@ -95,12 +97,12 @@ class Place:
 
     def answer(self, answers: Any) -> None:
         self.write(answers.generations)
-        for family in answers.model_families:
-            self.write(answers.scores(family))
+        for file in answers.score_files("model").values():
+            self.write(file)
 
     def score(self, answers: Any) -> None:
-        for family in answers.families:
-            self.write(answers.scores(family))
+        for id_ in answers.scores:
+            self.write(answers.score_file(id_))
 
     def data(self) -> None:
         """All that runs are made of."""

@@ -220,7 +220,7 @@ def test_answers_that_are_being_made(place, process):
 def test_answers_that_are_made_and_not_published(place):
     answers = place.answers(place.untrained)
     place.attempt(answers, "finished")
-    for product in (answers.generations, *map(answers.scores, answers.model_families)):
+    for product in (answers.generations, *answers.score_files("model").values()):
         place.write(f"{answers.folder}/work/{Path(product).name}")
     assert place.cell(place.untrained, "generate") == "answered, waits to be published"
     assert "interrupted" not in summary(place)
@@ -238,15 +238,23 @@ def test_answers_of_a_run_that_failed(place):
 def test_a_score_that_failed(place):
     answers = place.answers(place.untrained)
     place.answer(answers)
-    log = Path("results/logs/score", f"{answers.folder.removeprefix('results/').replace('/eval/', '/')}")
-    log = log / f"{Path(answers.scores('text')).stem}.log"
-    place.write(log, "loragrid: no answer to prompt 'a'\n")
+    record = {"reason": "no answer to prompt 'a'", "stage": "score", "log": "x.log", "blocked_by": None}
+    failure = place.write(f"{answers.folder}/work/{Path(answers.score_file('rouge')).stem}.failed.json", record)
     assert place.cell(place.untrained, "score") == "failed: no answer to prompt 'a'"
+    failure.unlink()
+    assert place.cell(place.untrained, "score") == "waiting"
+
+
+def test_scoring_whose_job_failed(place):
+    answers = place.answers(place.untrained)
+    place.answer(answers)
+    place.write(f"results/logs/score/{place.batch('score', answers.folder)}.log", "loragrid: no space left on device\n")
+    assert place.cell(place.untrained, "score") == "failed: no space left on device"
 
 
 def test_several_evaluations_share_a_cell(place):
     study = Path("config/studies/small.yaml")
-    study.write_text(study.read_text() + "  again: {seed: 1, scores: [likelihood, text]}\n")
+    study.write_text(study.read_text() + "  again: {seed: 1, scores: [likelihood, rouge]}\n")
     from loragrid.plugins import REGISTRY
     from loragrid.study.open import open_study
 
@@ -304,20 +312,17 @@ def test_jobs_of_data_and_scores_in_a_fake_slurm(place):
     """They are known by the names that the two executors give them."""
     answers, (formatted,) = place.answers(place.untrained), place.grid.formatted.values()
     place.answer(answers)
-    subject, evaluation = answers.folder.removeprefix("results/").split("/eval/")
-    score = Path(answers.scores("text")).stem
+    id_ = place.batch("score", answers.folder)
     model, dataset = formatted.id.split("/")
     submitit = job_name("format", {"model": model, "dataset": dataset})
-    official = f"{subject}_{evaluation}_text_{score.removeprefix('text-')}".replace("/", "_")
     place.queue(
-        ("7", "PENDING", "Priority", "1:00:00", f"rule_score_wildcards_{official}"),
+        ("7", "PENDING", "Priority", "1:00:00", f"rule_score_wildcards_{id_}"),
         ("8", "RUNNING", "None", "1:00:00", f"{submitit} of Snakemake in {place.folder}"),
     )
     assert place.cell(place.untrained, "score") == "queued (Priority)"
     assert re.search(rf"^format +{formatted.id} +running$", place.loragrid("status", "small"), re.M)
-    # A long name is cut by our executor, and recognised all the same.
-    long = job_name("score", {"s": subject, "e": evaluation, "f": "text", "k": score.removeprefix("text-")})
-    place.queue(("7", "PENDING", "Priority", "1:00:00", f"{long} of Snakemake in {place.folder}"))
+    own = job_name("score", {"batch": id_})
+    place.queue(("7", "PENDING", "Priority", "1:00:00", f"{own} of Snakemake in {place.folder}"))
     assert place.cell(place.untrained, "score") == "queued (Priority)"
 
 

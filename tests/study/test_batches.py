@@ -32,7 +32,7 @@ def test_what_is_published_is_not_planned(place):
     trained, other = grid.runs
     touch(f"{trained}/run.json")
     answers = next(item for item in grid.answers.values() if item.subject == trained)
-    touch(answers.scores("likelihood"))
+    touch(answers.score_file("likelihood"))
     made = plan(grid)
     assert made.by_run().keys() == {other}
     # Of these answers only the generations are missing; they wait for no training.

@@ -186,7 +186,7 @@ def test_an_evaluation_on_one_dataset(place):
 def test_answers_without_generations(place):
     (answers,) = place.small("evaluations: {test: {scores: [likelihood]}}").answers.values()
     assert answers.generations is None
-    assert answers.model_families == ["likelihood"]
+    assert answers.made_with("model") == ["likelihood"]
 
 
 def test_greedy_decoding_has_no_seed(place):
@@ -208,11 +208,11 @@ def test_two_studies_share_what_is_the_same(place):
 def test_published_figures(place):
     published = """
         published:
-          - {source: Table II, metric: bleu, value: [1.5, 2], model: base, where: {rank: 8}}
+          - {source: Table II, metric: sacrebleu, value: [1.5, 2], model: base, where: {rank: 8}}
         """
     (figure,) = place.small(published).published
     assert figure == {
-        "source": "Table II", "metric": "bleu", "value": [1.5, 2.0], "model": "base", "dataset": None,
+        "source": "Table II", "metric": "sacrebleu", "value": [1.5, 2.0], "model": "base", "dataset": None,
         "subject": "tuned", "where": {"rank": 8},
     }  # fmt: skip
 
@@ -221,7 +221,7 @@ def test_json_round_trip(place):
     grid = place.open(
         TWO_BY_TWO,
         PARENTS,
-        "untrained: [base]\npublished: [{source: T1, metric: bleu, value: 1, model: base}]",
+        "untrained: [base]\npublished: [{source: T1, metric: sacrebleu, value: 1, model: base}]",
     )
     assert Grid.from_json(grid.to_json()) == grid
     assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid

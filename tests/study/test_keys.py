@@ -51,7 +51,7 @@ GOLDEN = {
     "prompts": "d441631158ff790a6cb6c90c485ba756c4d27375d86184971d54a75fc5a762a3",
     "evaluation, greedy": "ae954797effc24f9efae678819ddfec198cbef1d18aec19077014fde4ed01570",
     "evaluation, sampled": "ad128eba23d44c3c3254e580b2376c10dfebb61dd5a74e1c360f5b3a94abac92",
-    "scores": "5aaf21983bffa47f8211dc9caea2a0fa9cbc287cb5a1133e29ed57da8d2e67f7",
+    "scores": "3f50e37262a4256ee02175675005525f90ce23c35d417750772546b809d100ef",
 }
 
 
@@ -74,7 +74,7 @@ def golden_keys(place) -> dict[str, str]:
         "prompts": grid.prompts[answers["greedy"].prompts].key,
         "evaluation, greedy": answers["greedy"].key,
         "evaluation, sampled": answers["sampled"].key,
-        "scores": answers["greedy"].families["text"],
+        "scores": answers["greedy"].scores["rouge"]["key"],
     }
 
 
@@ -250,13 +250,13 @@ def test_a_newer_version_of_a_part_moves_what_is_made_with_it(place, kind, name,
     assert {kind for kind in kinds if getattr(before, kind).keys() != getattr(after, kind).keys()} == moved
 
 
-def test_a_newer_metric_moves_only_the_scores_of_its_family(place):
+def test_a_newer_metric_moves_its_scores_only(place):
     before = place.small()
-    families = dict(place.registry.families)
-    families["text"] = type(families["text"])({"rougeL": 1, "bleu": 3}, needs_model=False)
-    place.registry = replace(place.registry, families=families)
+    newer = SimpleNamespace(**{**vars(place.registry.metrics["rouge"]), "VERSION": 2})
+    place.registry = replace(place.registry, metrics={**place.registry.metrics, "rouge": newer})
     after = place.small()
     assert before.answers.keys() == after.answers.keys()
     for one, other in zip(before.answers.values(), after.answers.values(), strict=True):
-        assert one.scores("text") != other.scores("text")
-        assert one.scores("likelihood") == other.scores("likelihood")
+        assert one.score_file("rouge") != other.score_file("rouge")
+        assert one.score_file("sacrebleu") == other.score_file("sacrebleu")
+        assert one.score_file("likelihood") == other.score_file("likelihood")

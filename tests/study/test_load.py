@@ -39,7 +39,7 @@ BAD = """
       test: {dataset: leters, scores: [txt], decoding: {temprature: 0}}
       test: {split: train}
     published:
-      - {source: Table II, metric: bleu, value: high, model: bsae, dataset: ltters, where: {rnk: 8}}
+      - {source: Table II, metric: sacrebleu, value: high, model: bsae, dataset: ltters, where: {rnk: 8}}
     """
 
 
@@ -108,13 +108,16 @@ def test_a_repeated_key_hides_no_problem_of_the_rest(problems):
 
 def test_problems_of_one_evaluation(place):
     with pytest.raises(StudyError) as raised:
-        place.small("evaluations: {test: {dataset: leters, scores: [text, txt], decoding: {temprature: 0}}}")
+        place.small(
+            "evaluations: {test: {dataset: leters, scores: [likelihood, text, txt], decoding: {temprature: 0}}}"
+        )
     unknown = "unknown key. Did you mean 'temperature'?"
     valid = "Valid keys: max_new_tokens, repetition_penalty, temperature, top_k, top_p."
     assert raised.value.problems == [
         f"evaluations.test.decoding.temprature: {unknown} {valid}",
         "evaluations.test.dataset: there is no 'leters'. Did you mean 'letters'? Valid: letters.",
-        "evaluations.test.scores[1]: there is no 'txt'. Did you mean 'text'? Valid: likelihood, text.",
+        "evaluations.test.scores[2]: there is no 'txt'. Did you mean 'text'? "
+        "Valid: likelihood, rouge, sacrebleu, text.",
     ]
 
 
@@ -186,7 +189,7 @@ def test_learning_rates_may_be_written_without_a_dot(place):
 
 
 def test_numbers_stay_numbers_where_any_value_is_allowed(place):
-    published = "published: [{source: T1, metric: bleu, value: 1, model: base, where: {learning_rate: 2e-4}}]"
+    published = "published: [{source: T1, metric: sacrebleu, value: 1, model: base, where: {learning_rate: 2e-4}}]"
     assert place.small(published).published[0]["where"] == {"learning_rate": 2e-4}
 
 

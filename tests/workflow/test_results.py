@@ -12,7 +12,7 @@ def test_table_has_the_untrained_model_first_and_a_full_row_for_each_run(finishe
     assert [row["run"].rsplit("-", 1)[0] for row in rows] == ["untrained", "r2-a4-s42", "r2-a8-s42"]
     for row in rows:
         assert row["status"] == "done"
-        for column in ("perplexity", "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu"):
+        for column in ("perplexity", "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu"):
             float(row[column])
     for row in rows[1:]:
         for column in ("rank", "alpha", "scale", "trainable_parameters", "train_loss", "validation_loss"):

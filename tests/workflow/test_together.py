@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from workspace import environment
 
-NUMBERS = ("rouge1", "rougeL", "bleu", "perplexity", "bits_per_byte")
+NUMBERS = ("rouge1", "rougeL", "sacrebleu", "perplexity", "bits_per_byte")
 
 
 @pytest.mark.slow

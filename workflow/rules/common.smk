@@ -145,6 +145,7 @@ if not isinstance(LONGEST_OF_STAGES, int):
 # Attempts after the first, of work that can only start again: where jobs have a limit, a few may ask for more time.
 # Within a job there is none, for it would have no more than the first.
 RETRIES = 0 if workflow.remote_exec else 3 if LONGEST_OF_STAGES else 1
+SCORE_BATCH = PLAN.by_score() if PLAN else {}
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
 TABLES = GRID.folder
@@ -405,22 +406,25 @@ def answers_of(wildcards):
 
 
 def inputs_of_score(wildcards):
-    answers = answers_of(wildcards)
-    target = f"{answers.folder}/scores/{wildcards.family}-{wildcards.key}.json"
-    return unless_there(target, answers.generations, GRID.prompts[answers.prompts].file)
+    return inputs_of_batch("score", wildcards)
+
+
+def batch_of_score(wildcards):
+    batch = SCORE_BATCH.get(f"{answers_of(wildcards).folder}/scores/{wildcards.score}-{wildcards.key}.json")
+    return ancient(batch.done) if batch else []
 
 
 def memory_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).memory_mb if ESTIMATOR else GIVEN
+    return ESTIMATOR.scoring(batch_of("score", wildcards)).memory_mb if ESTIMATOR else GIVEN
 
 
 def minutes_of_score(wildcards):
-    return ESTIMATOR.scoring(answers_of(wildcards)).minutes if ESTIMATOR else GIVEN
+    return ESTIMATOR.scoring(batch_of("score", wildcards)).minutes if ESTIMATOR else GIVEN
 
 
 def all_scores(wildcards):
     runs = [f"{run.folder}/run.json" for run in GRID.runs.values()]
-    return runs + [answers.scores(family) for answers in GRID.answers.values() for family in answers.families]
+    return runs + [answers.score_file(id_) for answers in GRID.answers.values() for id_ in answers.scores]
 
 
 def category_of_figure(wildcards):
@@ -435,5 +439,5 @@ wildcard_constraints:
     prompts=r"[^/]+",
     evaluation=r"[^/]+",
     subject=r"(?:runs/[^/]+/[^/]+|untrained)/[^/]+",
-    family=r"[a-z]+",
+    score=r"[a-z0-9_]+",
     key=r"[0-9a-f]+",

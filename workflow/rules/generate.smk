@@ -1,4 +1,4 @@
-# Generation and likelihoods: GPU jobs ask runs and untrained models, a local rule publishes each result by itself.
+# Generation and likelihoods: GPU jobs ask runs and untrained models, local rules publish each result by itself.
 
 
 rule generate:
@@ -41,25 +41,5 @@ rule publish_generations:
         answers=answers_in_words,
     message:
         in_log("publish the answers of {params.answers}")
-    shell:
-        "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"
-
-
-rule publish_score:
-    input:
-        batch_of_answers,
-    output:
-        update("results/{subject}/eval/{evaluation}/scores/{family}-{key}.json"),
-    log:
-        "results/logs/publish_score/{subject}/{evaluation}/{family}-{key}.log",
-    wildcard_constraints:
-        family=any_of(name for name, family in REGISTRY.families.items() if family.needs_model),
-    retries: 0
-    conda:
-        "../../envs/cpu.yaml"
-    params:
-        answers=answers_in_words,
-    message:
-        in_log("publish the {wildcards.family} of {params.answers}")
     shell:
         "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"

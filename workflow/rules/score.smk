@@ -1,26 +1,40 @@
-# Scores that need only the generations and the references.
+# Scores that need only the generations and the references; and one rule that publishes every score, whoever made it.
 
 
 rule score:
     input:
         inputs_of_score,
     output:
-        update("results/{subject}/eval/{evaluation}/scores/{family}-{key}.json"),
+        update(touch("results/batches/score-{batch}.done")),
     log:
-        "results/logs/score/{subject}/{evaluation}/{family}-{key}.log",
-    wildcard_constraints:
-        family=any_of(name for name, family in REGISTRY.families.items() if not family.needs_model),
+        "results/logs/score/{batch}.log",
     retries: RETRIES
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=memory_after(attempts_of("score", "{subject}/eval/{evaluation}/{family}"), memory_of_score),
-        runtime=minutes_after(attempts_of("score", "{subject}/eval/{evaluation}/{family}"), minutes_of_score),
+        mem_mb=memory_after(attempts_of("score", "{batch}"), memory_of_score),
+        runtime=minutes_after(attempts_of("score", "{batch}"), minutes_of_score),
+    params:
+        members=members_of("score"),
+    message:
+        in_log("score {params.members}")
+    shell:
+        "exec python -m loragrid score results/batches/score-{wildcards.batch}.json >> {log} 2>&1"
+
+
+rule publish_score:
+    input:
+        batch_of_score,
+    output:
+        update("results/{subject}/eval/{evaluation}/scores/{score}-{key}.json"),
+    log:
+        "results/logs/publish_score/{subject}/{evaluation}/{score}-{key}.log",
+    retries: 0
+    conda:
+        "../../envs/cpu.yaml"
     params:
         answers=answers_in_words,
-        study=STUDY_FILE,
     message:
-        in_log("score the {wildcards.family} of {params.answers}")
+        in_log("publish the {wildcards.score} of {params.answers}")
     shell:
-        "exec python -m loragrid score --study {params.study:q} --family {wildcards.family}"
-        " results/{wildcards.subject}/eval/{wildcards.evaluation} >> {log} 2>&1"
+        "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"

@@ -156,9 +156,10 @@ class Estimator:
             minutes=min(minutes, longest_minutes) if longest_minutes else minutes,
         )
 
-    def scoring(self, answers: Answers) -> Request:
-        """What scoring a set of answers by its text asks for; this needs no GPU."""
-        number = self.workload.of_answers(answers).prompts
+    def scoring(self, batch: Batch) -> Request:
+        """What scoring answers by their texts asks for; this needs no GPU."""
+        asked = [self.grid.answers[member["answers"]["id"]] for member in batch.members]
+        number = sum(self.workload.of_answers(answers).prompts for answers in asked)
         minutes = EXTRA_MINUTES + math.ceil(number * SCORING_SECONDS / 60)
         return Request(gpus=0, memory_mb=SCORING_MB + number // 50, gpu_memory_mb=0, minutes=minutes)
 
@@ -219,7 +220,7 @@ class Estimator:
         seconds = loading_seconds(size, device)
         if answers.generations:
             seconds += generation_seconds(size, device, precision, work, batch=batch)
-        if answers.model_families:
+        if answers.made_with("model"):
             seconds += likelihood_seconds(size, device, precision, work, batch=batch)
         return Need(gpus, memory, seconds, measured=False)
 

@@ -1,32 +1,32 @@
 """Ask the subjects of a batch: answers to the prompts, and the scores that need base and adapter."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from loragrid.errors import UserError
-from loragrid.files import read_json, read_jsonl, write_json
+from loragrid.files import read_json, read_jsonl
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.jobs import slurm
-from loragrid.jobs.attempts import Blocked, attempt_members, out_of_memory_attempts
+from loragrid.jobs.attempts import Blocked, attempt_members, out_of_memory_attempts, read_attempts
+from loragrid.jobs.failures import record_failure
 from loragrid.jobs.stop import Stop
-from loragrid.modeling.environment import describe
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.tokenizer import load_chat
-from loragrid.study.batches import Batch, is_settled, work_folder
+from loragrid.study.batches import Batch, failure_of, is_settled, work_folder
 
-Summarise = Callable[[list[dict[str, Any]]], dict[str, float]]
+WriteScore = Callable[[Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]]], None]
 
 
-def generate_batch(batch: Batch, summarise: Mapping[str, Summarise]) -> bool:
+def generate_batch(batch: Batch, write_score: WriteScore) -> bool:
     """Make what each member of a batch still misses.
 
     Args:
         batch: the recorded batch.
-        summarise: for each score family that needs the model, the metrics of its items.
+        write_score: writes a score that needs the model, from its items and what is left out.
 
     Returns:
         Whether every member finished or failed for good.
@@ -36,12 +36,12 @@ def generate_batch(batch: Batch, summarise: Mapping[str, Summarise]) -> bool:
         "generate",
         is_settled,
         work_folder,
-        lambda member, work, stop: _generate(member, work, stop, summarise),
+        lambda member, work, stop: _generate(member, work, stop, write_score),
         slurm.seconds_left,
     )
 
 
-def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping[str, Summarise]) -> None:
+def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: WriteScore) -> None:
     answers, model_spec = member["answers"], member["model"]
     adapter = _adapter(member["run"]) if member["run"] else None
     micro = _micro_batch(model_spec["micro_batch"], work)
@@ -57,32 +57,22 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, summarise: Mapping
     for part, file in sorted(member["parts"].items()):
         stop.check(f"before {part}", progress=made)
         out = work / Path(file).name
-        if out.exists():
+        if out.exists() or failure_of(work, out).exists():
             continue
-        if part == "generations":
-            answer_prompts(
-                model,
-                chat,
-                prompts,
-                out,
-                decoding=answers["decoding"],
-                seed=answers["seed"],
-                batch_size=micro,
-                stop=stop,
-            )
-        else:
-            items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)
-            write_json(
-                out,
-                {
-                    "family": part,
-                    "key": answers["families"][part],
-                    "metrics": summarise[part](items),
-                    "items": items,
-                    "excluded": excluded,
-                    "versions": describe()["versions"],
-                },
-            )
+        try:
+            if part == "generations":
+                answer_prompts(
+                    model, chat, prompts, out,
+                    decoding=answers["decoding"], seed=answers["seed"], batch_size=micro, stop=stop,
+                )  # fmt: skip
+            else:
+                items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)
+                write_score(out, answers["scores"][part], items, excluded)
+        except UserError as error:
+            # One that cannot be made does not hold up the others.
+            log = work / f"attempt-{len(read_attempts(work))}.log"
+            record_failure(failure_of(work, out), "generate", str(error), str(log))
+            print(f"{part}: failed for good: {error}", flush=True)
         made = True
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.errors import UserError
-from loragrid.files import read_growing, write_json
+from loragrid.files import read_growing
 from loragrid.jobs import slurm
+from loragrid.jobs.failures import record_failure
 from loragrid.jobs.owner import LOCK, if_free
 from loragrid.jobs.stop import Interrupted, Stop
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
@@ -231,8 +232,7 @@ def _attempt(
             print(f"failed for good: {why}", flush=True)
             blocked_by = str(error.by) if isinstance(error, Blocked) else None
             if is_main_process():
-                failure = {"reason": why, "stage": stage, "log": str(log), "blocked_by": blocked_by}
-                write_json(place / FAILED, failure)
+                record_failure(place / FAILED, stage, why, str(log), blocked_by)
         except Interrupted as error:
             ended, why, progress = "stopped" if error.by_clock else "terminated", str(error), error.progress
         except Exception as error:

@@ -9,7 +9,7 @@ from filelock import FileLock
 from loragrid.errors import UserError
 from loragrid.files import read_json, remove
 from loragrid.jobs.attempts import read_attempts
-from loragrid.study.batches import has_failed
+from loragrid.study.batches import failure_of, has_failed
 
 
 def publish(folder: Path, outputs: list[Path]) -> None:
@@ -23,21 +23,28 @@ def publish(folder: Path, outputs: list[Path]) -> None:
         UserError: the member failed (the message has its reason and log), or has not finished.
     """
     work = folder / "work"
-    if has_failed(work):
-        failure = read_json(work / "failed.json")
-        cause = failure.get("blocked_by") or work / "failed.json"
+    finished = {out: _in_work(work, folder, out) for out in outputs}
+    missing = [str(out) for out, place in finished.items() if not place.exists()]
+    if failed := _failure(work, outputs) if missing else None:
+        failure = read_json(failed)
+        cause = failure.get("blocked_by") or failed
         raise UserError(
             f"{folder}: {failure['stage']} failed: {failure['reason']}\n"
             f"log: {failure['log']}\nTo try again, mend the cause and delete {cause}."
         )
-    finished = {out: _in_work(work, folder, out) for out in outputs}
-    if missing := [str(out) for out, place in finished.items() if not place.exists()]:
+    if missing:
         raise UserError(f"{folder}: not finished ({_last_attempt(work)}); missing: {', '.join(missing)}")
     with FileLock(work / "publish.lock"):
         _link(finished)
         # Checkpoints have served; the rest of the work folder costs nothing and says how the result came about.
         if (folder / "run.json") in finished:
             remove(work / "checkpoints")
+
+
+def _failure(work: Path, outputs: list[Path]) -> Path | None:
+    """The record of why one of the files, or all that the member makes, cannot be made."""
+    own = [file for out in outputs if (file := failure_of(work, out)).exists()]
+    return own[0] if own else work / "failed.json" if has_failed(work) else None
 
 
 def _link(finished: dict[Path, Path]) -> None:

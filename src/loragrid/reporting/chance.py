@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from loragrid.metrics import Metric
+from loragrid.metrics import Column as Metric
 
 ALPHA = 0.05
 RESAMPLES = 10_000

@@ -1,7 +1,6 @@
 """What there is of a study: one row per subject and evaluation, whether it is done or not, and why not."""
 
 import hashlib
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +11,9 @@ import numpy as np
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json
 from loragrid.jobs.attempts import read_attempts
-from loragrid.metrics import METRICS
-from loragrid.study.batches import has_failed
+from loragrid.metrics import METRICS, Column, columns_of
+from loragrid.scoring.file import ScoreFile, read_score
+from loragrid.study.batches import failure_of, has_failed
 from loragrid.study.grid import Answers, Grid, Run, Untrained
 
 Status = Literal["done", "missing", "failed"]
@@ -32,14 +32,14 @@ class Score:
 
     Args:
         value: as in the score file.
-        sums: statistics summed by dialogue, shape (dialogues, statistics).
+        sums: statistics summed by dialogue, shape (dialogues, statistics); None for a value of the whole sample.
         dialogues: names of the rows of `sums`, sorted.
         items: digest of the scored ids; two scores can be paired if it is equal.
         count: number of scored answers.
     """
 
     value: float
-    sums: np.ndarray
+    sums: np.ndarray | None
     dialogues: tuple[str, ...]
     items: str
     count: int
@@ -57,8 +57,8 @@ class Row:
         trained: run.json; empty for an untrained model and for a run that is not trained.
         generated: generation.json; empty if there is none.
         attempts: attempts at training that are on record.
-        scores: by metric.
-        excluded: answers that a score family left out, e.g. because the model's context is too short.
+        scores: by column.
+        excluded: answers that a score left out, e.g. because the model's context is too short.
     """
 
     subject: Run | Untrained
@@ -99,6 +99,18 @@ class Results:
     def dataset(self, row: Row) -> str:
         """Name of the dataset that the run was trained on; of an untrained model, that it is asked about."""
         return row.run.dataset if row.run else row.answers.dataset
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The columns of all scores that the study asks for, by name, in the order of the metrics."""
+        asked = {
+            score["label"] or score["name"]: score
+            for answers in self.grid.answers.values()
+            for score in answers.scores.values()
+        }
+        order = list(METRICS)
+        scores = sorted(asked.values(), key=lambda score: (order.index(score["name"]), score["label"] or ""))
+        return {column.name: column for score in scores for column in columns_of(score).values()}
 
     @cached_property
     def _untrained_rows(self) -> list[Row]:
@@ -176,49 +188,41 @@ class _Reader:
 
     def _read_scores(self, row: Row) -> None:
         absent, damaged = [], []
-        for family in row.answers.families:
-            file = Path(row.answers.scores(family))
+        for id_, score in row.answers.scores.items():
+            file = Path(row.answers.score_file(id_))
             if not file.exists():
-                absent.append(family)
+                absent.append(id_)
                 continue
             try:
-                scores, excluded = self._scores(file)
-                row.scores.update(scores)
-                row.excluded = max(row.excluded, excluded)
+                found = read_score(file, score)
             except UserError as error:
                 damaged.append(str(error))
+                continue
+            row.scores.update(self._columns(found, score))
+            row.excluded = max(row.excluded, len(found.excluded))
         if damaged:
             row.status, row.reason = "failed", "; ".join(damaged)
         elif absent:
             row.status, row.reason = _unscored(row, absent)
 
-    def _scores(self, file: Path) -> tuple[dict[str, Score], int]:
-        """The metrics of one score file, and how many answers it leaves out.
-
-        Raises:
-            UserError: the file is damaged.
-        """
-        content = read_json(file)
-        try:
-            items = sorted(content["items"], key=lambda item: item["id"])
-            names = np.array([item["dialogue"] for item in items])
-            dialogues, position = np.unique(names, return_inverse=True)
-            order = tuple(str(name) for name in dialogues)
-            order = self._dialogues.setdefault(order, order)
-            digest = hashlib.sha256("\n".join(str(item["id"]) for item in items).encode()).hexdigest()
-            scores = {}
-            for name, value in content["metrics"].items():
-                if name not in METRICS:
-                    continue
-                statistics = np.array([METRICS[name].statistics(item) for item in items], dtype=np.float64)
-                if not (math.isfinite(value) and np.isfinite(statistics).all()):
-                    raise ValueError(f"{name} is not a finite number")
+    def _columns(self, found: ScoreFile, score: dict[str, Any]) -> dict[str, Score]:
+        """The columns of one score file, by the names that tables use."""
+        items = sorted(found.items, key=lambda item: item["id"])
+        names, position = np.unique(np.array([item["dialogue"] for item in items]), return_inverse=True)
+        order = tuple(str(name) for name in names)
+        order = self._dialogues.setdefault(order, order)
+        digest = hashlib.sha256("\n".join(item["id"] for item in items).encode()).hexdigest()
+        scores = {}
+        for name, column in columns_of(score).items():
+            if (value := found.metrics[name]) is None:
+                continue
+            sums = None
+            if column.statistics is not None:
+                statistics = column.statistics(items)
                 sums = np.zeros((len(order), statistics.shape[1]))
                 np.add.at(sums, position, statistics)
-                scores[name] = Score(float(value), sums, order, digest, len(items))
-            return scores, len(content.get("excluded", []))
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise UserError(f"{file}: damaged score file ({_what(error)}); delete it to score again") from None
+            scores[column.name] = Score(value, sums, order, digest, len(items))
+        return scores
 
 
 def _training(run: Run) -> tuple[Status, str, dict[str, Any]]:
@@ -249,13 +253,27 @@ def _training(run: Run) -> tuple[Status, str, dict[str, Any]]:
 def _unscored(row: Row, absent: list[str]) -> tuple[Status, str]:
     """Why score files are absent, of a subject that is trained or needs no training."""
     generations = row.answers.generations
+    work = Path(row.answers.folder, "work")
+    parts = [generations or "", *(row.answers.score_file(id_) for id_ in absent)]
+    for failed in (failure_of(work, part) for part in parts if part and not Path(part).exists()):
+        if failed.exists():
+            return "failed", _failure_in_words(failed, "score")
     if generations is None or not Path(generations).exists():
         asked = "trained, not asked yet" if row.run else "not asked yet"
         return _unfinished(Path(row.answers.folder), "generate") or ("missing", asked)
-    # The answers are there, so a record of a failure is about scoring.
-    return _unfinished(Path(row.answers.folder), "score") or (
-        "missing", f"asked, not scored yet: {', '.join(absent)}",
-    )  # fmt: skip
+    return "missing", f"asked, not scored yet: {', '.join(absent)}"
+
+
+def _failure_in_words(file: Path, stage: str) -> str:
+    """What a record of a failure says."""
+    try:
+        failure = read_json(file)
+        reason = f"failed in {failure.get('stage') or stage}: {failure.get('reason')}"
+        return reason + (f" (log {failure['log']})" if failure.get("log") else "")
+    except UserError as error:
+        return str(error)
+    except (AttributeError, KeyError, TypeError):
+        return f"{file}: damaged record"
 
 
 def _unfinished(folder: Path, stage: str) -> tuple[Status, str] | None:
@@ -263,9 +281,7 @@ def _unfinished(folder: Path, stage: str) -> tuple[Status, str] | None:
     failed, attempts = folder / "work" / "failed.json", folder / "work" / "attempts.jsonl"
     try:
         if has_failed(folder / "work"):
-            failure = read_json(failed)
-            reason = f"failed in {failure.get('stage') or stage}: {failure.get('reason')}"
-            return "failed", reason + (f" (log {failure['log']})" if failure.get("log") else "")
+            return "failed", _failure_in_words(failed, stage)
         records = read_attempts(folder / "work")
         if not records:
             return None

@@ -13,7 +13,7 @@ from loragrid.reporting.tables import TableRow
 _TITLES = {
     "bits_per_byte": "bits/byte",
     "rougeL": "ROUGE-L",
-    "bleu": "BLEU",
+    "sacrebleu": "BLEU",
 }
 
 _TEX = {
@@ -66,7 +66,7 @@ def overview(rows: Sequence[TableRow], metric: str, *, compact: bool = False) ->
         For each row its cells by title. A row that is not done has its reason under `verdict`.
     """
     several = [name for name in ("evaluation", "chat", "data") if len({row.get(name) or "" for row in rows}) > 1]
-    values = [name for name in dict.fromkeys((metric, "rougeL", "bleu")) if name != metric]
+    values = [name for name in dict.fromkeys((metric, "rougeL", "sacrebleu")) if name != metric]
     table = []
     for row in rows:
         cells = {"run": _brief_name(row) if compact else _full_name(row)}
@@ -78,7 +78,7 @@ def overview(rows: Sequence[TableRow], metric: str, *, compact: bool = False) ->
         cells[_TITLES[metric]] = _fixed(row[metric])
         cells["gain"] = interval(row, metric)
         for name in values:
-            cells[_TITLES[name]] = _fixed(row[name], 2 if name == "bleu" else 3)
+            cells[_TITLES[name]] = _fixed(row.get(name), 2 if name == "sacrebleu" else 3)
         reason = row["reason"] if row["reason"].startswith(row["status"]) else f"{row['status']}: {row['reason']}"
         cells["verdict"] = cell(row["verdict"]) if row["status"] == "done" else reason
         table.append(cells)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loragrid.metrics import METRICS
+from loragrid.metrics import Column
 from loragrid.reporting.chance import Comparison, Draws, Verdict, compare, holm, verdict
 from loragrid.reporting.collect import Results, Row, Score
 
@@ -41,23 +41,23 @@ def gains(results: Results) -> dict[tuple[str, str], Gain]:
     """
     all_draws = _SharedDraws(sum(row.run is not None for row in results.rows))
     found: dict[tuple[str, str], Gain] = {}
-    for name in METRICS:
+    for name, column in results.columns.items():
         # Runs with one untrained row and equal items are compared in one go.
         blocks: dict[str, tuple[Score, list[tuple[str, Score]]]] = {}
         for row in results.rows:
-            if row.run is None or name not in row.scores:
+            if row.run is None or name not in row.scores or not column.is_sum:
                 continue
             base, score = results.untrained(row), row.scores[name]
-            if base is None or (reason := _incomparable(base, score, name)):
+            if base is None or (reason := _incomparable(base, score, column)):
                 reason = "no untrained model in the study to compare with" if base is None else reason
                 found[row.answers.id, name] = Gain(Comparison(math.nan, reason=reason))
             else:
                 blocks.setdefault(base.answers.id, (base.scores[name], []))[1].append((row.answers.id, score))
         for base_score, runs in blocks.values():
             comparisons = compare(
-                METRICS[name],
-                base_score.sums,
-                [score.sums for _, score in runs],
+                column,
+                _sums(base_score),
+                [_sums(score) for _, score in runs],
                 all_draws.over(base_score.dialogues),
             )
             for (id_, _), comparison in zip(runs, comparisons, strict=True):
@@ -81,15 +81,22 @@ class _SharedDraws:
         return self._draws[dialogues]
 
 
-def _incomparable(base: Row, score: Score, name: str) -> str:
+def _incomparable(base: Row, score: Score, column: Column) -> str:
+    name = column.name
     if name not in base.scores:
         return f"the untrained model has no {name}: {base.reason}"
     if base.scores[name].items != score.items:
         return "scored on other prompts than the untrained model"
-    # One of them has a token of its own for the end of answers: the mean over tokens is one over other things.
-    if name == "perplexity" and not np.array_equal(base.scores[name].sums[:, 1], score.sums[:, 1]):
-        return "counted in other tokens than those of the untrained model; bits per byte compares both"
+    one, other = _sums(base.scores[name]), _sums(score)
+    if any(not np.array_equal(one[:, index], other[:, index]) for index in column.same):
+        return column.unless_same
     return ""
+
+
+def _sums(score: Score) -> np.ndarray:
+    if score.sums is None:
+        raise TypeError("a value of the whole sample has no sums")
+    return score.sums
 
 
 def _adjust(found: dict[tuple[str, str], Gain], name: str) -> None:

@@ -1,6 +1,5 @@
 """In plain words: what won for each model and dataset, by how much, and whether chance explains it."""
 
-from loragrid.metrics import METRICS
 from loragrid.reporting.collect import Results, Row
 from loragrid.reporting.gains import Gain
 from loragrid.reporting.tables import best_runs, headline, validated_on
@@ -67,8 +66,8 @@ def _verdict(results: Results, row: Row, run: Run, gains: dict[tuple[str, str], 
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
     start = f"In the evaluation {row.answers.evaluation!r}, {name} ({recipe}; {of})"
     if metric not in row.scores:
-        return f"{start} has no {METRICS[metric].title} yet: {row.reason}."
-    value = f"{row.scores[metric].value:.3f} {METRICS[metric].title}"
+        return f"{start} has no {results.columns[metric].title} yet: {row.reason}."
+    value = f"{row.scores[metric].value:.3f} {results.columns[metric].title}"
     gain = gains[row.answers.id, metric]
     if gain.verdict is None:
         return f"{start} has {value}. Whether that is a gain cannot be said: {gain.comparison.reason}."
@@ -82,16 +81,16 @@ def _verdict(results: Results, row: Row, run: Run, gains: dict[tuple[str, str], 
         "worse": "Worse than the untrained model; chance does not explain it.",
         "chance": "Chance can explain the difference: no claim either way.",
     }[gain.verdict]
-    return f"{start} has {numbers}. {meaning}{_other_metrics(row, gains, metric)}"
+    return f"{start} has {numbers}. {meaning}{_other_metrics(results, row, gains, metric)}"
 
 
-def _other_metrics(row: Row, gains: dict[tuple[str, str], Gain], metric: str) -> str:
+def _other_metrics(results: Results, row: Row, gains: dict[tuple[str, str], Gain], metric: str) -> str:
     """What the other metrics say of the same run, so that no metric is picked for its answer."""
     by_verdict: dict[str, list[str]] = {}
-    for name in METRICS:
+    for name, column in results.columns.items():
         gain = gains.get((row.answers.id, name))
         if name != metric and gain is not None and gain.verdict is not None:
-            by_verdict.setdefault(gain.verdict, []).append(METRICS[name].title)
+            by_verdict.setdefault(gain.verdict, []).append(column.title)
     texts = [
         f"{verdict} in {', '.join(by_verdict[verdict])}" for verdict in ("better", "worse") if verdict in by_verdict
     ]

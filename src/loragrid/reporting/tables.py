@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from loragrid.files import canonical
-from loragrid.metrics import METRICS
 from loragrid.reporting.collect import Results, Row
 from loragrid.reporting.contamination import Overlaps
 from loragrid.reporting.gains import Gain
@@ -31,8 +30,8 @@ def headline(results: Results) -> str:
 
     Bits per byte, which is comparable across tokenizers and needs no decoding; ROUGE-L if nothing asks for it.
     """
-    asked = {family for row in results.rows for family in row.answers.families}
-    return "rougeL" if asked and "likelihood" not in asked else "bits_per_byte"
+    with_direction = [name for name, column in results.columns.items() if column.higher_is_better is not None]
+    return next((name for name in ("bits_per_byte", "rougeL") if name in with_direction), with_direction[0])
 
 
 def validated_on(results: Results, row: Row) -> str | None:
@@ -67,7 +66,7 @@ def comparison(results: Results, gains: Gains) -> list[TableRow]:
     best = best_runs(results)
     overlaps = Overlaps(results)
     metric = headline(results)
-    published = [name for name in METRICS if any(item["metric"] == name for item in results.grid.published)]
+    published = [name for name in results.columns if any(item["metric"] == name for item in results.grid.published)]
     published += sorted({item["metric"] for item in results.grid.published} - set(published))
     rows = []
     for row in results.rows:
@@ -81,7 +80,7 @@ def comparison(results: Results, gains: Gains) -> list[TableRow]:
                 "trainable_parameters": trained["parameters"]["trainable"] if trained else None,
                 "train_loss": trained["loss"]["train"] if trained else None,
                 "validation_loss": row.validation_loss,
-                **{name: row.scores[name].value if name in row.scores else None for name in METRICS},
+                **{name: row.scores[name].value if name in row.scores else None for name in results.columns},
                 f"{metric}_gain": compared.gain if compared else None,
                 f"{metric}_gain_low": compared.low if compared else None,
                 f"{metric}_gain_high": compared.high if compared else None,
@@ -121,7 +120,7 @@ def gains_table(results: Results, gains: Gains) -> list[TableRow]:
             "reason": gain.comparison.reason,
         }
         for row in results.rows
-        for name in METRICS
+        for name in results.columns
         if row.run and (gain := gains.get((row.answers.id, name)))
     ]
 
@@ -180,7 +179,7 @@ def seeds(results: Results) -> list[TableRow]:
             if name not in ("run", "seed")
         }
         measured = {"validation_loss": [row.validation_loss for row in rows]}
-        measured |= {name: [row.scores[name].value for row in rows if name in row.scores] for name in METRICS}
+        measured |= {name: [row.scores[name].value for row in rows if name in row.scores] for name in results.columns}
         done = sum(row.status == "done" for row in rows)
         columns |= {"seeds_done": done, "seeds_planned": len(rows)}
         for name, values in measured.items():

@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 from loragrid.files import write_text
-from loragrid.metrics import METRICS
+from loragrid.metrics import Column
 from loragrid.reporting import contamination, data, tables
 from loragrid.reporting.collect import collect
 from loragrid.reporting.examples import examples_page
@@ -65,7 +65,7 @@ def tabulate(grid: Grid) -> None:
         selected = [line for line, row in zip(comparison, results.rows, strict=True) if row.answers.id in ids]
         sections.append((title, sentences, overview(selected, metric)))
 
-    notes = _notes(metric)
+    notes = _notes(results.columns[metric])
     written["comparison.md"] = "\n".join(
         [f"# {grid.title}\n", *(f"{text}\n" for text in (grid.description.strip(), *notes) if text)]
         + [f"## {title}\n\n{' '.join(sentences)}\n\n{to_markdown(table)}" for title, sentences, table in sections]
@@ -96,17 +96,17 @@ def terminal_table(grid: Grid) -> str:
             selected = [line for line, row in zip(comparison, results.rows, strict=True) if row.answers.id in ids]
             table = to_text(overview(selected, metric, compact=True), WIDTH)
             parts.append(f"{model} · {dataset} · {evaluation}\n{table}")
-    return "\n".join([*parts, *(textwrap.fill(note, WIDTH) for note in _notes(metric))])
+    return "\n".join([*parts, *(textwrap.fill(note, WIDTH) for note in _notes(results.columns[metric]))])
 
 
-def _notes(metric: str) -> list[str]:
-    title = METRICS[metric].title
+def _notes(metric: Column) -> list[str]:
     return [
-        f"gain: improvement in {title} over the untrained model (above 0 is better), with its 95 % interval. "
+        f"gain: improvement in {metric.title} over the untrained model (above 0 is better), with its 95 % interval. "
         "Runs are tested against the untrained model, not against one another. "
         "* marks the lowest validation loss: the best run is chosen on validation data and tested on test data.",
-        f"verdict: about {title}; gains.csv has the other metrics. Better or worse only if the interval excludes 0 and "
-        "p < 0.05 after Holm's correction for all runs in the table; else chance may explain the difference. "
+        f"verdict: about {metric.title}; gains.csv has the other metrics. Better or worse only if the interval "
+        "excludes 0 and p < 0.05 after Holm's correction for all runs in the table; else chance may explain the "
+        "difference. "
         "Paired bootstrap and permutation over dialogues.",
     ]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 
@@ -22,8 +22,9 @@ QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD",
 SILENCE = 1800
 """Seconds without a sign of life after which work on another machine, which cannot be asked, counts as dead."""
 
-_BATCH = re.compile(r"(?:rule_(?P<rule>train|generate)_wildcards_|loragrid-(?P<name>train|generate)-)(?P<id>[0-9a-f]+)")
-_BATCH_FILE = re.compile(r"(?P<stage>train|generate)-(?P<id>[0-9a-f]+)\.json")
+_STAGE = "|".join(get_args(Stage))
+_BATCH = re.compile(rf"(?:rule_(?P<rule>{_STAGE})_wildcards_|loragrid-(?P<name>{_STAGE})-)(?P<id>[0-9a-f]+)")
+_BATCH_FILE = re.compile(rf"(?P<stage>{_STAGE})-(?P<id>[0-9a-f]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Activity:
                 self._add_members(batch["rule"] or batch["name"], batch["id"], active)
         for command in commands:
             # `worker train FILE` too: whoever started it may be gone.
-            for argument in command[1:3] if command[0] in ("train", "generate", "worker") else ():
+            for argument in command[1:3] if command[0] in (*get_args(Stage), "worker") else ():
                 if batch := _BATCH_FILE.fullmatch(Path(argument).name):
                     self._add_members(batch["stage"], batch["id"], ActiveJob())
 
@@ -116,9 +117,9 @@ class Activity:
             return job
         return ActiveJob() if time.time() - last_sign < SILENCE else None
 
-    def _add_members(self, stage: str, id_: str, active: ActiveJob) -> None:
+    def _add_members(self, stage: Any, id_: str, active: ActiveJob) -> None:
         with suppress(UserError, KeyError, TypeError):
-            for member in read_batch("train" if stage == "train" else "generate", id_).members:
+            for member in read_batch(stage, id_).members:
                 self._by_member[stage, str(work_folder(member).parent)] = active
 
 

@@ -50,7 +50,7 @@ def _needed(grid: Grid) -> Iterator[Item]:
     unscored = [
         answers
         for answers in grid.answers.values()
-        if any(not Path(answers.scores(family)).exists() for family in answers.families)
+        if any(not Path(answers.score_file(id_)).exists() for id_ in answers.scores)
     ]
     formatted = [_format(id_, grid) for id_ in dict.fromkeys(run.formatted for run in untrained)]
     prompts = [_prompts(id_, grid) for id_ in dict.fromkeys(answers.prompts for answers in unscored)]

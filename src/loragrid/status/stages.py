@@ -1,9 +1,9 @@
 """The stages of each run and each untrained model, one cell each, from what lies in their folders."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from loragrid.errors import UserError
 from loragrid.files import read_json
@@ -13,7 +13,16 @@ from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed, together
 from loragrid.status.log import error_in
 from loragrid.status.progress import answering, last_sign_of_life, training
 from loragrid.status.tail import last_record
-from loragrid.study.batches import BATCHES, Stage, has_failed, is_trained, missing_parts, read_batch, work_folder
+from loragrid.study.batches import (
+    BATCHES,
+    Stage,
+    failure_of,
+    has_failed,
+    is_trained,
+    missing_parts,
+    read_batch,
+    work_folder,
+)
 from loragrid.study.grid import Answers, Grid, Run
 
 LOGS = Path("results/logs")
@@ -29,7 +38,7 @@ ENDED = {
 }
 """What to say of an attempt that ended without a result, by the word on record."""
 
-MADE: dict[Stage, str] = {"train": "trained", "generate": "answered"}
+MADE: dict[Stage, str] = {"train": "trained", "generate": "answered", "score": "scored"}
 """What a subject is after a stage, whether or not the workflow has published it."""
 
 Progress = Callable[[Path, dict[str, Any], ActiveJob], str]
@@ -62,25 +71,20 @@ class Stages:
 
     def score(self, answers: dict[str, Answers]) -> Cell | None:
         """The scores of answers that need no model, by evaluation; None if there are none."""
-        cells = {
-            f"{name} {family}": self._score(asked, family)
-            for name, asked in answers.items()
-            for family in asked.families
-            if family not in asked.model_families
-        }
+        cells = {name: self._score(asked) for name, asked in answers.items() if asked.made_with("cpu")}
         return together(cells) if cells else None
 
     def _generate(self, answers: Answers) -> Cell:
         missing = missing_parts(answers)
         if not missing:
             return DONE
-        place = Path(answers.folder).relative_to("results")
+        place = Path(answers.folder)
         subject = Path(answers.subject).relative_to("results")
-        name = "publish_generations" if "generations" in missing else "publish_score"
-        logs = LOGS / name / subject / place.name
-        publishing = logs.with_name(f"{logs.name}.log")
-        if name == "publish_score":
-            publishing = logs / f"{Path(next(iter(missing.values()))).stem}.log"
+        publishing = LOGS / "publish_generations" / subject / f"{place.name}.log"
+        if "generations" not in missing:
+            publishing = _log_of_score(answers, next(iter(missing.values())))
+        if failure := _own_failure(place / "work", missing.values()):
+            return failed(_for_good(failure, "generate"))
         prompts = Path(self.grid.prompts[answers.prompts].file)
         return self._attempted(
             "generate",
@@ -90,29 +94,29 @@ class Stages:
             lambda work, _, job: answering(work, prompts, job),
         )
 
-    def _score(self, answers: Answers, family: str) -> Cell:
-        out = Path(answers.scores(family))
-        if out.exists():
+    def _score(self, answers: Answers) -> Cell:
+        missing = [file for file in answers.score_files("cpu").values() if not Path(file).exists()]
+        if not missing:
             return DONE
-        generations = Path(answers.folder, "generations.jsonl")
-        if not generations.exists():
+        work = Path(answers.folder, "work")
+        if failure := _own_failure(work, missing):
+            return failed(_for_good(failure, "score"))
+        if not Path(answers.folder, "generations.jsonl").exists():
             return WAITING
-        subject, evaluation = answers.folder.removeprefix("results/").split("/eval/")
-        wildcards = (subject, evaluation, family, out.stem.removeprefix(f"{family}-"))
-        active = self.activity.of_rule("score", wildcards, ("score", family, answers.folder))
-        if active:
+        if active := self.activity.of_member("score", answers.folder):
             return active_cell(active)
-        log = LOGS / "score" / subject / evaluation / f"{out.stem}.log"
-        if reason := error_in(log, since=generations.stat().st_mtime):
-            return failed(Failure("score", reason, log))
-        return WAITING
+        made = [work / Path(file).name for file in missing]
+        if all(file.exists() for file in made):
+            return _unpublished("score", made, _log_of_score(answers, missing[0]))
+        early = self._early.get(("score", answers.folder))
+        return failed(early) if early else WAITING
 
     def _attempted(self, stage: Stage, folder: str, products: list[str], publishing: Path, progress: Progress) -> Cell:
         """A stage that is worked on in attempts, as long as its products are not published."""
         place = Path(folder, "work")
         try:
             if has_failed(place):
-                return failed(_for_good(place, stage))
+                return failed(_for_good(place / FAILED, stage))
             made = [place / Path(product).name for product in products]
             if all(file.exists() for file in made):
                 return _unpublished(stage, made, publishing)
@@ -166,14 +170,25 @@ def _damaged(stage: str, reason: str) -> Cell:
     return failed(Failure(stage, reason))
 
 
-def _for_good(place: Path, stage: str) -> Failure:
-    file = place / FAILED
+def _own_failure(work: Path, files: Iterable[str]) -> Path | None:
+    """The record of why one of a member's files cannot be made."""
+    return next((failure for file in files if (failure := failure_of(work, file)).exists()), None)
+
+
+def _log_of_score(answers: Answers, file: str) -> Path:
+    """The log of the rule that publishes a score."""
+    place = Path(answers.folder)
+    subject = Path(answers.subject).relative_to("results")
+    return LOGS / "publish_score" / subject / place.name / f"{Path(file).stem}.log"
+
+
+def _for_good(file: Path, stage: str) -> Failure:
     record = read_json(file)
     log = Path(record["log"]) if record.get("log") else None
     blocked_by = Path(record["blocked_by"]) if record.get("blocked_by") else None
     attempts: list[dict[str, Any]] = []
     with suppress(UserError, KeyError, TypeError):
-        attempts = read_attempts(place)
+        attempts = read_attempts(file.parent)
     number = attempts[-1]["attempt"] if attempts else None
     return Failure(record.get("stage") or stage, str(record.get("reason")), log, number, file, blocked_by)
 
@@ -186,8 +201,8 @@ def _unpublished(stage: Stage, made: list[Path], publishing: Path) -> Cell:
 
 def _failed_early() -> Iterator[tuple[tuple[str, str], Failure]]:
     """Members of batches whose job failed, by its log; their attempts tell more where there are any."""
-    for log in sorted(LOGS.glob("train/*.log")) + sorted(LOGS.glob("generate/*.log")):
-        stage: Stage = "train" if log.parent.name == "train" else "generate"
+    logs = [(stage, log) for stage in get_args(Stage) for log in sorted(LOGS.glob(f"{stage}/*.log"))]
+    for stage, log in logs:
         if (BATCHES / f"{stage}-{log.stem}.done").exists() or not (reason := error_in(log)):
             continue
         with suppress(UserError, KeyError, TypeError, AttributeError):

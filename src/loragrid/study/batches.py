@@ -1,9 +1,9 @@
-"""Batches: the unit of GPU work.
+"""Batches: the unit of work.
 
-Loading a base model costs minutes, so several members may share one job. The main process groups what is missing and
-records each batch as `results/batches/<stage>-<id>.json`; the job works on the members and ends with the empty file
-`<stage>-<id>.done`; a local rule then publishes each member by itself. Members write into a work folder that Snakemake
-does not know, so nothing finished is lost when a job is repeated.
+Loading a base model costs minutes, and importing libraries seconds, so several members may share one job. The main
+process groups what is missing and records each batch as `results/batches/<stage>-<id>.json`; the job works on the
+members and ends with the empty file `<stage>-<id>.done`; a local rule then publishes each member by itself. Members
+write into a work folder that Snakemake does not know, so nothing finished is lost when a job is repeated.
 """
 
 from collections.abc import Iterable
@@ -18,15 +18,15 @@ from loragrid.study.keys import key_of, short
 
 BATCHES = Path("results/batches")
 
-Stage = Literal["train", "generate"]
+Stage = Literal["train", "generate", "score"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one GPU job works on.
+    """What one job works on.
 
     Args:
-        stage: `train` or `generate`.
+        stage: `train`, `generate` or `score`.
         id: hash of the members; in the names of the batch's files.
         members: everything needed to work on each, so that a job reads no study.
         needs: files that must be there first.
@@ -56,6 +56,7 @@ class Plan:
 
     train: dict[str, Batch]
     generate: dict[str, Batch]
+    score: dict[str, Batch]
 
     def by_run(self) -> dict[str, Batch]:
         """The train batch of each missing run, by the run's folder."""
@@ -65,9 +66,14 @@ class Plan:
         """The generate batch of each missing set of answers, by its folder."""
         return {member["answers"]["folder"]: batch for batch in self.generate.values() for member in batch.members}
 
+    def by_score(self) -> dict[str, Batch]:
+        """The batch that makes each missing score, by its file."""
+        batches = (*self.generate.values(), *self.score.values())
+        return {file: batch for batch in batches for member in batch.members for file in member["parts"].values()}
+
     def record(self) -> None:
         """Write the batch files that jobs read; called by the main process, and not in a dry run."""
-        for batch in (*self.train.values(), *self.generate.values()):
+        for batch in (*self.train.values(), *self.generate.values(), *self.score.values()):
             content = asdict(batch)
             if not batch.file.exists() or canonical(read_json(batch.file)) != canonical(content):
                 write_json(batch.file, content)
@@ -94,12 +100,23 @@ def plan(grid: Grid) -> Plan:
     for answers in grid.answers.values():
         wanted = missing_parts(answers)
         if wanted:
-            member = _generate_member(grid, answers, wanted)
+            member = _asked_member("generate", grid, answers, wanted)
             after = [batch_of[answers.subject]] if answers.subject in batch_of else []
             needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
             batch = _batch("generate", [member], needs, after)
             generate[batch.id] = batch
-    return Plan(train, generate)
+    return Plan(train, generate, _score_batches(grid))
+
+
+def _score_batches(grid: Grid) -> dict[str, Batch]:
+    batches = {}
+    for answers in grid.answers.values():
+        files = answers.score_files("cpu")
+        if wanted := {id_: file for id_, file in files.items() if not Path(file).exists()}:
+            needs = [f"{answers.folder}/generations.jsonl", grid.prompts[answers.prompts].file]
+            batch = _batch("score", [_asked_member("score", grid, answers, wanted)], needs, [])
+            batches[batch.id] = batch
+    return batches
 
 
 def read_batch(stage: Stage, id_: str) -> Batch:
@@ -127,8 +144,8 @@ def is_trained(run: Run) -> bool:
 
 
 def missing_parts(answers: Answers) -> dict[str, str]:
-    """What the generate job has still to make: file by part (`generations`, or the name of a model family)."""
-    parts = {family: answers.scores(family) for family in answers.model_families}
+    """What the generate job has still to make: file by part (`generations`, or the id of a score)."""
+    parts = answers.score_files("model")
     if answers.generations:
         parts["generations"] = answers.generations
     return {part: file for part, file in parts.items() if not Path(file).exists()}
@@ -155,7 +172,15 @@ def work_folder(member: dict[str, Any]) -> Path:
 def is_settled(member: dict[str, Any]) -> bool:
     """Whether all that a member makes lies finished in its work folder, or its failure does."""
     work = work_folder(member)
-    return has_failed(work) or all((work / Path(file).name).exists() for file in _products(member))
+    # A failure to answer is none to score answers that are there.
+    if member.get("stage") != "score" and has_failed(work):
+        return True
+    return all((work / Path(file).name).exists() or failure_of(work, file).exists() for file in _products(member))
+
+
+def failure_of(work: Path, product: str | Path) -> Path:
+    """Where it stands that one of the files that a member makes cannot be made, while the others can."""
+    return work / f"{Path(product).stem}.failed.json"
 
 
 def has_failed(work: Path) -> bool:
@@ -187,9 +212,10 @@ def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
     }
 
 
-def _generate_member(grid: Grid, answers: Answers, parts: dict[str, str]) -> dict[str, Any]:
+def _asked_member(stage: Stage, grid: Grid, answers: Answers, parts: dict[str, str]) -> dict[str, Any]:
     run = grid.runs.get(answers.subject)
     return {
+        "stage": stage,
         "answers": _fields(answers),
         "parts": parts,
         "run": _fields(run) if run else None,

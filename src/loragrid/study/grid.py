@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.keys import short
+from loragrid.study.scores import file_name
 
 
 @dataclass(frozen=True)
@@ -248,18 +248,25 @@ class Answers:
     decoding: dict[str, Any]
     seed: int
     key: str
-    families: dict[str, str]
-    model_families: list[str]
+    scores: dict[str, dict[str, Any]]
     folder: str
 
     @property
     def generations(self) -> str | None:
-        """The file of answers, if any score family reads it."""
-        return f"{self.folder}/generations.jsonl" if len(self.families) > len(self.model_families) else None
+        """The file of answers, if any score reads it."""
+        return f"{self.folder}/generations.jsonl" if len(self.made_with("model")) < len(self.scores) else None
 
-    def scores(self, family: str) -> str:
-        """The score file of one family."""
-        return f"{self.folder}/scores/{family}-{short(self.families[family])}.json"
+    def made_with(self, place: str) -> list[str]:
+        """Ids of the scores that are computed in one place."""
+        return [id_ for id_, score in self.scores.items() if score["place"] == place]
+
+    def score_file(self, id_: str) -> str:
+        """The file of one score."""
+        return f"{self.folder}/scores/{file_name(self.scores[id_])}"
+
+    def score_files(self, place: str) -> dict[str, str]:
+        """The files of the scores that are computed in one place, by id."""
+        return {id_: self.score_file(id_) for id_ in self.made_with(place)}
 
 
 @dataclass

@@ -17,7 +17,7 @@ HEADER = """\
 
 
 def schema_text(registry: Registry) -> str:
-    """The schema as YAML, with the names of sources and score families that exist."""
+    """The schema as YAML, with the names of sources and metrics that exist."""
     schema = Study.model_json_schema()
     parts, definitions = schema["properties"], schema["$defs"]
     # A study's recipe, grid and points hold recipe fields: plainly, as lists and among a point's own keys.
@@ -46,7 +46,7 @@ def schema_text(registry: Registry) -> str:
     dataset["oneOf"] = [{"required": ["source"]}, {"required": ["mixture"]}]
     dataset["allOf"] = [_options(name, registry.sources[name].Options, every - own) for name, own in options.items()]
     for kind in ("DialogueEvaluation", "PromptsEvaluation"):
-        definitions[kind]["properties"]["scores"]["items"]["enum"] = sorted(registry.families)
+        definitions[kind]["properties"]["scores"]["items"] = _scores(registry)
     return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -74,6 +74,20 @@ def _choice(valid: Mapping[str, Any]) -> dict[str, Any]:
             },
         ]
     }
+
+
+def _scores(registry: Registry) -> dict[str, Any]:
+    """A metric, or one with its settings and a label, or a group of metrics."""
+    choice = _choice(registry.metrics)
+    names, mapping = choice["anyOf"]
+    names["enum"] = sorted([*names["enum"], *registry.groups])
+    for options in mapping["properties"].values():
+        options.setdefault("properties", {})["label"] = {
+            "type": "string",
+            "pattern": "^[A-Za-z][A-Za-z0-9_]*$",
+            "description": "Takes the place of the metric's name in its columns.",
+        }
+    return choice
 
 
 def _short(options: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def load_study(path: Path, registry: Registry) -> Study:
 
     Args:
         path: the YAML file.
-        registry: sources and score families that the study may name.
+        registry: sources and metrics that the study may name.
 
     Raises:
         StudyError: all problems of form, value and reference, each with its key and the valid alternatives.

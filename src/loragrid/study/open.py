@@ -16,7 +16,7 @@ def open_study(name: str, registry: Registry) -> Grid:
 
     Args:
         name: a study in config/studies, the path of a YAML file, or the path of a recorded study.json.
-        registry: sources and score families.
+        registry: sources and metrics.
 
     Raises:
         UserError: there is no such study, or it has problems (all listed).
@@ -34,7 +34,7 @@ def open_alone(name: str, dataset: str, registry: Registry) -> Grid:
     Args:
         name: of the study, or the path of its file.
         dataset: its name in the study.
-        registry: sources and score families.
+        registry: sources and metrics.
 
     Raises:
         UserError: there is no such study or dataset, the study has problems, or nobody can be asked about the dataset.

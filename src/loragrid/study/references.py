@@ -15,6 +15,7 @@ from loragrid.study import choices
 from loragrid.study.problems import check_part, suggestion, unknown
 from loragrid.study.registry import Registry
 from loragrid.study.schema import DatasetSpec, Recipe
+from loragrid.study.scores import column_names, score_problems
 
 
 def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]:
@@ -50,9 +51,8 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += unknown(f"untrained[{index}]", name, models)
     for name, evaluation in _parts(_mapping(content.get("evaluations"))):
         problems += unknown(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets)
-        for index, family in enumerate(_list(evaluation.get("scores"))):
-            problems += unknown(f"evaluations.{name}.scores[{index}]", family, registry.families)
-    metrics = {metric for family in registry.families.values() for metric in family.metrics}
+        problems += score_problems(f"evaluations.{name}.scores", _list(evaluation.get("scores")), registry)
+    metrics = column_names(content.get("evaluations"), registry)
     for index, published in enumerate(map(_mapping, _list(content.get("published")))):
         problems += unknown(f"published[{index}].metric", published.get("metric"), metrics)
         problems += unknown(f"published[{index}].model", published.get("model"), models)

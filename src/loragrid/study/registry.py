@@ -7,19 +7,6 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Family:
-    """A score family: metrics that need the same things and are computed together.
-
-    Args:
-        metrics: version of each metric by name; raising one rescores the family.
-        needs_model: computed over base and adapter in the generate job, instead of from the generations.
-    """
-
-    metrics: Mapping[str, int]
-    needs_model: bool
-
-
-@dataclass(frozen=True)
 class Registry:
     """What a study may name, and how local files are told apart.
 
@@ -29,7 +16,8 @@ class Registry:
         steps: cleaning steps by name; of each, `VERSION` and `Options` are used.
         formats: by name; of each, `VERSION`, `Options`, `KIND`, `METHODS` and `HAS_ANSWERS`
             are used.
-        families: score families by name.
+        metrics: by name; of each, `VERSION`, `Options`, `PLACE` and the names of its `COLUMNS` are used.
+        groups: names under which several metrics are asked for.
         templates: files of chat templates by name.
         digest: content digest of a local file or folder.
     """
@@ -37,6 +25,7 @@ class Registry:
     sources: Mapping[str, Any]
     steps: Mapping[str, Any]
     formats: Mapping[str, Any]
-    families: Mapping[str, Family]
+    metrics: Mapping[str, Any]
+    groups: Mapping[str, tuple[str, ...]]
     templates: Mapping[str, Path]
     digest: Callable[[Path], str]

@@ -37,6 +37,7 @@ from loragrid.study.materials import Materials
 from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
 from loragrid.study.schema import EvaluationSpec, Point, Recipe, Study
+from loragrid.study.scores import resolved_scores
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -387,7 +388,7 @@ class _Resolver:
                 "version": DECODING_VERSION,
             },
         )
-        families = {family: key_of("scores", dict(self.registry.families[family].metrics)) for family in spec.scores}
+        scores = {id_: asdict(score) for id_, score in resolved_scores(spec.scores, self.registry).items()}
         answers = Answers(
             id=f"{folder}/eval/{name}-{short(key)}",
             subject=folder,
@@ -400,8 +401,7 @@ class _Resolver:
             decoding=decoding,
             seed=spec.seed,
             key=key,
-            families=families,
-            model_families=[family for family in families if self.registry.families[family].needs_model],
+            scores=scores,
             folder=f"{folder}/eval/{name}-{short(key)}",
         )
         self.out.answers[answers.id] = answers

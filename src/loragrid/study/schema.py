@@ -323,7 +323,11 @@ class _Asked(Model):
     system: str | None = Field(None, description="System prompt in place of the record's own.")
     decoding: Decoding = Field(default_factory=Decoding, description="How answers are generated.")
     seed: int = Field(0, ge=0, description="Seed of sampling.")
-    scores: list[str] = Field(["text", "likelihood"], min_length=1, description="Score families.")
+    scores: list[Choice] = Field(
+        ["rouge", "sacrebleu", "likelihood"],
+        min_length=1,
+        description="Metrics by name, or `{metric: {setting: value}}`; a `label` among the settings names its columns.",
+    )
 
 
 class DialogueEvaluation(_Asked):

@@ -1,0 +1,192 @@
+"""What a metric is: how answers become items, and how items become one number, said once for scoring and resampling.
+
+Most columns are functions of sums over items: each item gives a short vector of statistics, the vectors are added, and
+the sum is turned into the value. A mean, a ratio of sums, a mean over groups and corpus BLEU are all of this kind, so
+that a resample of the items is one matrix product away from its value. What needs the whole sample (how many different
+words there are) is computed once, when the answers are scored, and is not resampled.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:  # the front door imports this package, and should not wait for numpy
+    import numpy as np
+
+Item = Mapping[str, Any]
+Statistics = Callable[[Sequence[Item]], "np.ndarray"]
+
+Place = Literal["model", "cpu"]
+"""Where a metric's items are computed: with base and adapter in the generate job, or from texts alone."""
+
+
+class MetricOptions(BaseModel):
+    """Base of a metric's settings; a setting at its default is in no key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the tables.
+
+    Args:
+        name: as in score files and tables; that of its reference library.
+        title: for people.
+        higher_is_better: direction of improvement; None where there is none, as for the length of answers.
+        statistics: items of a score file → their vectors of statistics, shape (items, statistics); None for a value
+            of the whole sample, which is not a function of sums.
+        value: summed statistics, shape (…, statistics) → values, shape (…). NaN where the metric is undefined.
+        places: digits after the point in tables for people.
+        same: statistics that must be equal for two values to be of the same thing, by position.
+        unless_same: what to say where they are not.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool | None
+    statistics: Statistics | None
+    value: "Callable[[np.ndarray], np.ndarray]"
+    places: int = 3
+    same: tuple[int, ...] = ()
+    unless_same: str = ""
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether items can be resampled."""
+        return self.statistics is not None
+
+    def of(self, items: Iterable[Item]) -> float:
+        """The metric of a whole set of items; NaN where it is undefined, as for no items."""
+        items = list(items)
+        if not items or self.statistics is None:
+            return math.nan
+        return float(self.value(self.statistics(items).sum(axis=0)))
+
+    def gain(self, tuned: "np.ndarray", untrained: "np.ndarray") -> "np.ndarray":
+        """The difference of values with the sign that makes more than 0 an improvement, where there is a direction."""
+        return untrained - tuned if self.higher_is_better is False else tuned - untrained
+
+    def called(self, name: str, title: str) -> "Column":
+        """The same column under another name."""
+        return replace(self, name=name, title=title)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is scored.
+
+    Args:
+        answers: one text each.
+        references: of the same number.
+        prompts: what each was an answer to, as plain text; empty texts where that is not known.
+    """
+
+    answers: Sequence[str]
+    references: Sequence[str]
+    prompts: Sequence[str]
+
+
+class Metric(Protocol):
+    """A module of this package.
+
+    `VERSION` is raised when the same answers come to get other values: they are then scored anew. Libraries are
+    imported inside functions, because the front door imports every metric at each start.
+    """
+
+    VERSION: int
+    TITLE: str
+    PLACE: Place
+    LIBRARIES: tuple[str, ...]
+    Options: type[MetricOptions]
+    COLUMNS: tuple[Column, ...]
+
+
+class TextMetric(Metric, Protocol):
+    """A metric that is computed from texts."""
+
+    def items(self, texts: Texts, options: Any) -> list[dict[str, Any]]:
+        """What each answer contributes, in the order of the answers; JSON values that `COLUMNS` understand."""
+
+    def whole(self, texts: Texts, options: Any) -> dict[str, float]:
+        """Values of columns that are no function of sums; only of a metric that has such."""
+
+    def about(self, texts: Texts, options: Any) -> dict[str, Any]:
+        """What else decided the values: tokenizer, signature, encoder; JSON values for the score file."""
+
+
+def mean(name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True) -> Column:
+    """A column that is the mean of the items' own values, found in the items under its name."""
+
+    def statistics(items: Sequence[Item]) -> "np.ndarray":
+        return _vectors([item[name], 1.0] for item in items)
+
+    return Column(name, title, higher_is_better, statistics, ratio, places)
+
+
+def grouped_mean(name: str, title: str, of: str, by: str, places: int = 3) -> Column:
+    """A column that is the mean over groups of the means within them, so that each group counts the same.
+
+    Args:
+        name: of the column.
+        title: for people.
+        of: name of the items' own values.
+        by: which of the items' `groups` it is about, e.g. `subject`; items without it do not count.
+        places: digits after the point.
+    """
+
+    def statistics(items: Sequence[Item]) -> "np.ndarray":
+        import numpy as np
+
+        groups = [item.get("groups", {}).get(by) for item in items]
+        names = sorted({group for group in groups if group is not None})
+        position = {group: index for index, group in enumerate(names)}
+        vectors = np.zeros((len(items), 2 * len(names)))
+        for row, (item, group) in enumerate(zip(items, groups, strict=True)):
+            if group is not None:
+                vectors[row, 2 * position[group]] = item[of]
+                vectors[row, 2 * position[group] + 1] = 1.0
+        return vectors
+
+    def value(sums: "np.ndarray") -> "np.ndarray":
+        import numpy as np
+
+        # A group that a resample has left out is no group of it.
+        means = ratio(sums.reshape(*sums.shape[:-1], -1, 2))
+        there = ~np.isnan(means)
+        return ratio(np.stack([np.where(there, means, 0.0).sum(axis=-1), there.sum(axis=-1)], axis=-1))
+
+    return Column(name, title, True, statistics, value, places)
+
+
+def whole(name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True) -> Column:
+    """A column whose value needs all answers at once; the metric's `whole(texts, options)` gives it by name."""
+
+    def value(sums: "np.ndarray") -> "np.ndarray":
+        import numpy as np
+
+        return np.full(sums.shape[:-1], np.nan)
+
+    return Column(name, title, higher_is_better, None, value, places)
+
+
+def sums_of(*fields: Callable[[Item], float]) -> Statistics:
+    """Statistics that are numbers of each item."""
+    return lambda items: _vectors([field(item) for field in fields] for item in items)
+
+
+def ratio(sums: "np.ndarray") -> "np.ndarray":
+    """The first statistic over the second; NaN where that is 0."""
+    import numpy as np
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return sums[..., 0] / sums[..., 1]
+
+
+def _vectors(rows: Iterable[Sequence[float]]) -> "np.ndarray":
+    import numpy as np
+
+    return np.array(list(rows), dtype=np.float64)

@@ -1,0 +1,77 @@
+"""What is scored: prompts and answers, paired by their ids; nothing is averaged that does not belong together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loragrid.errors import UserError
+from loragrid.files import read_jsonl, sha256_of
+from loragrid.metrics.base import Texts
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Answers with what they belong to.
+
+    Args:
+        about: `id`, `dialogue` and perhaps `groups` of each, which its items begin with.
+        texts: answers, references and prompts, in the same order.
+        made: hashes of the files, for the score file.
+    """
+
+    about: list[dict[str, Any]]
+    texts: Texts
+    made: dict[str, str]
+
+
+def read_rows(prompts: Path, generations: Path) -> Rows:
+    """The answers to an evaluation's prompts.
+
+    Args:
+        prompts: JSON Lines with `id`, `dialogue`, `reference` and `messages`.
+        generations: JSON Lines with `id` and `answer`, in any order.
+
+    Raises:
+        UserError: prompts and answers do not pair up one to one by id, or there are none.
+    """
+    asked = by_id(prompts, ("dialogue", "reference"))
+    answered = by_id(generations, ("answer",))
+    if not asked:
+        raise UserError(f"{prompts}: no prompts, so there is nothing to score")
+    for id_ in asked:
+        if id_ not in answered:
+            raise UserError(f"{generations}: no answer to prompt {id_!r} of {prompts}; delete it to ask again")
+    for id_ in answered:
+        if id_ not in asked:
+            raise UserError(f"{generations}: the answer {id_!r} has no prompt in {prompts}; delete it to ask again")
+    texts = Texts(
+        [answered[id_]["answer"] for id_ in asked],
+        [prompt["reference"] for prompt in asked.values()],
+        [_asked(prompt) for prompt in asked.values()],
+    )
+    about = [{"id": id_, "dialogue": prompt["dialogue"]} for id_, prompt in asked.items()]
+    return Rows(about, texts, {"prompts_sha256": sha256_of(prompts), "answers_sha256": sha256_of(generations)})
+
+
+def by_id(file: Path, texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """The records of a file by id, each with the given text fields.
+
+    Raises:
+        UserError: a record lacks one, or an id is there twice; the message names file and line.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    for number, record in enumerate(read_jsonl(file), start=1):
+        for name in ("id", *texts):
+            if not isinstance(record, dict) or not isinstance(record.get(name), str):
+                raise UserError(f"{file}:{number}: needs {name!r} with a text")
+        if record["id"] in records:
+            raise UserError(f"{file}:{number}: the id {record['id']!r} is there twice")
+        records[record["id"]] = record
+    return records
+
+
+def _asked(prompt: dict[str, Any]) -> str:
+    """A prompt's messages as one text."""
+    messages = prompt.get("messages")
+    contents = [message.get("content") for message in messages] if isinstance(messages, list) else []
+    return "\n".join(content for content in contents if isinstance(content, str))

@@ -1,0 +1,57 @@
+"""Compute the scores of answers from their texts; one that fails does not hold up the others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from loragrid.errors import UserError
+from loragrid.jobs.failures import record_failure
+from loragrid.metrics import METRICS
+from loragrid.metrics.base import TextMetric
+from loragrid.scoring.file import write_score
+from loragrid.scoring.rows import Rows, read_rows
+from loragrid.study.batches import Batch, failure_of, work_folder
+
+
+def score_batch(batch: Batch, log: str) -> None:
+    """Make what each member of a batch still misses, in its work folder; what fails for good is put on record there.
+
+    Args:
+        batch: the recorded batch.
+        log: where this job's output goes, for the record of a failure.
+    """
+    for member in batch.members:
+        work = work_folder(member)
+        missing = {
+            id_: out for id_, file in sorted(member["parts"].items()) if not (out := work / Path(file).name).exists()
+        }
+        generations = Path(member["answers"]["folder"], "generations.jsonl")
+        rows: Rows | None = None
+        for id_, out in missing.items():
+            failure_of(work, out).unlink(missing_ok=True)
+            try:
+                rows = rows or read_rows(Path(member["prompts_file"]), generations)
+                score_texts(rows, member["answers"]["scores"][id_], out)
+            except UserError as error:
+                record_failure(failure_of(work, out), "score", str(error), log)
+                print(f"{out}: failed for good: {error}", flush=True)
+            else:
+                print(f"{out}: scored", flush=True)
+
+
+def score_texts(rows: Rows, score: Mapping[str, Any], out: Path) -> None:
+    """Score answers by one metric.
+
+    Args:
+        rows: what is scored.
+        score: as answers hold it.
+        out: score file to write.
+
+    Raises:
+        UserError: the metric cannot be computed.
+    """
+    metric = cast(TextMetric, METRICS[score["name"]])
+    options = metric.Options.model_validate(score["options"])
+    items = [{**about, **item} for about, item in zip(rows.about, metric.items(rows.texts, options), strict=True)]
+    whole = metric.whole(rows.texts, options) if any(not column.is_sum for column in metric.COLUMNS) else None
+    write_score(out, score, items, whole=whole, made={**rows.made, **metric.about(rows.texts, options)})

@@ -1,0 +1,142 @@
+"""How a study names its scores: a metric, `{metric: {setting: value, label: name}}`, or a group of metrics."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loragrid.study import choices
+from loragrid.study.keys import key_of, short
+from loragrid.study.problems import unknown
+from loragrid.study.registry import Registry
+
+
+@dataclass(frozen=True)
+class Score:
+    """What answers are scored by. Answers and batches hold it as a mapping of these fields.
+
+    Args:
+        name: of the metric.
+        label: takes the metric's name in columns; None for none.
+        version: of the metric.
+        options: settings that differ from their defaults.
+        place: where it is computed.
+        key: of all but the label.
+    """
+
+    name: str
+    label: str | None
+    version: int
+    options: dict[str, Any]
+    place: str
+    key: str
+
+    @property
+    def id(self) -> str:
+        """By what a study's scores are told apart."""
+        return self.label or self.name
+
+
+def file_name(score: dict[str, Any]) -> str:
+    """The name of a score's file, below `scores/` or in a work folder."""
+    return f"{score['name']}-{short(score['key'])}.json"
+
+
+def score_of_file(file: str | Path) -> tuple[str, str]:
+    """Name of the metric and short key, from the name of a score's file."""
+    name, _, key = Path(file).stem.rpartition("-")
+    return name, key
+
+
+def column_name(column: str, metric: str, label: str | None) -> str:
+    """What tables call a column of a metric: a label takes the metric's name in it, or goes before it."""
+    if label is None:
+        return column
+    rest = column.removeprefix(metric) if column.startswith(metric) else f"_{column}"
+    return f"{label}{'_' if rest and rest[0] != '_' else ''}{rest}"
+
+
+def column_names(evaluations: Any, registry: Registry) -> set[str]:
+    """All columns that a study may speak of: those of every metric, and those with labels of its own.
+
+    Args:
+        evaluations: of the study as read, unchecked.
+        registry: the metrics there are.
+    """
+    names = {column.name for metric in registry.metrics.values() for column in metric.COLUMNS}
+    for evaluation in evaluations.values() if isinstance(evaluations, dict) else ():
+        entries = evaluation.get("scores") if isinstance(evaluation, dict) else None
+        for entry in entries if isinstance(entries, list) else ():
+            choice, label = _without_label(entry)
+            metric = registry.metrics.get(next(iter(choice))) if isinstance(choice, dict) else None
+            if metric is not None and isinstance(label, str):
+                names |= {column_name(column.name, next(iter(choice)), label) for column in metric.COLUMNS}
+    return names
+
+
+def score_problems(where: str, entries: Iterable[Any], registry: Registry) -> list[str]:
+    """What is wrong with the scores of an evaluation.
+
+    Args:
+        where: their key in the study file.
+        entries: as read, of any type.
+        registry: the metrics there are.
+    """
+    problems: list[str] = []
+    taken: dict[str, int] = {}
+    for index, entry in enumerate(entries):
+        here = f"{where}[{index}]"
+        if isinstance(entry, str) and entry in registry.groups:
+            ids = list(registry.groups[entry])
+        else:
+            choice, label = _without_label(entry)
+            found = _choice_problems(here, choice, registry)
+            if label is not None and not _is_label(label):
+                found.append(f"{here}: its label is a name of letters, digits and _, not {label!r}")
+            problems += found
+            if found or not isinstance(choice, str | dict):
+                continue
+            ids = [label or choices.parted(choice)[0]]
+            if label in registry.metrics:
+                problems.append(f"{here}: the label {label!r} is the name of a metric; take another one")
+        for id_ in ids:
+            if id_ in taken:
+                problems.append(f"{here}: {id_!r} is there already, as [{taken[id_]}]; give one of them a `label`")
+            taken.setdefault(id_, index)
+    return problems
+
+
+def _choice_problems(where: str, choice: Any, registry: Registry) -> list[str]:
+    if isinstance(choice, str):
+        return unknown(where, choice, [*registry.metrics, *registry.groups])
+    if isinstance(choice, dict) and len(choice) == 1 and (name := next(iter(choice))) in registry.groups:
+        return [f"{where}: {name!r} is several metrics; give settings to one of {', '.join(registry.groups[name])}"]
+    return choices.problems(where, choice, registry.metrics)
+
+
+def resolved_scores(entries: Iterable[choices.Choice], registry: Registry) -> dict[str, Score]:
+    """The checked scores of an evaluation, by id."""
+    scores = {}
+    for entry in entries:
+        names = registry.groups.get(entry, (entry,)) if isinstance(entry, str) else (entry,)
+        for name in names:
+            choice, label = _without_label(name)
+            found = choices.resolved(choice, registry.metrics)
+            score = Score(
+                label=label, place=registry.metrics[found["name"]].PLACE, key=key_of("score", dict(found)), **found
+            )
+            scores[score.id] = score
+    return scores
+
+
+def _without_label(entry: Any) -> tuple[Any, Any]:
+    """A choice without the label among its options, and the label."""
+    if isinstance(entry, dict) and len(entry) == 1:
+        ((name, options),) = entry.items()
+        if isinstance(options, dict) and "label" in options:
+            return {name: {key: value for key, value in options.items() if key != "label"}}, options["label"]
+    return entry, None
+
+
+def _is_label(label: Any) -> bool:
+    return isinstance(label, str) and label.replace("_", "a").isalnum() and label.isascii() and label[0].isalpha()

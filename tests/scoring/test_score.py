@@ -1,0 +1,90 @@
+"""From answers to score files, one score each."""
+
+import json
+from pathlib import Path
+
+import pytest
+from objects import SCORES, make_answers, make_batch
+
+from loragrid.errors import UserError
+from loragrid.files import read_json
+from loragrid.scoring.file import read_score
+from loragrid.scoring.rows import read_rows
+from loragrid.scoring.score import score_batch
+from loragrid.study.batches import is_settled
+
+
+def write(folder, prompts, answers):
+    """The two input files, from (id, dialogue, reference) and (id, answer)."""
+    names = ("id", "dialogue", "reference"), ("id", "answer")
+    files = folder / "prompts.jsonl", folder / "generations.jsonl"
+    for file, keys, records in zip(files, names, (prompts, answers), strict=True):
+        file.write_text("".join(json.dumps(dict(zip(keys, record, strict=True))) + "\n" for record in records))
+    return files
+
+
+@pytest.fixture
+def member(tmp_path):
+    """Answers to two prompts, to be scored by ROUGE and BLEU."""
+    answers = make_answers(folder=str(tmp_path / "eval/test"))
+    Path(answers.folder).mkdir(parents=True)
+    prompts = [("a", "d1", "The cat sat on the mat."), ("b", "d2", "Not empty.")]
+    prompts_file, generations = write(tmp_path, prompts, [("b", ""), ("a", "The cat sat on a mat.")])
+    generations.rename(f"{answers.folder}/generations.jsonl")
+    return {
+        "stage": "score", "answers": vars(answers), "parts": answers.score_files("cpu"),
+        "prompts_file": str(prompts_file),
+    }  # fmt: skip
+
+
+def score(member):
+    score_batch(make_batch(member, stage="score"), "score.log")
+    return Path(member["answers"]["folder"], "work")
+
+
+def test_each_score_is_a_file_that_says_how_it_was_made(member):
+    work = score(member)
+    rouge = read_score(work / "rouge-rrrrrrrrrr.json", SCORES["rouge"])
+    assert [(item["id"], item["dialogue"]) for item in rouge.items] == [("a", "d1"), ("b", "d2")]
+    assert rouge.items[1]["rouge1"] == 0
+    assert set(rouge.metrics) == {"rouge1", "rouge2", "rougeL", "rougeLsum"}
+    assert rouge.made["libraries"]["rouge-score"]
+    assert len(rouge.made["answers_sha256"]) == len(rouge.made["prompts_sha256"]) == 64
+    bleu = read_score(work / "sacrebleu-ssssssssss.json", SCORES["sacrebleu"])
+    assert "tok:13a" in bleu.made["signature"]
+    assert is_settled(member)
+
+
+def test_a_score_that_fails_does_not_hold_up_the_others(member, monkeypatch):
+    from loragrid.metrics import sacrebleu
+
+    def refuse(*_):
+        raise UserError("no tokenizer for this")
+
+    monkeypatch.setattr(sacrebleu, "items", refuse)
+    work = score(member)
+    assert (work / "rouge-rrrrrrrrrr.json").exists()
+    assert read_json(work / "sacrebleu-ssssssssss.failed.json") == {
+        "reason": "no tokenizer for this", "stage": "score", "log": "score.log", "blocked_by": None,
+    }  # fmt: skip
+    assert is_settled(member)
+    monkeypatch.undo()
+    score(member)
+    assert not (work / "sacrebleu-ssssssssss.failed.json").exists()
+    assert (work / "sacrebleu-ssssssssss.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("prompts", "answers", "message"),
+    [
+        ([("a", "d", "x"), ("b", "d", "x")], [("a", "y")], r"generations.jsonl: no answer to prompt 'b'"),
+        ([("a", "d", "x")], [("a", "y"), ("c", "y")], r"generations.jsonl: the answer 'c' has no prompt"),
+        ([("a", "d", "x")], [("a", "y"), ("a", "y")], r"generations.jsonl:2: the id 'a' is there twice"),
+        ([("a", "d", "x"), ("a", "d", "x")], [("a", "y")], r"prompts.jsonl:2: the id 'a' is there twice"),
+        ([], [], r"prompts.jsonl: no prompts"),
+        ([("a", "d", "x")], [("a", None)], r"generations.jsonl:1: needs 'answer' with a text"),
+    ],
+)
+def test_prompts_and_answers_must_pair_up(tmp_path, prompts, answers, message):
+    with pytest.raises(UserError, match=message):
+        read_rows(*write(tmp_path, prompts, answers))
