@@ -68,11 +68,24 @@ def test_answers_and_scores_lie_directly_in_the_work_folder(tmp_path):
 
 def test_a_failure_is_told_with_its_reason_and_log(run):
     fail(run)
+    (run / "work" / "run.json").unlink()
     with pytest.raises(UserError) as raised:
         publish(run, outputs(run))
     for part in (str(run), "train failed: the rate is too high", "attempt-1.log", "delete", "failed.json"):
         assert part in str(raised.value)
     assert not (run / "run.json").exists()
+
+
+def test_a_file_that_cannot_be_made_does_not_hold_up_the_others(tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "generations.jsonl").write_text("{}")
+    record = {"reason": "no reference has text", "stage": "generate", "log": "attempt-1.log", "blocked_by": None}
+    (work / "likelihood-0123456789.failed.json").write_text(json.dumps(record))
+    publish(tmp_path, [tmp_path / "generations.jsonl"])
+    assert (tmp_path / "generations.jsonl").exists()
+    with pytest.raises(UserError, match=r"generate failed: no reference has text[^$]*delete .*0123456789.failed.json"):
+        publish(tmp_path, [tmp_path / "scores/likelihood-0123456789.json"])
 
 
 def test_a_failure_whose_cause_is_gone_counts_no_more(run, tmp_path):

@@ -14,6 +14,7 @@ from loragrid.study.problems import check_part, describe, suggestion, unknown
 from loragrid.study.references import reference_problems
 from loragrid.study.registry import Registry
 from loragrid.study.schema import Point, Recipe, Study
+from loragrid.study.scores import column_problems
 
 
 class _Loader(yaml.SafeLoader):
@@ -76,6 +77,7 @@ def load_study(path: Path, registry: Registry) -> Study:
         problems += describe(error, Study, content)
     problems += _recipe_problems(content)
     problems += reference_problems(content, registry)
+    problems = problems or column_problems(study.evaluations, registry)
     if problems:
         raise StudyError(str(path), problems)
     return study

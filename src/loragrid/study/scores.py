@@ -1,8 +1,7 @@
 """How a study names its scores: a metric, `{metric: {setting: value, label: name}}`, or a group of metrics."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from loragrid.study import choices
@@ -40,12 +39,6 @@ class Score:
 def file_name(score: dict[str, Any]) -> str:
     """The name of a score's file, below `scores/` or in a work folder."""
     return f"{score['name']}-{short(score['key'])}.json"
-
-
-def score_of_file(file: str | Path) -> tuple[str, str]:
-    """Name of the metric and short key, from the name of a score's file."""
-    name, _, key = Path(file).stem.rpartition("-")
-    return name, key
 
 
 def column_name(column: str, metric: str, label: str | None) -> str:
@@ -103,6 +96,26 @@ def score_problems(where: str, entries: Iterable[Any], registry: Registry) -> li
             if id_ in taken:
                 problems.append(f"{here}: {id_!r} is there already, as [{taken[id_]}]; give one of them a `label`")
             taken.setdefault(id_, index)
+    return problems
+
+
+def column_problems(evaluations: Mapping[str, Any], registry: Registry) -> list[str]:
+    """Scores of several evaluations that would mean different things in one column of the tables.
+
+    Args:
+        evaluations: of the study, by name; their scores are without problems.
+        registry: the metrics there are.
+    """
+    problems = []
+    first: dict[str, tuple[str, Score]] = {}
+    for name, evaluation in evaluations.items():
+        for id_, score in resolved_scores(evaluation.scores, registry).items():
+            where, other = first.setdefault(id_, (name, score))
+            if other.key != score.key:
+                problems.append(
+                    f"evaluations.{name}.scores: {id_!r} has other settings than in {where!r}, and both would stand in "
+                    "one column; give one of them a `label`"
+                )
     return problems
 
 
