@@ -26,6 +26,7 @@ localrules:
     all,
     download_dataset,
     download_model,
+    download_wordnet,
     downloads,
     publish_run,
     publish_generations,

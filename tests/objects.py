@@ -19,7 +19,7 @@ OWN_CHAT = {
 
 SCORES = {
     name: {"name": name, "label": None, "version": METRICS[name].VERSION, "options": {}, "place": place,
-           "key": name[0] * 64}
+           "needs": [], "with_prompt": False, "key": name[0] * 64}
     for name, place in (("likelihood", "model"), ("rouge", "cpu"), ("sacrebleu", "cpu"))
 }  # fmt: skip
 """The usual scores, resolved."""

@@ -55,7 +55,7 @@ def source(name: str, kind: type = Dialogue, format_: str = "chat") -> SimpleNam
 
 def metric(place: str, *columns: str, version: int = 1) -> SimpleNamespace:
     names = [SimpleNamespace(name=name) for name in columns]
-    return SimpleNamespace(VERSION=version, Options=Options, PLACE=place, COLUMNS=names)
+    return SimpleNamespace(VERSION=version, Options=Options, PLACE=place, NEEDS=[], COLUMNS=names)
 
 
 REGISTRY = Registry(

@@ -91,10 +91,17 @@ def schema(arguments: argparse.Namespace) -> None:
 
 
 def download(arguments: argparse.Namespace) -> None:
-    """Download a dataset or a model, or copy the local one given in its place."""
+    """Download a dataset, a model or WordNet, or copy the local one given in its place."""
     from loragrid.data.download import download_dataset, download_model
     from loragrid.study.references import expand
 
+    if arguments.wordnet:
+        from loragrid.data.wordnet import download_wordnet
+
+        download_wordnet()
+        return
+    if not arguments.study:
+        raise UserError("download: --dataset and --model need the --study that they belong to")
     grid = open_study(arguments.study, REGISTRY)
     if arguments.dataset:
         raw = _entry(grid, "raw", arguments.dataset)
@@ -345,7 +352,10 @@ def _parser() -> argparse.ArgumentParser:
     seen.add_argument("--model", help="name in the study, for its tokenizer and template (default: the first)")
     seen.add_argument("--records", type=_positive, default=3, help="of the first ones, to show (default: 3)")
     add("schema", schema, study=False)
-    which = add("download", download).add_mutually_exclusive_group(required=True)
+    fetched = add("download", download, study=False)
+    fetched.add_argument("--study", help="name, YAML file, or recorded study.json; for a dataset or a model")
+    which = fetched.add_mutually_exclusive_group(required=True)
+    which.add_argument("--wordnet", action="store_true", help="WordNet, which METEOR needs")
     which.add_argument("--dataset", help="id of a download")
     which.add_argument("--model", help="id of a model")
     made = add("build", build)

@@ -2,6 +2,10 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import Literal
+
+Script = Literal["chinese", "japanese", "korean", "unspaced", "spaced"]
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
 _MINUS = re.compile(r"(?<=\d)\s*[-\u2212]\s*(?=\d)")
@@ -18,23 +22,74 @@ _UNSPACED = re.compile(
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"  # Chinese characters
 )
 
+_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa\u31f0-\u31ff\uff66-\uff9d]")
+_HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7af]")
+_JAPANESE_SHARE = 0.05
+"""Kana among the letters of a text that make its Chinese characters Japanese ones; names and quotations have less."""
 
-def words(text: str) -> list[str]:
+# Languages with two letters where others have one: a capital I is another letter there.
+_DOTLESS = ("tr", "az")
+
+
+def script_of(texts: Iterable[str], language: str | None = None) -> Script:
+    """How most of a text is written, which decides how it can be cut into words.
+
+    Args:
+        texts: looked at together.
+        language: ISO 639-1 code, e.g. `ja`; None to go by the letters.
+
+    Returns:
+        `chinese`, `japanese` or `korean`; `unspaced` for other scripts without spaces between words; else `spaced`.
+    """
+    named: dict[str, Script] = {
+        "zh": "chinese", "ja": "japanese", "ko": "korean", "th": "unspaced", "lo": "unspaced", "my": "unspaced",
+        "km": "unspaced",
+    }  # fmt: skip
+    if language is not None:
+        return named.get(language, "spaced")
+    text = "".join(texts)
+    half = sum(character.isalpha() for character in text) / 2
+    kana = len(_KANA.findall(text))
+    unspaced = len(_UNSPACED.findall(text))
+    if len(_HANGUL.findall(text)) > half:
+        return "korean"
+    if unspaced > half and kana > 2 * half * _JAPANESE_SHARE:
+        return "japanese"
+    if len(_CHINESE.findall(text)) > half:
+        return "chinese"
+    return "unspaced" if unspaced > half else "spaced"
+
+
+def lower(text: str, language: str | None = None) -> str:
+    """A text in small letters, in which the capital İ is an i and not one with a second dot.
+
+    Args:
+        text: any text.
+        language: ISO 639-1 code; of Turkish and Azerbaijani the capital I is a dotless one.
+    """
+    if language in _DOTLESS:
+        text = text.replace("I", "ı")
+    return text.replace("İ", "i").lower()
+
+
+def words(text: str, language: str | None = None) -> list[str]:
     """Words of any script, lower-cased; equal to rouge-score's own tokenizer on ASCII text.
 
     That one keeps [a-z0-9] only: it sees nothing in a Chinese answer and cuts Turkish words in pieces.
 
     Args:
         text: any text.
+        language: ISO 639-1 code, for what capital letters become.
 
     Returns:
         Runs of letters, digits and the marks that belong to them; where a script has no spaces, its characters.
     """
-    if text.isascii():
+    if text.isascii() and language not in _DOTLESS:
         return _ASCII_WORD.findall(text.lower())
     tokens: list[str] = []
     previous = ""  # what the last character was: part of a spaced word, of an unspaced script, or neither
-    for character in unicodedata.normalize("NFC", text.lower()):
+    for character in lower(unicodedata.normalize("NFC", text), language):
         if unicodedata.category(character).startswith("M"):
             if previous:  # a mark without a letter before it is no word
                 tokens[-1] += character

@@ -1,7 +1,7 @@
 """ROUGE."""
 
 import pytest
-from metric_cases import cases, items_of, values_of
+from metric_cases import items_of, values_of
 
 
 def test_rouge_by_hand():
@@ -12,16 +12,6 @@ def test_rouge_by_hand():
     (item,) = items_of("rouge", ["d c\nb a"], ["a b c d"])
     assert item["rougeL"] == pytest.approx(1 / 4)
     assert item["rougeLsum"] == pytest.approx(2 / 4)
-
-
-def test_rouge_equals_the_reference_implementation():
-    for case in cases("rouge1", "rouge2", "rougeL", "rougeLsum"):
-        if not case["references"][0].isascii():
-            continue  # rouge-score sees nothing there
-        (item,) = items_of("rouge", case["predictions"], case["references"], stemming=case["params"]["use_stemmer"])
-        assert item[case["metric"]] == pytest.approx(case["expected"]["fmeasure"], abs=case["tolerance"]), case[
-            "source"
-        ]
 
 
 def test_rouge_is_the_mean_over_items():

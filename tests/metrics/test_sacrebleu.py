@@ -1,7 +1,7 @@
 """BLEU by sacrebleu."""
 
 import pytest
-from metric_cases import cases, texts, values_of
+from metric_cases import texts, values_of
 
 from loragrid.metrics import METRICS
 
@@ -22,34 +22,6 @@ def test_bleu_from_summed_counts_equals_sacrebleu():
         assert value == pytest.approx(BLEU().corpus_score(answers, [references]).score, abs=1e-9)
 
 
-def test_bleu_equals_the_published_values():
-    # Two references each, which our data never has: their counts are taken from sacrebleu, the value is ours.
-    from sacrebleu.metrics.bleu import BLEU
-
-    for case in cases("sacrebleu_corpus"):
-        if set(case["params"]) - {"tokenize"}:
-            continue
-        scorer = BLEU(**case["params"], effective_order=True)
-        scores = [
-            scorer.sentence_score(answer, list(references))
-            for answer, *references in zip(case["predictions"], *case["references"], strict=True)
-        ]
-        items = [
-            {
-                "sacrebleu": {
-                    "matches": s.counts,
-                    "totals": s.totals,
-                    "answer_tokens": s.sys_len,
-                    "reference_tokens": s.ref_len,
-                }
-            }
-            for s in scores
-        ]
-        assert METRICS["sacrebleu"].COLUMNS[0].of(items) == pytest.approx(case["expected"], abs=case["tolerance"]), (
-            case["source"]
-        )
-
-
 def test_chinese_answers_are_cut_by_the_chinese_tokenizer():
     answers, references = ["今天天气很好", "谢谢你"], ["今天天气不好", "谢谢你"]
     assert values_of("sacrebleu", answers, references)["sacrebleu"] > 40
@@ -58,4 +30,4 @@ def test_chinese_answers_are_cut_by_the_chinese_tokenizer():
 
 
 def test_only_empty_answers_score_0():
-    assert values_of("sacrebleu", ["", ""], ["a b c d e", "f"]) == {"sacrebleu": 0.0}
+    assert values_of("sacrebleu", ["", ""], ["a b c d e", "f"]) == {"sacrebleu": 0.0, "sacrebleu_sentence": 0.0}

@@ -244,7 +244,9 @@ def answers_in_words(wildcards):
 def downloads_of_study():
     """What has to come from elsewhere, so that all else runs without the internet."""
     data = [f"{raw.folder}/provenance.json" for raw in GRID.raw.values()]
-    return data + [f"{model.folder}/model.json" for model in GRID.models.values() if not model.build]
+    data += [f"{model.folder}/model.json" for model in GRID.models.values() if not model.build]
+    scores = [score for answers in GRID.answers.values() for score in answers.scores.values()]
+    return data + sorted({file for score in scores for file in score["needs"]})
 
 
 def cleaned(id_):

@@ -18,6 +18,20 @@ rule download_dataset:
         "python -m loragrid download --study {params.study:q} --dataset {wildcards.dataset} >> {log} 2>&1"
 
 
+rule download_wordnet:
+    output:
+        update("data/wordnet/provenance.json"),
+    log:
+        "results/logs/download_wordnet.log",
+    retries: 3
+    conda:
+        "../../envs/cpu.yaml"
+    message:
+        in_log("fetch WordNet")
+    shell:
+        "python -m loragrid download --wordnet >> {log} 2>&1"
+
+
 rule downloads:
     input:
         downloads_of_study(),

@@ -1,16 +1,35 @@
 """Metrics by name: one file each, with everything that is to be said of it (`loragrid.metrics.base`)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from loragrid.metrics import likelihood, rouge, sacrebleu
-from loragrid.metrics.base import Column, Metric
+from pydantic import ValidationError
+
+from loragrid.errors import UserError
+from loragrid.metrics import (
+    bleu2,
+    chrf,
+    distinct,
+    exact_match,
+    length,
+    likelihood,
+    meteor,
+    nltk_bleu,
+    rouge,
+    sacrebleu,
+)
+from loragrid.metrics.base import Column, Metric, TextMetric
+from loragrid.study.problems import describe
 from loragrid.study.scores import column_name
 
-METRICS: dict[str, Metric] = {module.__name__.rpartition(".")[2]: module for module in (likelihood, rouge, sacrebleu)}
+_MODULES = (
+    likelihood, rouge, sacrebleu, nltk_bleu, bleu2, chrf, meteor, exact_match, distinct, length,
+)  # fmt: skip
+
+METRICS: dict[str, Metric] = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
 """All metrics, in the order of the tables' columns."""
 
-GROUPS: dict[str, tuple[str, ...]] = {}
+GROUPS: dict[str, tuple[str, ...]] = {"bleu": ("sacrebleu", "nltk_bleu", "bleu2")}
 """Metrics that go by one name."""
 
 
@@ -30,4 +49,27 @@ def columns_of(score: Mapping[str, Any]) -> dict[str, Column]:
     }
 
 
-__all__ = ["GROUPS", "METRICS", "Column", "columns_of"]
+def as_evaluate(name: str, **settings: Any) -> Any:
+    """A metric of texts as an `evaluate.Metric`: `as_evaluate("rouge").compute(predictions=…, references=…)`.
+
+    Args:
+        name: of the metric.
+        settings: of the metric, as in a study.
+
+    Raises:
+        UserError: there is no such metric of texts, or it has no such setting.
+    """
+    from loragrid.metrics.as_evaluate import adapter
+
+    valid = [each for each, metric in METRICS.items() if metric.PLACE != "model"]
+    if name not in valid:
+        raise UserError(f"there is no metric {name!r} of texts; there are: {', '.join(valid)}")
+    metric = METRICS[name]
+    try:
+        options = metric.Options.model_validate(settings)
+    except ValidationError as error:
+        raise UserError("\n".join(describe(error, metric.Options, settings, name))) from None
+    return adapter(name, cast(TextMetric, metric), options)
+
+
+__all__ = ["GROUPS", "METRICS", "Column", "as_evaluate", "columns_of"]

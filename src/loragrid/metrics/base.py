@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:  # the front door imports this package, and should not wait for numpy
     import numpy as np
@@ -27,6 +27,22 @@ class MetricOptions(BaseModel):
     """Base of a metric's settings; a setting at its default is in no key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextOptions(MetricOptions):
+    """Settings of every metric that compares texts."""
+
+    language: str | None = Field(
+        None,
+        pattern="^[a-z]{2}$",
+        description="Of the texts, as an ISO 639-1 code (en, tr, zh, ja …): how they are cut into words. Default: told "
+        "from the letters of the references.",
+    )
+    with_prompt: bool = Field(
+        False,
+        description="Score the answer with its prompt before it, as the model saw it, which some papers did by "
+        "mistake: only to compare with them.",
+    )
 
 
 @dataclass(frozen=True)
@@ -82,25 +98,27 @@ class Texts:
     Args:
         answers: one text each.
         references: of the same number.
-        prompts: what each was an answer to, as plain text; empty texts where that is not known.
+        prompts: what each was an answer to, as the model saw it; None if no metric asks for that.
     """
 
     answers: Sequence[str]
     references: Sequence[str]
-    prompts: Sequence[str]
+    prompts: Sequence[str] | None = None
 
 
 class Metric(Protocol):
     """A module of this package.
 
-    `VERSION` is raised when the same answers come to get other values: they are then scored anew. Libraries are
-    imported inside functions, because the front door imports every metric at each start.
+    `VERSION` is raised when the same answers come to get other values: they are then scored anew. `NEEDS` are files
+    that have to be there. Libraries are imported inside functions, because the front door imports every metric.
     """
 
+    __name__: str
     VERSION: int
     TITLE: str
     PLACE: Place
     LIBRARIES: tuple[str, ...]
+    NEEDS: tuple[str, ...]
     Options: type[MetricOptions]
     COLUMNS: tuple[Column, ...]
 
@@ -162,7 +180,7 @@ def grouped_mean(name: str, title: str, of: str, by: str, places: int = 3) -> Co
     return Column(name, title, True, statistics, value, places)
 
 
-def whole(name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True) -> Column:
+def whole_sample(name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True) -> Column:
     """A column whose value needs all answers at once; the metric's `whole(texts, options)` gives it by name."""
 
     def value(sums: "np.ndarray") -> "np.ndarray":

@@ -18,6 +18,7 @@ VERSION = 1
 TITLE = "likelihood of the references"
 PLACE: Place = "model"
 LIBRARIES = ("torch", "transformers")
+NEEDS: tuple[str, ...] = ()
 
 
 class Options(MetricOptions):

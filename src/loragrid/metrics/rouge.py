@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
-from loragrid.metrics.base import MetricOptions, Place, Texts, mean
+from loragrid.metrics.base import Place, TextOptions, Texts, mean
 from loragrid.progress import each
 from loragrid.words import words
 
@@ -16,6 +16,7 @@ VERSION = 2
 TITLE = "ROUGE"
 PLACE: Place = "cpu"
 LIBRARIES = ("rouge-score",)
+NEEDS: tuple[str, ...] = ()
 
 COLUMNS = (
     mean("rouge1", "ROUGE-1"),
@@ -25,7 +26,7 @@ COLUMNS = (
 )
 
 
-class Options(MetricOptions):
+class Options(TextOptions):
     """How words are compared."""
 
     stemming: bool = Field(False, description="Compare English words by their stems (Porter), as some papers do.")
@@ -34,13 +35,14 @@ class Options(MetricOptions):
 class _Tokenizer:
     """The interface that rouge-score expects."""
 
-    def __init__(self, stemming: bool):
+    def __init__(self, options: Options):
         from nltk.stem.porter import PorterStemmer
 
-        self._stem = PorterStemmer().stem if stemming else None
+        self._language = options.language
+        self._stem = PorterStemmer().stem if options.stemming else None
 
     def tokenize(self, text: str) -> list[str]:
-        tokens = words(text)
+        tokens = words(text, self._language)
         # As rouge-score does: short words stay.
         return [self._stem(token) if len(token) > 3 else token for token in tokens] if self._stem else tokens
 
@@ -52,7 +54,7 @@ def items(texts: Texts, options: Options) -> list[dict[str, Any]]:
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer([column.name for column in COLUMNS], tokenizer=_Tokenizer(options.stemming))
+    scorer = RougeScorer([column.name for column in COLUMNS], tokenizer=_Tokenizer(options))
     pairs = zip(texts.answers, texts.references, strict=True)
     return [
         {name: float(score.fmeasure) for name, score in scorer.score(reference, answer).items()}
@@ -62,4 +64,4 @@ def items(texts: Texts, options: Options) -> list[dict[str, Any]]:
 
 def about(texts: Texts, options: Options) -> dict[str, Any]:
     """The tokenizer, which is not that of rouge-score: it would see nothing in a Chinese answer."""
-    return {"tokenizer": "words of any script, NFC, lower case", "stemming": options.stemming}
+    return {"tokenizer": "words of any script, NFC, lower case"}

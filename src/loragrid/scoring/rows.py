@@ -1,5 +1,6 @@
 """What is scored: prompts and answers, paired by their ids; nothing is averaged that does not belong together."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,13 @@ class Rows:
     made: dict[str, str]
 
 
-def read_rows(prompts: Path, generations: Path) -> Rows:
+def read_rows(prompts: Path, generations: Path, seen: Callable[[dict[str, Any]], str] | None = None) -> Rows:
     """The answers to an evaluation's prompts.
 
     Args:
         prompts: JSON Lines with `id`, `dialogue`, `reference` and `messages`.
         generations: JSON Lines with `id` and `answer`, in any order.
+        seen: a prompt's text as the model saw it, where a score asks for that.
 
     Raises:
         UserError: prompts and answers do not pair up one to one by id, or there are none.
@@ -47,7 +49,7 @@ def read_rows(prompts: Path, generations: Path) -> Rows:
     texts = Texts(
         [answered[id_]["answer"] for id_ in asked],
         [prompt["reference"] for prompt in asked.values()],
-        [_asked(prompt) for prompt in asked.values()],
+        [seen(prompt) for prompt in asked.values()] if seen else None,
     )
     about = [{"id": id_, "dialogue": prompt["dialogue"]} for id_, prompt in asked.items()]
     return Rows(about, texts, {"prompts_sha256": sha256_of(prompts), "answers_sha256": sha256_of(generations)})
@@ -68,10 +70,3 @@ def by_id(file: Path, texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:
             raise UserError(f"{file}:{number}: the id {record['id']!r} is there twice")
         records[record["id"]] = record
     return records
-
-
-def _asked(prompt: dict[str, Any]) -> str:
-    """A prompt's messages as one text."""
-    messages = prompt.get("messages")
-    contents = [message.get("content") for message in messages] if isinstance(messages, list) else []
-    return "\n".join(content for content in contents if isinstance(content, str))

@@ -113,7 +113,11 @@ def _score_batches(grid: Grid) -> dict[str, Batch]:
     for answers in grid.answers.values():
         files = answers.score_files("cpu")
         if wanted := {id_: file for id_, file in files.items() if not Path(file).exists()}:
+            scores = [answers.scores[id_] for id_ in wanted]
             needs = [f"{answers.folder}/generations.jsonl", grid.prompts[answers.prompts].file]
+            needs += sorted({file for score in scores for file in score["needs"]})
+            if any(score["with_prompt"] for score in scores):
+                needs.append(f"{grid.models[answers.model].folder}/model.json")
             batch = _batch("score", [_asked_member("score", grid, answers, wanted)], needs, [])
             batches[batch.id] = batch
     return batches

@@ -16,7 +16,7 @@ class Registry:
         steps: cleaning steps by name; of each, `VERSION` and `Options` are used.
         formats: by name; of each, `VERSION`, `Options`, `KIND`, `METHODS` and `HAS_ANSWERS`
             are used.
-        metrics: by name; of each, `VERSION`, `Options`, `PLACE` and the names of its `COLUMNS` are used.
+        metrics: by name; of each, `VERSION`, `Options`, `PLACE`, `NEEDS` and the names of its `COLUMNS` are used.
         groups: names under which several metrics are asked for.
         templates: files of chat templates by name.
         digest: content digest of a local file or folder.

@@ -20,6 +20,8 @@ class Score:
         version: of the metric.
         options: settings that differ from their defaults.
         place: where it is computed.
+        needs: files that have to be there.
+        with_prompt: whether it reads prompts as the model saw them, for which the model's tokenizer has to be there.
         key: of all but the label.
     """
 
@@ -28,6 +30,8 @@ class Score:
     version: int
     options: dict[str, Any]
     place: str
+    needs: list[str]
+    with_prompt: bool
     key: str
 
     @property
@@ -135,8 +139,14 @@ def resolved_scores(entries: Iterable[choices.Choice], registry: Registry) -> di
         for name in names:
             choice, label = _without_label(name)
             found = choices.resolved(choice, registry.metrics)
+            metric = registry.metrics[found["name"]]
             score = Score(
-                label=label, place=registry.metrics[found["name"]].PLACE, key=key_of("score", dict(found)), **found
+                label=label,
+                place=metric.PLACE,
+                needs=list(metric.NEEDS),
+                with_prompt=bool(found["options"].get("with_prompt")),
+                key=key_of("score", dict(found)),
+                **found,
             )
             scores[score.id] = score
     return scores
