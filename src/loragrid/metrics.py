@@ -26,6 +26,7 @@ class Metric:
         higher_is_better: direction of improvement.
         statistics: an item of a score file → its vector of statistics, of the same length for all items.
         value: summed statistics, shape (…, statistics) → values, shape (…). NaN where the metric is undefined.
+        places: digits after the decimal point that people are shown.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     higher_is_better: bool
     statistics: Callable[[Item], list[float]]
     value: "Callable[[np.ndarray], np.ndarray]"
+    places: int = 3
 
     def of(self, items: Iterable[Item]) -> float:
         """The metric of a whole set of items; NaN where it is undefined, as for no items."""
@@ -104,7 +106,7 @@ METRICS: dict[str, Metric] = {
         mean("rouge2", "ROUGE-2"),
         mean("rougeL", "ROUGE-L"),
         mean("rougeLsum", "ROUGE-Lsum"),
-        Metric("bleu", "BLEU", True, _bleu_statistics, _bleu),
+        Metric("bleu", "BLEU", True, _bleu_statistics, _bleu, places=2),
     )
 }
 """All metrics by name, in the order of the tables' columns."""

@@ -49,7 +49,7 @@ def test_columns(demo):
         "target_modules", "learning_rate", "trainable_parameters", "train_loss", "validation_loss", "perplexity",
         "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "bleu", "bits_per_byte_gain",
         "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers",
-        "share_at_limit", "excluded", "share_in_training", "status", "reason",
+        "share_at_limit", "train_cut", "excluded_share", "excluded", "share_in_training", "status", "reason",
     ]  # fmt: skip
 
 
@@ -128,9 +128,16 @@ def test_answers_that_ran_to_their_limit_and_those_left_out_are_told(tree):
     tabulate(tree.grid)
     for row in read("comparison.csv"):
         assert (row["answers"], row["share_at_limit"], row["excluded"]) == ("24", "0.75", "1")
+        assert row["excluded_share"] == "0.04"
     page = Path("results/studies/demo/comparison.html").read_text()
-    assert "Most answers ran to max_new_tokens without an end" in page
-    assert "(18 of 24 in &#x27;test&#x27;)" in page
+    warning = (
+        "More than 10 % of the answers ran to max_new_tokens without an end: untrained (18 of 24), "
+        "r16-a32-s42-0000000000 (18 of 24)."
+    )
+    assert warning in page
+    assert warning in " ".join(terminal_table(tree.grid).split())
+    # One of 25 is not much.
+    assert "of the references were left out" not in page
 
 
 def test_stale_figures_pages_and_half_written_files_go(demo):
@@ -270,6 +277,7 @@ def test_the_terminal_table_fits_and_marks_the_best(demo):
     text = terminal_table(demo.grid)
     assert max(map(len, text.splitlines())) <= 120
     assert "1.500*" in text
+    assert "↑" not in text
     assert "failed in train: NaN loss at step 12" in text
     assert re.search(r"\+0\.3\d\d \[0\.\d{3}, 0\.\d{3}\]", text)
 
