@@ -64,7 +64,7 @@ def _for_page(table: Table) -> dict[str, Any]:
                 "title": column.title,
                 "arrow": column.arrow,
                 "meaning": "higher is better" if column.higher_is_better else "lower is better",
-                "kind": _kind(column, None),
+                "kind": _kind(column, next((row[column.key] for row in table.rows if full(row[column.key])), None)),
             }
             for column in columns
         ],
@@ -75,7 +75,7 @@ def _for_page(table: Table) -> dict[str, Any]:
                     {
                         "text": column.shown(row[column.key]),
                         "sort": full(row[column.key]),
-                        "kind": _kind(column, row[column.key]),
+                        "kind": (row[column.key] or "") if column.kind == "verdict" else _kind(column, row[column.key]),
                     }
                     for column in columns
                 ],
@@ -87,8 +87,6 @@ def _for_page(table: Table) -> dict[str, Any]:
 
 def _kind(column: Column, value: Any) -> str:
     """How a cell looks; texts among settings are read from the left."""
-    if column.kind == "verdict" and value is not None:
-        return str(value)
     if column.kind == "name":
         return "name"
     return "" if column.is_text or isinstance(value, str) else "number"
