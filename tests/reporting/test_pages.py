@@ -11,6 +11,7 @@ import pytest
 
 from loragrid.data.formats.base import Example
 from loragrid.data.records import Dialogue
+from loragrid.pages.render import HERE
 from loragrid.reporting.inspect import Inspected, Inspection, Row, Token
 from loragrid.reporting.inspect_show import as_page
 from loragrid.reporting.tabulate import tabulate
@@ -119,6 +120,13 @@ def test_no_element_and_no_attribute_comes_from_data(pages, name):
     assert len(page.all("script")) == (name == "comparison")
     assert HOSTILE in page.text
     assert "49" not in {word for _, _, text in page.elements for word in text.split()}
+
+
+def test_only_the_style_sheet_and_scripts_are_not_escaped():
+    texts = {file.name: file.read_text() for file in (HERE / "templates").iterdir()}
+    unescaped = {(name, found) for name, text in texts.items() for found in re.findall(r"\w+ *\| *safe", text)}
+    assert unescaped == {("base.html.jinja", "style | safe"), ("base.html.jinja", "script | safe")}
+    assert not any("autoescape" in text for text in texts.values())
 
 
 @pytest.mark.parametrize("name", ["comparison", "examples", "inspect"])
