@@ -1,6 +1,7 @@
 """How much was cut or left out, and the warnings about it."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -75,6 +76,21 @@ def test_references_that_were_left_out_are_a_share_of_all_that_were_asked(traine
     tabulate(tree.grid)
     assert column("excluded_share") == ["0", "0", "0.25", "0", "0", "0"]
     assert "references were left out, being too long for the model: r8-a32-s42-0000000001 (6 of 24)." in page()
+
+
+def test_a_run_that_is_asked_twice_is_named_once_for_its_training_data(tree):
+    first = tree.run(label="wide")
+    tree.train(first)
+    add(tree, f"{first.subject}/run.json", cut={"shortened": 50, "too_long": 0})
+    place = f"{first.subject}/eval/ten-aa"
+    second = tree.grid.answers[place] = dataclasses.replace(first, id=place, evaluation="ten", folder=place)
+    for answers, at_limit in ((first, 12), (second, 24)):
+        tree.score(answers)
+        add(tree, f"{answers.folder}/generation.json", ended_by_length=at_limit)
+    tabulate(tree.grid)
+    name = "wide (r16-a32-s42-0000000000)"
+    assert f"longer than max_length: {name} (50 of 100). What" in page()
+    assert f"without an end: {name} in &#39;ten&#39; (24 of 24), {name} in &#39;test&#39; (12 of 24). Their" in page()
 
 
 def test_where_nothing_much_was_cut_there_is_no_warning(trained):

@@ -41,12 +41,20 @@ def cautions(overview: Overview, rows: list[Row]) -> list[str]:
         rows: any of its rows.
     """
     several = len({row.answers.evaluation for row in rows}) > 1
-    named = []
-    for row in rows:
-        name = (row.run.label or row.run.name) if row.run else "untrained"
-        name += f" in {row.answers.evaluation!r}" if several else ""
-        named.append((name, overview.shares[row.answers.id]))
-    return warnings(named)
+    return warnings(
+        [
+            (
+                _name(row.run) if row.run else "untrained",
+                f" in {row.answers.evaluation!r}" if several else "",
+                overview.shares[row.answers.id],
+            )
+            for row in rows
+        ]
+    )
+
+
+def _name(run: Run) -> str:
+    return f"{run.label} ({run.name})" if run.label else run.name
 
 
 def _progress(rows: list[Row]) -> str:
@@ -61,10 +69,9 @@ def _progress(rows: list[Row]) -> str:
 def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
     metric = overview.headline
     shown = of_metric(metric).shown
-    name = f"{run.label} ({run.name})" if run.label else run.name
     recipe = f"rank {run.recipe['rank']}, alpha {run.recipe['alpha']:g}, seed {run.seed}"
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
-    start = f"In the evaluation {row.answers.evaluation!r}, {name} ({recipe}; {of})"
+    start = f"In the evaluation {row.answers.evaluation!r}, {_name(run)} ({recipe}; {of})"
     if metric.name not in row.scores:
         return f"{start} has no {metric.title} yet: {row.reason}."
     value = f"{shown(row.scores[metric.name].value)} {metric.title}"

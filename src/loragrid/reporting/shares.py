@@ -87,25 +87,25 @@ def shares(results: Results) -> dict[str, list[Share]]:
     return known
 
 
-def warnings(rows: Sequence[tuple[str, Sequence[Share]]]) -> list[str]:
+def warnings(rows: Sequence[tuple[str, str, Sequence[Share]]]) -> list[str]:
     """A sentence about each kind of share that is large anywhere, with the worst rows.
 
     Args:
-        rows: names of rows, each with what is known of it.
+        rows: for each its name, which of several evaluations it is about (else empty), and what is known of it.
     """
     told = []
     for column, (what, meaning) in _WARNINGS.items():
-        large = {
-            name: share
-            for name, known in rows
+        large = [
+            (share.value, f"{name}{'' if column == 'train_cut' else where} ({share.part} of {share.whole})")
+            for name, where, known in rows
             for share in known
             if share.column == column and share.part > MUCH * share.whole
-        }
-        worst = sorted(large, key=lambda name: -large[name].value)  # stable: the grid's order where equal
+        ]
+        # Of a run with several evaluations the training data is named once; the grid's order where equal.
+        worst = [text for _, text in sorted(dict.fromkeys(large), key=lambda each: -each[0])]
         if worst:
-            named = ", ".join(f"{name} ({large[name].part} of {large[name].whole})" for name in worst[:NAMED])
             more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
-            told.append(f"More than {100 * MUCH:g} % {what}: {named}{more}. {meaning}")
+            told.append(f"More than {100 * MUCH:g} % {what}: {', '.join(worst[:NAMED])}{more}. {meaning}")
     return told
 
 
