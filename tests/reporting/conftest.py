@@ -115,7 +115,9 @@ class Tree:
                    for (i, d), r in zip(ids, rouge, strict=True)]  # fmt: skip
         self.score_file(answers, "likelihood", likelihood)
         self.score_file(answers, "rouge", overlap)
-        self.score_file(answers, "sacrebleu", [{"id": i, "dialogue": d, "sacrebleu": bleu} for i, d in ids])
+        self.score_file(answers, "sacrebleu", [
+            {"id": i, "dialogue": d, "sacrebleu": bleu, "sacrebleu_sentence": 20.0} for i, d in ids
+        ])  # fmt: skip
         self.write_lines(answers.generations, [{"id": i, "answer": answer, "prompt_tokens": 5, "answer_tokens": 3,
                                                 "ended": "stop"} for i, _ in ids])  # fmt: skip
         self.write(

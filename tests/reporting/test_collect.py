@@ -84,7 +84,7 @@ def test_trained_asked_and_scored_one_after_the_other(tree):
     Path(answers.score_file("rouge")).unlink()
     Path(answers.folder, "work", "attempts.jsonl").unlink()
     assert status(tree) == ("missing", "asked, not scored yet: rouge")
-    assert set(collect(tree.grid).rows[0].scores) == {"perplexity", "bits_per_byte"}
+    assert {"perplexity", "bits_per_byte"} <= set(collect(tree.grid).rows[0].scores)
     tree.score(answers)
     assert status(tree) == ("done", "")
 

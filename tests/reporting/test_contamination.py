@@ -47,7 +47,7 @@ def test_the_share_stands_beside_the_scores_of_the_run(compared):
     ]  # fmt: skip
     page = Path("results/studies/demo/comparison.html").read_text()
     assert (
-        "Of what &#x27;test&#x27; asks, 3 of 12 records overlap with the training data &#x27;ed&#x27;, 1 of them as "
+        "Of what &#39;test&#39; asks, 3 of 12 records overlap with the training data &#39;ed&#39;, 1 of them as "
         "the same question: answers to them may be remembered."
     ) in page
 

@@ -25,7 +25,7 @@ def page(tree):
         if cleaning is not None:
             tree.write("data/clean/ed-1/cleaning.json", cleaning)
         tabulate(tree.grid)
-        return Path("results/studies/demo/comparison.html").read_text().replace("&#x27;", "'")
+        return Path("results/studies/demo/comparison.html").read_text().replace("&#39;", "'")
 
     return page
 

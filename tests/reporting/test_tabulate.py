@@ -47,9 +47,9 @@ def test_columns(demo):
     assert list(read("comparison.csv")[0]) == [
         "model", "dataset", "evaluation", "run", "label", "method", "precision", "rank", "alpha", "scale", "seed",
         "target_modules", "learning_rate", "trainable_parameters", "train_loss", "validation_loss", "perplexity",
-        "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu", "bits_per_byte_gain",
-        "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers",
-        "share_at_limit", "excluded", "share_in_training", "status", "reason",
+        "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu", "sacrebleu_sentence",
+        "bits_per_byte_gain", "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers",
+        "share_at_limit", "train_cut", "excluded_share", "excluded", "share_in_training", "status", "reason",
     ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_gains_of_all_metrics_and_costs(demo):
     tabulate(demo.grid)
     gains = [row for row in read("gains.csv") if row["run"].startswith("r8-")]
     assert [row["metric"] for row in gains] == [
-        "perplexity", "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu",
+        "perplexity", "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu", "sacrebleu_sentence",
     ]  # fmt: skip
     assert {row["metric"]: row["verdict"] for row in gains}["rougeL"] == "better"
     assert {row["dialogues"] for row in gains} == {"12"}
@@ -128,9 +128,16 @@ def test_answers_that_ran_to_their_limit_and_those_left_out_are_told(tree):
     tabulate(tree.grid)
     for row in read("comparison.csv"):
         assert (row["answers"], row["share_at_limit"], row["excluded"]) == ("24", "0.75", "1")
+        assert row["excluded_share"] == "0.04"
     page = Path("results/studies/demo/comparison.html").read_text()
-    assert "Most answers ran to max_new_tokens without an end" in page
-    assert "(18 of 24 in &#x27;test&#x27;)" in page
+    warning = (
+        "More than 10 % of the answers ran to max_new_tokens without an end: untrained (18 of 24), "
+        "r16-a32-s42-0000000000 (18 of 24)."
+    )
+    assert warning in page
+    assert warning in " ".join(terminal_table(tree.grid).split())
+    # One of 25 is not much.
+    assert "of the references were left out" not in page
 
 
 def test_stale_figures_pages_and_half_written_files_go(demo):
@@ -197,7 +204,10 @@ def test_the_page_says_what_won_and_needs_nothing_else(demo):
     tabulate(demo.grid)
     page = Path("results/studies/demo/comparison.html").read_text()
     assert "Better than the untrained model; chance does not explain it." in page
-    assert "it is better in perplexity, ROUGE-1, ROUGE-2, ROUGE-L, ROUGE-Lsum; within chance in BLEU." in page
+    assert (
+        "it is better in perplexity, ROUGE-1, ROUGE-2, ROUGE-L, ROUGE-Lsum; within chance in BLEU, BLEU of sentences."
+        in page
+    )
     assert "2 of 4 results are there (1 missing and 1 failed)" in page
     assert '<tr class="failed">' in page
     assert "NaN loss at step 12" in page
@@ -270,6 +280,7 @@ def test_the_terminal_table_fits_and_marks_the_best(demo):
     text = terminal_table(demo.grid)
     assert max(map(len, text.splitlines())) <= 120
     assert "1.500*" in text
+    assert "↑" not in text
     assert "failed in train: NaN loss at step 12" in text
     assert re.search(r"\+0\.3\d\d \[0\.\d{3}, 0\.\d{3}\]", text)
 

@@ -28,6 +28,7 @@ def test_run_json_tells_what_was_trained_and_what_it_took(nano, trained):
     run = json.loads((trained / "run.json").read_text())
     assert (run["label"], run["steps"], run["scale"], run["precision"]) == ("SFT1", 12, 2.0, "nf4")
     assert run["rows"] == {"train": 30, "validation": 7}
+    assert run["cut"] == {"shortened": 0, "too_long": 0}
     assert run["cost"]["tokens"] == sum(line.get("tokens", 0) for line in records(trained))
     assert run["cost"]["attempts"] == 1
     assert run["cost"]["seconds"] > 0

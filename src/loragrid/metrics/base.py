@@ -57,6 +57,7 @@ class Column:
             of the whole sample, which is not a function of sums.
         value: summed statistics, shape (…, statistics) → values, shape (…). NaN where the metric is undefined.
         places: digits after the point in tables for people.
+        is_brief: whether it stands for its metric where there is room for one column only.
         same: statistics that must be equal for two values to be of the same thing, by position.
         unless_same: what to say where they are not.
     """
@@ -67,6 +68,7 @@ class Column:
     statistics: Statistics | None
     value: "Callable[[np.ndarray], np.ndarray]"
     places: int = 3
+    is_brief: bool = False
     same: tuple[int, ...] = ()
     unless_same: str = ""
 
@@ -136,13 +138,15 @@ class TextMetric(Metric, Protocol):
         """What else decided the values: tokenizer, signature, encoder; JSON values for the score file."""
 
 
-def mean(name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True) -> Column:
+def mean(
+    name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True, is_brief: bool = False
+) -> Column:
     """A column that is the mean of the items' own values, found in the items under its name."""
 
     def statistics(items: Sequence[Item]) -> "np.ndarray":
         return _vectors([item[name], 1.0] for item in items)
 
-    return Column(name, title, higher_is_better, statistics, ratio, places)
+    return Column(name, title, higher_is_better, statistics, ratio, places, is_brief)
 
 
 def grouped_mean(name: str, title: str, of: str, by: str, places: int = 3) -> Column:

@@ -11,7 +11,7 @@ PLACE: Place = "cpu"
 LIBRARIES = ("nltk",)
 NEEDS: tuple[str, ...] = ()
 
-COLUMNS = (mean("bleu2", "BLEU-2"),)
+COLUMNS = (mean("bleu2", "BLEU-2", is_brief=True),)
 
 WEIGHTS = (0.5, 0.5)
 

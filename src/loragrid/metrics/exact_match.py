@@ -10,7 +10,7 @@ PLACE: Place = "cpu"
 LIBRARIES: tuple[str, ...] = ()
 NEEDS: tuple[str, ...] = ()
 
-COLUMNS = (mean("exact_match", "exact match"),)
+COLUMNS = (mean("exact_match", "exact match", is_brief=True),)
 
 
 class Options(TextOptions):

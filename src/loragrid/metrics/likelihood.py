@@ -51,6 +51,7 @@ COLUMNS = (
         False,
         sums_of(lambda item: item["nats"], lambda item: math.log(2) * item["bytes"]),
         ratio,
+        is_brief=True,
     ),
 )
 

@@ -22,7 +22,7 @@ PLACE: Place = "cpu"
 LIBRARIES = ("nltk",)
 NEEDS = ("data/wordnet/provenance.json",)
 
-COLUMNS = (mean("meteor", "METEOR"),)
+COLUMNS = (mean("meteor", "METEOR", is_brief=True),)
 
 WORDNET = Path("data/wordnet")
 

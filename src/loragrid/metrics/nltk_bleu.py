@@ -18,7 +18,7 @@ PLACE: Place = "cpu"
 LIBRARIES = ("nltk",)
 NEEDS: tuple[str, ...] = ()
 
-COLUMNS = (mean("nltk_bleu", "BLEU (nltk)"),)
+COLUMNS = (mean("nltk_bleu", "BLEU (nltk)", is_brief=True),)
 
 WEIGHTS = (0.25, 0.25, 0.25, 0.25)
 

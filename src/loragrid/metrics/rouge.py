@@ -21,7 +21,7 @@ NEEDS: tuple[str, ...] = ()
 COLUMNS = (
     mean("rouge1", "ROUGE-1"),
     mean("rouge2", "ROUGE-2"),
-    mean("rougeL", "ROUGE-L"),
+    mean("rougeL", "ROUGE-L", is_brief=True),
     mean("rougeLsum", "ROUGE-Lsum"),
 )
 

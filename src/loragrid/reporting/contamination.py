@@ -9,12 +9,23 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.reporting.collect import Results, Row
+from loragrid.reporting.columns import Column, Table
 from loragrid.study.grid import Run
 
 COLUMNS = (
-    "trained_on", "data", "evaluation", "asked_about", "split", "asked", "overlapping", "same_question", "same_words",
-    "training_records",
-)  # fmt: skip
+    Column("trained_on", "trained on"),
+    Column("data", "data"),
+    Column("evaluation", "evaluation"),
+    Column("asked_about", "asked about"),
+    Column("split", "split"),
+    Column("asked", "asked", "count"),
+    Column("overlapping", "overlapping", "count"),
+    Column("same_question", "same question", "count"),
+    Column("same_words", "same words", "count"),
+    Column("training_records", "training records", "count"),
+)
+
+_COUNTS = [column.key for column in COLUMNS if column.kind == "count"]
 
 
 @dataclass(frozen=True)
@@ -91,31 +102,31 @@ class Overlaps:
         for run in self._lineage(row):
             for found in self._read(self._reports.get(run.clean)) or ():
                 if (found["clean"], found["split"], found["rows"]) == (prompts.clean, prompts.split, prompts.rows):
-                    numbers = {name: found[name] for name in COLUMNS[5:]}
+                    numbers = {name: found[name] for name in _COUNTS}
                     yield Overlap(
                         run.dataset, run.clean, row.answers.evaluation, prompts.clean, prompts.split, **numbers
                     )
 
 
-def table(results: Results) -> list[dict[str, Any]]:
+def table(results: Results, overlaps: Overlaps) -> Table:
     """What each evaluation and the data that its runs are trained on have in common, each once."""
-    overlaps = Overlaps(results)
     found = dict.fromkeys(each for row in results.rows for each in overlaps.of(row))
-    return [
+    rows = [
         {
             "trained_on": each.trained_on,
             "data": each.clean,
             "evaluation": each.evaluation,
             "asked_about": each.asked_about,
-            **{name: getattr(each, name) for name in COLUMNS[4:]},
+            "split": each.split,
+            **{name: getattr(each, name) for name in _COUNTS},
         }
         for each in found
     ]
+    return Table(COLUMNS, rows)
 
 
-def sentences(results: Results, rows: list[Row]) -> list[str]:
+def sentences(overlaps: Overlaps, rows: list[Row]) -> list[str]:
     """What is to be said of a group of rows: of each evaluation that has anything in common with training data."""
-    overlaps = Overlaps(results)
     said: dict[tuple[str, str], str] = {}
     for each in (each for row in rows for each in overlaps.of(row)):
         if each.overlapping:
@@ -141,7 +152,7 @@ def _evaluations(file: str | None) -> list[dict[str, Any]] | None:
     if file is None or not Path(file).exists():
         return None
     try:
-        names = ("clean", "rows", *COLUMNS[4:])
+        names = ("clean", "rows", "split", *_COUNTS)
         return [{name: found[name] for name in names} for found in read_json(Path(file))["evaluations"]]
     except (UserError, KeyError, TypeError):
         return None

@@ -16,8 +16,8 @@ def sentences(results: Results, rows: list[Row]) -> list[str]:
         rows: rows of one group of `Results.groups`.
     """
     said: dict[str, None] = {}
-    for run in (row.run for row in rows if row.run):
-        for sentence in _about(run.dataset, Path(results.grid.clean[run.clean].folder, "cleaning.json")):
+    for dataset, clean in dict.fromkeys((row.run.dataset, row.run.clean) for row in rows if row.run):
+        for sentence in _about(dataset, Path(results.grid.clean[clean].folder, "cleaning.json")):
             said[sentence] = None
     return list(said)
 

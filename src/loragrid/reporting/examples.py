@@ -1,13 +1,12 @@
-"""Example answers side by side, as pages to read. Everything a model or dataset says is escaped."""
+"""Example answers side by side, as pages to read."""
 
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl
+from loragrid.pages.render import render
 from loragrid.reporting.collect import Results, Row
-from loragrid.reporting.page import document
 
 PROMPTS = 6
 RUNS = 6
@@ -24,21 +23,25 @@ def examples_page(results: Results, title: str, rows: list[Row]) -> str:
     Returns:
         HTML. At most six runs, those with the lowest validation loss first; what is missing says why.
     """
-    parts = [f"<h1>{escape(title)}</h1>\n"]
     by_prompts: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         by_prompts.setdefault((row.answers.evaluation, row.answers.prompts), []).append(row)
-    for (evaluation, prompts), members in by_prompts.items():
-        parts.append(f"<section>\n<h2>Evaluation {escape(evaluation)}</h2>\n")
-        parts.append(_evaluation(Path(results.grid.prompts[prompts].file), members) + "</section>\n")
-    return document(title, "".join(parts))
+    return render(
+        "examples",
+        title=title,
+        evaluations=[
+            {"name": evaluation, **_evaluation(Path(results.grid.prompts[prompts].file), members)}
+            for (evaluation, prompts), members in by_prompts.items()
+        ],
+    )
 
 
-def _evaluation(prompts_file: Path, rows: list[Row]) -> str:
+def _evaluation(prompts_file: Path, rows: list[Row]) -> dict[str, Any]:
+    """Prompts, each with who said what, and a note; without prompts the note says why."""
     try:
         prompts = _first(prompts_file, PROMPTS)
     except UserError as error:
-        return f"<p>No prompts to show: {escape(str(error))}</p>\n"
+        return {"note": f"No prompts to show: {error}", "prompts": []}
     untrained = [row for row in rows if row.run is None]
     runs = sorted(
         (row for row in rows if row.run),
@@ -46,18 +49,14 @@ def _evaluation(prompts_file: Path, rows: list[Row]) -> str:
     )
     shown = untrained + runs[:RUNS]
     texts = {id(row): _answers(row, {prompt["id"] for prompt in prompts}) for row in shown}
-    parts = []
-    if len(runs) > RUNS:
-        parts.append(f"<p>The {RUNS} of {len(runs)} runs with the lowest validation loss.</p>\n")
+    described = []
     for prompt in prompts:
         lines = [(f"{turn.get('role')}", f"{turn.get('content')}") for turn in prompt["messages"]]
         lines.append(("reference", prompt["reference"]))
         lines += [(_name(row), texts[id(row)].get(prompt["id"]) or _absent(row, texts[id(row)])) for row in shown]
-        body = "".join(
-            f'<tr><th scope="row">{escape(who)}</th><td class="text">{escape(said)}</td></tr>\n' for who, said in lines
-        )
-        parts.append(f"<h3>{escape(prompt['id'])}</h3>\n<table>\n<tbody>\n{body}</tbody>\n</table>\n")
-    return "".join(parts)
+        described.append({"id": prompt["id"], "lines": lines})
+    note = f"The {RUNS} of {len(runs)} runs with the lowest validation loss." if len(runs) > RUNS else ""
+    return {"note": note, "prompts": described}
 
 
 def _first(file: Path, number: int) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Inspected records in a terminal, and as a page. Everything that a dataset says is escaped."""
+"""Inspected records in a terminal, and as a page."""
 
 import sys
 from collections.abc import Iterator
-from html import escape
+from typing import Any
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from loragrid.data.records import ChoiceQuestion, Dialogue, PreferencePair, Record, kind_of
+from loragrid.pages.render import render
 from loragrid.reporting.inspect import Inspected, Inspection, Row, Token
-from loragrid.reporting.page import document
 from loragrid.terminal import printable
 
 WIDTH = 120
@@ -21,14 +21,6 @@ TRAINED = "carries loss in training; the rest is only shown to the model"
 ASKED = "is the answer that a model's own is compared with; nothing is trained on it"
 OPEN, CLOSE = "⟦", "⟧"
 """Around what is green where there are no colours."""
-
-
-STYLE = """<style>
-.learnt { color: var(--good); font-weight: 600; }
-.tokens { white-space: pre-wrap; overflow-wrap: anywhere; font-family: ui-monospace, monospace; font-size: 13px; }
-.tokens span { border-right: 1px solid var(--line); }
-</style>
-"""
 
 
 def show(inspection: Inspection) -> None:
@@ -61,24 +53,30 @@ def _panels(inspection: Inspection, *, has_colours: bool) -> Group:
 
 def as_page(inspection: Inspection) -> str:
     """The same as an HTML page that needs no other file."""
-    parts = [STYLE, f"<h1>{escape(_heading(inspection))}</h1>\n"]
-    if inspection.note:
-        parts.append(f'<p class="note">{escape(inspection.note)}</p>\n')
-    if inspection.model:
-        parts.append(f'<p class="note">bold and green: {escape(_meaning(inspection))}</p>\n')
-    for each in inspection.records:
-        parts.append(f"<section>\n<h2>{escape(_title(each))}</h2>\n<table>\n<tbody>\n")
-        for name, text in (("raw", "\n".join(_lines(each.raw))), ("cleaned", "\n".join(_after(each)))):
-            parts.append(f'<tr><th scope="row">{name}</th><td class="text">{escape(text)}</td></tr>\n')
-        rows = (
-            [("", escape(each.rows))] if isinstance(each.rows, str) else [(r.note, _html_tokens(r)) for r in each.rows]
-        )
-        parts += [
-            f'<tr><th scope="row">rendered<br>{escape(note)}</th><td class="tokens">{row}</td></tr>\n'
-            for note, row in rows
-        ]
-        parts.append("</tbody>\n</table>\n</section>\n")
-    return document(f"{inspection.dataset}: records", "".join(parts))
+    return render(
+        "inspect",
+        title=f"{inspection.dataset}: records",
+        heading=_heading(inspection),
+        note=inspection.note,
+        meaning=_meaning(inspection) if inspection.model else "",
+        records=[
+            {
+                "title": _title(each),
+                "raw": "\n".join(_lines(each.raw)),
+                "cleaned": "\n".join(_after(each)),
+                "rows": [_rendered(each.rows)] if isinstance(each.rows, str) else [_rendered(row) for row in each.rows],
+            }
+            for each in inspection.records
+        ],
+    )
+
+
+def _rendered(row: Row | str) -> dict[str, Any]:
+    """What a model sees of a row: its tokens, or a text where there are none."""
+    if isinstance(row, str):
+        return {"note": "", "text": row, "tokens": [], "rejected": []}
+    text = "" if row.tokens else "\n".join(_messages(row))
+    return {"note": row.note, "text": text, "tokens": row.tokens, "rejected": row.rejected if row.tokens else []}
 
 
 def _meaning(inspection: Inspection) -> str:
@@ -133,21 +131,6 @@ def _tokens(row: Row, has_colours: bool) -> Text:
         rejected = "".join(token.text for token in row.rejected)
         text.append("\nrejected: " + "\n".join(map(printable, rejected.split("\n"))), style="red")
     return text
-
-
-def _html_tokens(row: Row) -> str:
-    if not row.tokens:
-        return escape("\n".join(_messages(row)))
-    rejected = f"\nrejected: {_spans(row.rejected)}" if row.rejected else ""
-    return _spans(row.tokens) + rejected
-
-
-def _spans(tokens: list[Token]) -> str:
-    spans = []
-    for token in tokens:
-        kind = ' class="learnt"' if token.is_learnt else ""
-        spans.append(f"<span{kind}>{escape(token.text)}</span>")
-    return "".join(spans)
 
 
 def _messages(row: Row) -> Iterator[str]:

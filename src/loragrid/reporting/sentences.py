@@ -1,18 +1,18 @@
 """In plain words: what won for each model and dataset, by how much, and whether chance explains it."""
 
-from loragrid.reporting.collect import Results, Row
-from loragrid.reporting.gains import Gain
-from loragrid.reporting.tables import best_runs, headline, validated_on
+from loragrid.reporting.collect import Row
+from loragrid.reporting.columns import of_metric
+from loragrid.reporting.overview import Overview, validated_on
+from loragrid.reporting.shares import warnings
 from loragrid.study.grid import Run
 
 
-def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain]) -> list[str]:
+def summary(overview: Overview, rows: list[Row]) -> list[str]:
     """Sentences about one model × dataset.
 
     Args:
-        results: the study.
-        rows: rows of one group of `Results.groups`.
-        gains: all gains.
+        overview: the study.
+        rows: rows of one of its groups.
     """
     runs = {row.run.folder: row for row in rows if row.run}
     if not runs:
@@ -20,13 +20,12 @@ def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain
     trained = [row for row in runs.values() if row.validation_loss is not None]
     texts = [_progress(rows)]
     if not trained:
-        return texts
-    best = best_runs(results)
+        return texts + cautions(overview, rows)
     texts += [
-        _verdict(results, row, row.run, gains, len(trained)) for row in rows if row.run and row.run.folder in best
+        _verdict(overview, row, row.run, len(trained)) for row in rows if row.run and row.run.folder in overview.best
     ]
-    texts += _running_on(rows)
-    if len({validated_on(results, row) for row in runs.values()}) > 1:
+    texts += cautions(overview, rows)
+    if len({validated_on(overview.results, row) for row in runs.values()}) > 1:
         texts.append(
             "No run is marked as the best: the runs differ in validation rows, splits, mask or max_length, so their "
             "validation losses are not over the same tokens."
@@ -34,20 +33,28 @@ def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain
     return texts
 
 
-def _running_on(rows: list[Row]) -> list[str]:
-    """A warning about those most of whose answers were cut off: their scores are of beginnings."""
-    names = []
-    for row in rows:
-        answers, cut = row.generated.get("answers"), row.generated.get("ended_by_length")
-        if row.run and answers and cut and cut > answers / 2:
-            names.append(f"{row.run.label or row.run.name} ({cut} of {answers} in {row.answers.evaluation!r})")
-    if not names:
-        return []
-    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return [
-        f"Most answers ran to max_new_tokens without an end: {some}. Either they need more, or the model has not "
-        "learnt to stop; format.json says with what its template ends an answer."
-    ]
+def cautions(overview: Overview, rows: list[Row]) -> list[str]:
+    """Warnings about scores behind which much was cut or left out.
+
+    Args:
+        overview: the study.
+        rows: any of its rows.
+    """
+    several = len({row.answers.evaluation for row in rows}) > 1
+    return warnings(
+        [
+            (
+                _name(row.run) if row.run else "untrained",
+                f" in {row.answers.evaluation!r}" if several else "",
+                overview.shares[row.answers.id],
+            )
+            for row in rows
+        ]
+    )
+
+
+def _name(run: Run) -> str:
+    return f"{run.label} ({run.name})" if run.label else run.name
 
 
 def _progress(rows: list[Row]) -> str:
@@ -59,38 +66,39 @@ def _progress(rows: list[Row]) -> str:
     return f"{counts['done']} of {len(runs)} results are there ({others}): what follows may change."
 
 
-def _verdict(results: Results, row: Row, run: Run, gains: dict[tuple[str, str], Gain], trained: int) -> str:
-    metric = headline(results)
-    name = f"{run.label} ({run.name})" if run.label else run.name
+def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
+    metric = overview.headline
+    shown = of_metric(metric).shown
     recipe = f"rank {run.recipe['rank']}, alpha {run.recipe['alpha']:g}, seed {run.seed}"
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
-    start = f"In the evaluation {row.answers.evaluation!r}, {name} ({recipe}; {of})"
-    if metric not in row.scores:
-        return f"{start} has no {results.columns[metric].title} yet: {row.reason}."
-    value = f"{row.scores[metric].value:.3f} {results.columns[metric].title}"
-    gain = gains[row.answers.id, metric]
+    start = f"In the evaluation {row.answers.evaluation!r}, {_name(run)} ({recipe}; {of})"
+    if metric.name not in row.scores:
+        return f"{start} has no {metric.title} yet: {row.reason}."
+    value = f"{shown(row.scores[metric.name].value)} {metric.title}"
+    gain = overview.gains[row.answers.id, metric.name]
     if gain.verdict is None:
         return f"{start} has {value}. Whether that is a gain cannot be said: {gain.comparison.reason}."
-    low, high = gain.comparison.low, gain.comparison.high
+    compared = gain.comparison
     numbers = (
-        f"{value}, the untrained model {gain.untrained:.3f}: a gain of {gain.comparison.gain:.3f} "
-        f"(95 % interval {low:.3f} to {high:.3f} over {gain.dialogues} dialogues, p = {gain.p_holm:.2g} after Holm)"
+        f"{value}, the untrained model {shown(gain.untrained)}: a gain of {shown(compared.gain)} (95 % interval "
+        f"{shown(compared.low)} to {shown(compared.high)} over {gain.dialogues} dialogues, p = {gain.p_holm:.2g} after "
+        "Holm)"
     )
     meaning = {
         "better": "Better than the untrained model; chance does not explain it.",
         "worse": "Worse than the untrained model; chance does not explain it.",
         "chance": "Chance can explain the difference: no claim either way.",
     }[gain.verdict]
-    return f"{start} has {numbers}. {meaning}{_other_metrics(results, row, gains, metric)}"
+    return f"{start} has {numbers}. {meaning}{_other_metrics(overview, row)}"
 
 
-def _other_metrics(results: Results, row: Row, gains: dict[tuple[str, str], Gain], metric: str) -> str:
+def _other_metrics(overview: Overview, row: Row) -> str:
     """What the other metrics say of the same run, so that no metric is picked for its answer."""
     by_verdict: dict[str, list[str]] = {}
-    for name, column in results.columns.items():
-        gain = gains.get((row.answers.id, name))
-        if name != metric and gain is not None and gain.verdict is not None:
-            by_verdict.setdefault(gain.verdict, []).append(column.title)
+    for name, metric in overview.metrics.items():
+        gain = overview.gains.get((row.answers.id, name))
+        if name != overview.headline.name and gain is not None and gain.verdict is not None:
+            by_verdict.setdefault(gain.verdict, []).append(metric.title)
     texts = [
         f"{verdict} in {', '.join(by_verdict[verdict])}" for verdict in ("better", "worse") if verdict in by_verdict
     ]

@@ -1,111 +1,102 @@
-"""The tables, as lists of rows: comparison, gains, cost and seeds. Plain values; how they look is said in formats."""
+"""The tables: comparison, gains, cost and seeds. How they are written is said in formats."""
 
 import statistics
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from loragrid.files import canonical
 from loragrid.reporting.collect import Results, Row
-from loragrid.reporting.contamination import Overlaps
-from loragrid.reporting.gains import Gain
+from loragrid.reporting.columns import Column, Table, TableRow, of_metric
+from loragrid.reporting.overview import Overview
+from loragrid.reporting.shares import COLUMNS as SHARES
 from loragrid.study.grid import Clean, Decontaminated
 from loragrid.study.schema import Recipe
 
-TableRow = dict[str, Any]
-"""Column → text, number or None; all rows of a table have the same columns in the same order."""
-
-Gains = dict[tuple[str, str], Gain]
-
-GAIN_COLUMNS = (
-    "model", "dataset", "evaluation", "run", "label", "seed", "metric", "untrained", "tuned", "gain", "low", "high",
-    "p", "p_holm", "verdict", "dialogues", "reason",
-)  # fmt: skip
-"""Columns of the table of gains, which has no rows until something is compared."""
-
 _MIB = 2**20
 
-
-def headline(results: Results) -> str:
-    """The metric that gains and verdicts in the comparison are about.
-
-    Bits per byte, which is comparable across tokenizers and needs no decoding; ROUGE-L if nothing asks for it.
-    """
-    with_direction = [name for name, column in results.columns.items() if column.higher_is_better is not None]
-    return next((name for name in ("bits_per_byte", "rougeL") if name in with_direction), with_direction[0])
+_STATE = (Column("status", "status", group="state"), Column("reason", "reason", group="state"))
 
 
-def validated_on(results: Results, row: Row) -> str | None:
-    """What a run's validation loss is over: losses over other rows or other tokens cannot be compared."""
-    if row.run is None:
-        return None
-    tokens = [row.run.recipe.get("mask"), row.run.recipe.get("max_length")]
-    return canonical([results.grid.records_of(row.run.clean, "validation"), *tokens])
-
-
-def best_runs(results: Results) -> set[str]:
-    """Folder of the run with the lowest validation loss of each model × dataset: chosen on validation, tested on test.
-
-    The earlier one in the grid where losses are equal; none where the runs were validated on different data.
-    """
-    best: dict[tuple[str, str], tuple[float, str]] = {}
-    over: dict[tuple[str, str], set[str | None]] = {}
-    for row in results.rows:
-        if row.run:
-            over.setdefault((results.model(row), results.dataset(row)), set()).add(validated_on(results, row))
-    for row in results.rows:
-        if row.run and row.validation_loss is not None:
-            key = results.model(row), results.dataset(row)
-            if key not in best or row.validation_loss < best[key][0]:
-                best[key] = row.validation_loss, row.run.folder
-    return {folder for key, (_, folder) in best.items() if len(over[key]) == 1}
-
-
-def comparison(results: Results, gains: Gains) -> list[TableRow]:
+def comparison(overview: Overview) -> Table:
     """The comparison table: one row per subject × evaluation, whether it is done or not. No timings."""
-    varying = varying_fields(results)
-    best = best_runs(results)
-    overlaps = Overlaps(results)
-    metric = headline(results)
+    results, main = overview.results, overview.headline
+    titles = {name: column.title for name, column in results.columns.items()}
     published = [name for name in results.columns if any(item["metric"] == name for item in results.grid.published)]
     published += sorted({item["metric"] for item in results.grid.published} - set(published))
+    columns = [
+        *_subject_columns(overview),
+        *_recipe_columns(overview),
+        Column("trainable_parameters", "trainable parameters", "count", group="training"),
+        Column("train_loss", "training loss", "number", higher_is_better=False, group="training"),
+        Column("validation_loss", "validation loss", "number", higher_is_better=False, group="training"),
+        *map(of_metric, overview.metrics.values()),
+        # A gain is above 0 where things are better, whichever way its metric points.
+        Column(f"{main.name}_gain", f"gain in {main.title}", "difference", main.places, True, "gain"),
+        Column(f"{main.name}_gain_low", "95 % interval from", "difference", main.places, group="gain"),
+        Column(f"{main.name}_gain_high", "to", "difference", main.places, group="gain"),
+        Column(f"{main.name}_p", "p after Holm", "probability", group="gain"),
+        Column("verdict", "verdict", "verdict", group="gain"),
+        Column("best", "best on validation", group="gain"),
+        Column("answers", "answers", "count", group="cut or left out"),
+        *SHARES,
+        Column("excluded", "references left out, in number", "count", group="cut or left out"),
+        # Of what is asked: records that training data has something in common with.
+        Column("share_in_training", "also in training data", "share", group="seen before"),
+        *(Column(f"{name}_published", titles.get(name, name), group="published") for name in published),
+        *_STATE,
+    ]
     rows = []
     for row in results.rows:
-        gain = gains.get((row.answers.id, metric))
+        gain = overview.gains.get((row.answers.id, main.name))
         compared = gain.comparison if gain else None
         trained = row.trained
+        shares = {share.column: share.value for share in overview.shares[row.answers.id]}
         rows.append(
             {
-                **_about(results, row),
-                **_recipe(row, varying),
+                **_subject(overview, row),
+                **_recipe(overview, row),
                 "trainable_parameters": trained["parameters"]["trainable"] if trained else None,
                 "train_loss": trained["loss"]["train"] if trained else None,
                 "validation_loss": row.validation_loss,
-                **{name: row.scores[name].value if name in row.scores else None for name in results.columns},
-                f"{metric}_gain": compared.gain if compared else None,
-                f"{metric}_gain_low": compared.low if compared else None,
-                f"{metric}_gain_high": compared.high if compared else None,
-                f"{metric}_p": gain.p_holm if gain else None,
+                **{name: row.scores[name].value if name in row.scores else None for name in overview.metrics},
+                f"{main.name}_gain": compared.gain if compared else None,
+                f"{main.name}_gain_low": compared.low if compared else None,
+                f"{main.name}_gain_high": compared.high if compared else None,
+                f"{main.name}_p": gain.p_holm if gain else None,
                 "verdict": gain.verdict if gain else None,
-                "best": "yes" if row.run and row.run.folder in best else None,
+                "best": "yes" if row.run and row.run.folder in overview.best else None,
                 "answers": max((score.count for score in row.scores.values()), default=None),
-                # Answers that ran to max_new_tokens: if most do, the model never learnt to stop.
-                "share_at_limit": _quotient(row.generated.get("ended_by_length"), row.generated.get("answers")),
+                **{column.key: shares.get(column.key) for column in SHARES},
                 "excluded": row.excluded or None,
-                # Of what is asked: records that training data has something in common with.
-                "share_in_training": overlaps.share(row),
+                "share_in_training": overview.overlaps.share(row),
                 **{f"{name}_published": _published(results, row, name) for name in published},
                 "status": row.status,
                 "reason": row.reason or (compared.reason if compared else ""),
             }
         )
-    return rows
+    return Table(columns, rows)
 
 
-def gains_table(results: Results, gains: Gains) -> list[TableRow]:
-    """Every run × metric, in long form."""
-    return [
+def gains_table(overview: Overview) -> Table:
+    """Every run × metric, in long form; no rows until something is compared."""
+    columns = [
+        *_subject_columns(overview),
+        Column("seed", "seed", "setting"),
+        Column("metric", "metric"),
+        Column("untrained", "untrained", "number"),
+        Column("tuned", "tuned", "number"),
+        Column("gain", "gain", "difference", higher_is_better=True),
+        Column("low", "95 % interval from", "difference"),
+        Column("high", "to", "difference"),
+        Column("p", "p", "probability"),
+        Column("p_holm", "p after Holm", "probability"),
+        Column("verdict", "verdict", "verdict"),
+        Column("dialogues", "dialogues", "count"),
+        Column("reason", "reason"),
+    ]
+    rows = [
         {
-            **_about(results, row),
+            **_subject(overview, row),
             "seed": row.run.seed,
             "metric": name,
             "untrained": gain.untrained,
@@ -119,26 +110,45 @@ def gains_table(results: Results, gains: Gains) -> list[TableRow]:
             "dialogues": gain.dialogues,
             "reason": gain.comparison.reason,
         }
-        for row in results.rows
-        for name in results.columns
-        if row.run and (gain := gains.get((row.answers.id, name)))
+        for row in overview.results.rows
+        for name in overview.metrics
+        if row.run and (gain := overview.gains.get((row.answers.id, name)))
     ]
+    return Table(columns, rows)
 
 
-def cost(results: Results) -> list[TableRow]:
+def cost(overview: Overview) -> Table:
     """What every row has cost: time, tokens and memory. Differs from one repetition to the next."""
+    columns = [
+        *_subject_columns(overview),
+        Column("training_seconds", "training, s", "number", 1),
+        Column("training_tokens", "training tokens", "count"),
+        Column("training_tokens_per_second", "training tokens per second", "number", 0),
+        Column("training_peak_mib", "training, MiB at most", "number", 0),
+        Column("attempts", "attempts", "count"),
+        # Rows at a time on one GPU, and how many attempts its memory was too small for: each halved them.
+        Column("micro_batch", "rows at a time", "count"),
+        Column("gpus", "GPUs", "count"),
+        Column("out_of_memory", "out of memory", "count"),
+        Column("answers", "answers", "count"),
+        Column("answer_tokens", "answer tokens", "count"),
+        Column("generation_seconds", "answering, s", "number", 1),
+        Column("seconds_per_answer", "seconds per answer", "number", 2),
+        Column("generation_peak_mib", "answering, MiB at most", "number", 0),
+        Column("device", "device"),
+        *_STATE,
+    ]
     rows = []
-    for row in results.rows:
+    for row in overview.results.rows:
         training, generation = row.trained.get("cost", {}), row.generated
         rows.append(
             {
-                **_about(results, row),
+                **_subject(overview, row),
                 "training_seconds": training.get("seconds"),
                 "training_tokens": training.get("tokens"),
                 "training_tokens_per_second": _quotient(training.get("tokens"), training.get("seconds")),
                 "training_peak_mib": _quotient(training.get("peak_memory_bytes"), _MIB),
                 "attempts": training.get("attempts") or row.attempts,
-                # Rows at a time on one GPU, and how many attempts its memory was too small for: each halved them.
                 "micro_batch": row.trained.get("micro_batch"),
                 "gpus": row.trained.get("gpus"),
                 "out_of_memory": row.trained.get("out_of_memory"),
@@ -152,49 +162,49 @@ def cost(results: Results) -> list[TableRow]:
                 "reason": row.reason,
             }
         )
-    return rows
+    return Table(columns, rows)
 
 
-def seeds(results: Results) -> list[TableRow]:
+def seeds(overview: Overview) -> Table:
     """Mean and sample standard deviation over the seeds of each recipe; no rows if the study has one seed.
 
     The spread over seeds is that of repeated training. It is no part of the intervals in the other tables, which are
     about the choice of dialogues.
     """
-    if len({run.seed for run in results.grid.runs.values()}) < 2:
-        return []
-    varying = varying_fields(results)
+    about = [*_subject_columns(overview, name="label"), *_recipe_columns(overview)]
+    about = [column for column in about if column.key not in ("run", "seed")]
+    loss = Column("validation_loss", "validation loss", "number", higher_is_better=False, group="training")
+    columns = [
+        *about,
+        Column("seeds_done", "seeds done", "count", group="seeds"),
+        Column("seeds_planned", "seeds planned", "count", group="seeds"),
+        replace(loss, key="validation_loss_mean", title="validation loss, mean"),
+        replace(loss, key="validation_loss_sd", title="standard deviation", higher_is_better=None),
+    ]
+    for metric in overview.metrics.values():
+        mean = of_metric(metric, "mean")
+        columns += [mean, replace(mean, key=f"{metric.name}_sd", title="standard deviation", higher_is_better=None)]
+    if len({run.seed for run in overview.results.grid.runs.values()}) < 2:
+        return Table(columns, [])
     same: dict[str, list[Row]] = {}
-    for row in results.rows:
+    for row in overview.results.rows:
         if row.run:
             run = row.run
             key = [run.model, run.formatted, run.precision, run.label, run.recipe, row.answers.evaluation]
             same.setdefault(canonical([*key, row.answers.prompts]), []).append(row)
     table = []
     for rows in same.values():
-        first = rows[0]
-        columns = {
-            name: value
-            for name, value in {**_about(results, first), **_recipe(first, varying)}.items()
-            if name not in ("run", "seed")
-        }
+        known = {**_subject(overview, rows[0]), **_recipe(overview, rows[0])}
+        line = {column.key: known[column.key] for column in about}
         measured = {"validation_loss": [row.validation_loss for row in rows]}
-        measured |= {name: [row.scores[name].value for row in rows if name in row.scores] for name in results.columns}
-        done = sum(row.status == "done" for row in rows)
-        columns |= {"seeds_done": done, "seeds_planned": len(rows)}
+        measured |= {name: [row.scores[name].value for row in rows if name in row.scores] for name in overview.metrics}
+        line |= {"seeds_done": sum(row.status == "done" for row in rows), "seeds_planned": len(rows)}
         for name, values in measured.items():
             numbers = [value for value in values if value is not None]
-            columns[f"{name}_mean"] = statistics.fmean(numbers) if numbers else None
-            columns[f"{name}_sd"] = statistics.stdev(numbers) if len(numbers) > 1 else None
-        table.append(columns)
-    return table
-
-
-def varying_fields(results: Results) -> list[str]:
-    """Recipe fields that differ between runs of the study, other than those that have a column anyway."""
-    recipes = [run.recipe for run in results.grid.runs.values()]
-    names = [name for name in Recipe.model_fields if name not in ("method", "rank", "alpha")]
-    return [name for name in names if len({canonical(recipe.get(name)) for recipe in recipes}) > 1]
+            line[f"{name}_mean"] = statistics.fmean(numbers) if numbers else None
+            line[f"{name}_sd"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+        table.append(line)
+    return Table(columns, table)
 
 
 def _data(results: Results, row: Row) -> str:
@@ -208,27 +218,40 @@ def _data(results: Results, row: Row) -> str:
     return ", ".join(chosen) or "all"
 
 
-def _about(results: Results, row: Row) -> TableRow:
-    # Points may choose their own rows and splits; the column is there only where they do.
-    varies = len({(run.dataset, run.clean) for run in results.grid.runs.values()}) > len(
-        {run.dataset for run in results.grid.runs.values()}
-    )
-    chats = {answers.chat["name"] for answers in results.grid.answers.values()}
+def _subject_columns(overview: Overview, name: str = "run") -> list[Column]:
+    """What a row is about; columns that say the same of every row of any study like this are not there."""
+    keys = ["model", "dataset", *(["chat"] if overview.has_chats else []), "evaluation", "run", "label"]
+    keys += ["data"] if overview.has_data else []
+    return [Column(key, key, "name" if key == name else "text", group="subject") for key in keys]
+
+
+def _subject(overview: Overview, row: Row) -> TableRow:
+    results = overview.results
     return {
         "model": results.model(row),
         "dataset": results.dataset(row),
-        **({"chat": row.answers.chat["name"] or "the model's own"} if chats != {None} else {}),
+        **({"chat": row.answers.chat["name"] or "the model's own"} if overview.has_chats else {}),
         "evaluation": row.answers.evaluation,
         "run": row.run.name if row.run else "untrained",
         "label": row.run.label if row.run else None,
-        **({"data": _data(results, row)} if varies else {}),
+        **({"data": _data(results, row)} if overview.has_data else {}),
     }
 
 
-def _recipe(row: Row, varying: Iterable[str]) -> TableRow:
+def _recipe_columns(overview: Overview) -> list[Column]:
+    columns = [
+        Column("method", "method"),
+        Column("precision", "precision"),
+        *(Column(key, key, "setting") for key in ("rank", "alpha", "scale", "seed")),
+        *(Column(name, name.replace("_", " "), "setting") for name in overview.varying),
+    ]
+    return [replace(column, group="recipe") for column in columns]
+
+
+def _recipe(overview: Overview, row: Row) -> TableRow:
     run = row.run
     recipe = Recipe.model_validate(run.recipe) if run else None
-    columns: TableRow = {
+    values: TableRow = {
         "method": recipe.method if recipe else None,
         "precision": row.answers.precision,
         "rank": recipe.rank if recipe else None,
@@ -236,10 +259,10 @@ def _recipe(row: Row, varying: Iterable[str]) -> TableRow:
         "scale": recipe.scale if recipe else None,
         "seed": run.seed if run else None,
     }
-    for name in varying:
+    for name in overview.varying:
         value = getattr(recipe, name) if recipe else None
-        columns[name] = " ".join(value) if isinstance(value, list) else value
-    return columns
+        values[name] = " ".join(value) if isinstance(value, list) else value
+    return values
 
 
 def _published(results: Results, row: Row, metric: str) -> str | None:

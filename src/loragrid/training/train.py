@@ -56,6 +56,9 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     run, recipe = member["run"], member["run"]["recipe"]
     formatted = Path(member["formatted_folder"])
     train_rows, validation_rows = (_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
+    manifest = read_json(formatted / "format.json")
+    # Without their oldest turns, and not among the rows at all: recorded here, since formatted data may be deleted.
+    cut = {name: manifest["splits"]["train"][name] for name in ("shortened", "too_long")}
     if device().type == "cpu" and recipe["optimizer"] != "adamw":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
     micro = _micro_batch(recipe["batch_size"], member["model"]["micro_batch"], work)
@@ -70,7 +73,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         list(train_rows["length"]),
         recipe["batch_size"],
         steps,
-        f"{read_json(formatted / 'format.json')['key']}:{stream(run['seed'], 'order')}",
+        f"{manifest['key']}:{stream(run['seed'], 'order')}",
         group=recipe["group_by_length"],
     )
     trainer = RunTrainer(
@@ -103,6 +106,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
         "parameters": {"trainable": trainable, "base": everything - trainable},
         "rows": {"train": len(train_rows), "validation": len(validation_rows)},
+        "cut": cut,
         "steps": steps,
         "loss": _losses(work / "training.jsonl", trainer.best),
         "cost": {**cost_of(work), "tokens": sum(trainer.tokens_by_step)},

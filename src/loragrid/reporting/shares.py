@@ -1,0 +1,140 @@
+"""How much of what stands behind a score was cut or left out: training rows, references, answers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loragrid.errors import UserError
+from loragrid.files import read_json
+from loragrid.reporting.collect import Results, Row
+from loragrid.reporting.columns import Column
+from loragrid.study.grid import Formatted, Run
+
+MUCH = 0.1
+"""Above this share there is a warning."""
+
+NAMED = 3
+"""Rows that a warning names."""
+
+COLUMNS = (
+    Column("share_at_limit", "answers at the limit", "share", group="cut or left out"),
+    Column("train_cut", "training rows cut", "share", group="cut or left out"),
+    Column("excluded_share", "references left out", "share", group="cut or left out"),
+)
+
+_WARNINGS = {
+    "share_at_limit": (
+        "of the answers ran to max_new_tokens without an end",
+        "Their scores are of beginnings. Either they need more tokens, or the model has not learnt to stop; "
+        "format.json says with what its template ends an answer.",
+    ),
+    "train_cut": (
+        "of the training rows were cut or left out, being longer than max_length",
+        "What is learnt is about the shorter ones.",
+    ),
+    "excluded_share": (
+        "of the references were left out, being too long for the model",
+        "The scores that need them are about the shorter ones.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a whole, in rows or answers.
+
+    Args:
+        column: key of its column.
+        part: how many were cut or left out.
+        whole: of how many.
+    """
+
+    column: str
+    part: int
+    whole: int
+
+    @property
+    def value(self) -> float:
+        """Between 0 and 1."""
+        return self.part / self.whole
+
+
+def shares(results: Results) -> dict[str, list[Share]]:
+    """What is known of each row, by id of its answers; what is not known is no share.
+
+    Args:
+        results: the study.
+    """
+    found: dict[str, dict[str, int] | None] = {}
+
+    def of_data(run: Run) -> dict[str, int] | None:
+        if run.formatted not in found:
+            found[run.formatted] = _formatted(results.grid.formatted.get(run.formatted))
+        return found[run.formatted]
+
+    known = {}
+    for row in results.rows:
+        counts = [
+            ("share_at_limit", row.generated.get("ended_by_length"), row.generated.get("answers")),
+            ("train_cut", *_training(row, of_data)),
+            ("excluded_share", *_references(row)),
+        ]
+        known[row.answers.id] = [
+            Share(name, part, whole)
+            for name, part, whole in counts
+            if isinstance(part, int) and isinstance(whole, int) and whole
+        ]
+    return known
+
+
+def warnings(rows: Sequence[tuple[str, str, Sequence[Share]]]) -> list[str]:
+    """A sentence about each kind of share that is large anywhere, with the worst rows.
+
+    Args:
+        rows: for each its name, which of several evaluations it is about (else empty), and what is known of it.
+    """
+    told = []
+    for column, (what, meaning) in _WARNINGS.items():
+        large = [
+            (share.value, f"{name}{'' if column == 'train_cut' else where} ({share.part} of {share.whole})")
+            for name, where, known in rows
+            for share in known
+            if share.column == column and share.part > MUCH * share.whole
+        ]
+        # Of a run with several evaluations the training data is named once; the grid's order where equal.
+        worst = [text for _, text in sorted(dict.fromkeys(large), key=lambda each: -each[0])]
+        if worst:
+            more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
+            told.append(f"More than {100 * MUCH:g} % {what}: {', '.join(worst[:NAMED])}{more}. {meaning}")
+    return told
+
+
+def _training(row: Row, of_data: Callable[[Run], dict[str, int] | None]) -> tuple[int | None, int | None]:
+    """Training rows that were shortened or left out, of all that there were."""
+    if row.run is None or not row.trained:
+        return None, None
+    # Runs that were trained before run.json told it: as long as their formatted data is there.
+    try:
+        told = (
+            {**row.trained["cut"], "rows": row.trained["rows"]["train"]} if "cut" in row.trained else of_data(row.run)
+        )
+        return (None, None) if told is None else (told["shortened"] + told["too_long"], told["rows"] + told["too_long"])
+    except (KeyError, TypeError):  # damage to what scores do not need
+        return None, None
+
+
+def _formatted(formatted: Formatted | None) -> dict[str, int] | None:
+    """What format.json says of the training rows; None if it is deleted, or damaged."""
+    if formatted is None:
+        return None
+    try:
+        train = read_json(Path(formatted.folder, "format.json"))["splits"]["train"]
+        return {name: int(train[name]) for name in ("shortened", "too_long", "rows")}
+    except (UserError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _references(row: Row) -> tuple[int | None, int | None]:
+    """References that were left out, of all. What leaves the most out has the fewest scores."""
+    fewest = min((score.count for score in row.scores.values()), default=None)
+    return (None, None) if fewest is None else (row.excluded, fewest + row.excluded)
