@@ -4,9 +4,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from loragrid.comparing.collect import Results, Row
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl
-from loragrid.reporting.collect import Results, Row
 from loragrid.reporting.page import document
 
 PROMPTS = 6

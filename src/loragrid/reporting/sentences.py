@@ -1,13 +1,12 @@
 """In plain words: what won for each model and dataset, by how much, and whether chance explains it."""
 
+from loragrid.comparing.collect import Results, Row
+from loragrid.comparing.gains import Gains
 from loragrid.metrics import METRICS
-from loragrid.reporting.collect import Results, Row
-from loragrid.reporting.gains import Gain
-from loragrid.reporting.tables import best_runs, headline, validated_on
 from loragrid.study.grid import Run
 
 
-def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain]) -> list[str]:
+def summary(results: Results, rows: list[Row], gains: Gains) -> list[str]:
     """Sentences about one model × dataset.
 
     Args:
@@ -22,12 +21,13 @@ def summary(results: Results, rows: list[Row], gains: dict[tuple[str, str], Gain
     texts = [_progress(rows)]
     if not trained:
         return texts
-    best = best_runs(results)
     texts += [
-        _verdict(results, row, row.run, gains, len(trained)) for row in rows if row.run and row.run.folder in best
+        _verdict(results, row, row.run, gains, len(trained))
+        for row in rows
+        if row.run and row.run.folder in results.best_runs
     ]
     texts += _running_on(rows)
-    if len({validated_on(results, row) for row in runs.values()}) > 1:
+    if len({results.validated_on(row) for row in runs.values()}) > 1:
         texts.append(
             "No run is marked as the best: the runs differ in validation rows, splits, mask or max_length, so their "
             "validation losses are not over the same tokens."
@@ -60,8 +60,8 @@ def _progress(rows: list[Row]) -> str:
     return f"{counts['done']} of {len(runs)} results are there ({others}): what follows may change."
 
 
-def _verdict(results: Results, row: Row, run: Run, gains: dict[tuple[str, str], Gain], trained: int) -> str:
-    metric = headline(results)
+def _verdict(results: Results, row: Row, run: Run, gains: Gains, trained: int) -> str:
+    metric = results.headline
     name = f"{run.label} ({run.name})" if run.label else run.name
     recipe = f"rank {run.recipe['rank']}, alpha {run.recipe['alpha']:g}, seed {run.seed}"
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
@@ -71,21 +71,24 @@ def _verdict(results: Results, row: Row, run: Run, gains: dict[tuple[str, str], 
     value = f"{row.scores[metric].value:.3f} {METRICS[metric].title}"
     gain = gains[row.answers.id, metric]
     if gain.verdict is None:
-        return f"{start} has {value}. Whether that is a gain cannot be said: {gain.comparison.reason}."
+        return f"{start} has {value}. Whether that is a gain cannot be said: {gain.reason}."
     low, high = gain.comparison.low, gain.comparison.high
     numbers = (
-        f"{value}, the untrained model {gain.untrained:.3f}: a gain of {gain.comparison.gain:.3f} "
+        f"{value}, the untrained model {gain.reference:.3f}: a gain of {gain.comparison.gain:.3f} "
         f"(95 % interval {low:.3f} to {high:.3f} over {gain.dialogues} dialogues, p = {gain.p_holm:.2g} after Holm)"
     )
     meaning = {
         "better": "Better than the untrained model; chance does not explain it.",
         "worse": "Worse than the untrained model; chance does not explain it.",
+        "higher": "Higher than the untrained model; chance does not explain it.",
+        "lower": "Lower than the untrained model; chance does not explain it.",
         "chance": "Chance can explain the difference: no claim either way.",
+        "too few": f"No claim either way: {gain.reason}.",
     }[gain.verdict]
     return f"{start} has {numbers}. {meaning}{_other_metrics(row, gains, metric)}"
 
 
-def _other_metrics(row: Row, gains: dict[tuple[str, str], Gain], metric: str) -> str:
+def _other_metrics(row: Row, gains: Gains, metric: str) -> str:
     """What the other metrics say of the same run, so that no metric is picked for its answer."""
     by_verdict: dict[str, list[str]] = {}
     for name in METRICS:
@@ -93,7 +96,9 @@ def _other_metrics(row: Row, gains: dict[tuple[str, str], Gain], metric: str) ->
         if name != metric and gain is not None and gain.verdict is not None:
             by_verdict.setdefault(gain.verdict, []).append(METRICS[name].title)
     texts = [
-        f"{verdict} in {', '.join(by_verdict[verdict])}" for verdict in ("better", "worse") if verdict in by_verdict
+        f"{verdict} in {', '.join(by_verdict[verdict])}"
+        for verdict in ("better", "worse", "higher", "lower")
+        if verdict in by_verdict
     ]
     if "chance" in by_verdict:
         texts.append(f"within chance in {', '.join(by_verdict['chance'])}")

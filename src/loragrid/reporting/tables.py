@@ -1,21 +1,19 @@
 """The tables, as lists of rows: comparison, gains, cost and seeds. Plain values; how they look is said in formats."""
 
-import statistics
 from collections.abc import Iterable
 from typing import Any
 
+from loragrid.comparing.collect import Results, Row
+from loragrid.comparing.gains import Gains, gain_columns
+from loragrid.comparing.seeds import over_seeds
 from loragrid.files import canonical
 from loragrid.metrics import METRICS
-from loragrid.reporting.collect import Results, Row
 from loragrid.reporting.contamination import Overlaps
-from loragrid.reporting.gains import Gain
 from loragrid.study.grid import Clean, Decontaminated
 from loragrid.study.schema import Recipe
 
 TableRow = dict[str, Any]
 """Column → text, number or None; all rows of a table have the same columns in the same order."""
-
-Gains = dict[tuple[str, str], Gain]
 
 GAIN_COLUMNS = (
     "model", "dataset", "evaluation", "run", "label", "seed", "metric", "untrained", "tuned", "gain", "low", "high",
@@ -26,47 +24,12 @@ GAIN_COLUMNS = (
 _MIB = 2**20
 
 
-def headline(results: Results) -> str:
-    """The metric that gains and verdicts in the comparison are about.
-
-    Bits per byte, which is comparable across tokenizers and needs no decoding; ROUGE-L if nothing asks for it.
-    """
-    asked = {family for row in results.rows for family in row.answers.families}
-    return "rougeL" if asked and "likelihood" not in asked else "bits_per_byte"
-
-
-def validated_on(results: Results, row: Row) -> str | None:
-    """What a run's validation loss is over: losses over other rows or other tokens cannot be compared."""
-    if row.run is None:
-        return None
-    tokens = [row.run.recipe.get("mask"), row.run.recipe.get("max_length")]
-    return canonical([results.grid.records_of(row.run.clean, "validation"), *tokens])
-
-
-def best_runs(results: Results) -> set[str]:
-    """Folder of the run with the lowest validation loss of each model × dataset: chosen on validation, tested on test.
-
-    The earlier one in the grid where losses are equal; none where the runs were validated on different data.
-    """
-    best: dict[tuple[str, str], tuple[float, str]] = {}
-    over: dict[tuple[str, str], set[str | None]] = {}
-    for row in results.rows:
-        if row.run:
-            over.setdefault((results.model(row), results.dataset(row)), set()).add(validated_on(results, row))
-    for row in results.rows:
-        if row.run and row.validation_loss is not None:
-            key = results.model(row), results.dataset(row)
-            if key not in best or row.validation_loss < best[key][0]:
-                best[key] = row.validation_loss, row.run.folder
-    return {folder for key, (_, folder) in best.items() if len(over[key]) == 1}
-
-
 def comparison(results: Results, gains: Gains) -> list[TableRow]:
     """The comparison table: one row per subject × evaluation, whether it is done or not. No timings."""
     varying = varying_fields(results)
-    best = best_runs(results)
+    best = results.best_runs
     overlaps = Overlaps(results)
-    metric = headline(results)
+    metric = results.headline
     published = [name for name in METRICS if any(item["metric"] == name for item in results.grid.published)]
     published += sorted({item["metric"] for item in results.grid.published} - set(published))
     rows = []
@@ -96,7 +59,7 @@ def comparison(results: Results, gains: Gains) -> list[TableRow]:
                 "share_in_training": overlaps.share(row),
                 **{f"{name}_published": _published(results, row, name) for name in published},
                 "status": row.status,
-                "reason": row.reason or (compared.reason if compared else ""),
+                "reason": row.reason or (gain.reason if gain else ""),
             }
         )
     return rows
@@ -109,16 +72,9 @@ def gains_table(results: Results, gains: Gains) -> list[TableRow]:
             **_about(results, row),
             "seed": row.run.seed,
             "metric": name,
-            "untrained": gain.untrained,
+            "untrained": gain.reference,
             "tuned": row.scores[name].value,
-            "gain": gain.comparison.gain,
-            "low": gain.comparison.low,
-            "high": gain.comparison.high,
-            "p": gain.comparison.p,
-            "p_holm": gain.p_holm,
-            "verdict": gain.verdict,
-            "dialogues": gain.dialogues,
-            "reason": gain.comparison.reason,
+            **gain_columns(gain),
         }
         for row in results.rows
         for name in METRICS
@@ -157,36 +113,20 @@ def cost(results: Results) -> list[TableRow]:
 
 
 def seeds(results: Results) -> list[TableRow]:
-    """Mean and sample standard deviation over the seeds of each recipe; no rows if the study has one seed.
-
-    The spread over seeds is that of repeated training. It is no part of the intervals in the other tables, which are
-    about the choice of dialogues.
-    """
-    if len({run.seed for run in results.grid.runs.values()}) < 2:
-        return []
+    """Mean and sample standard deviation over the seeds of each recipe; no rows if the study has one seed."""
     varying = varying_fields(results)
-    same: dict[str, list[Row]] = {}
-    for row in results.rows:
-        if row.run:
-            run = row.run
-            key = [run.model, run.formatted, run.precision, run.label, run.recipe, row.answers.evaluation]
-            same.setdefault(canonical([*key, row.answers.prompts]), []).append(row)
     table = []
-    for rows in same.values():
-        first = rows[0]
+    for spread in over_seeds(results):
+        first = spread.rows[0]
         columns = {
             name: value
             for name, value in {**_about(results, first), **_recipe(first, varying)}.items()
             if name not in ("run", "seed")
         }
-        measured = {"validation_loss": [row.validation_loss for row in rows]}
-        measured |= {name: [row.scores[name].value for row in rows if name in row.scores] for name in METRICS}
-        done = sum(row.status == "done" for row in rows)
-        columns |= {"seeds_done": done, "seeds_planned": len(rows)}
-        for name, values in measured.items():
-            numbers = [value for value in values if value is not None]
-            columns[f"{name}_mean"] = statistics.fmean(numbers) if numbers else None
-            columns[f"{name}_sd"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+        done = sum(row.status == "done" for row in spread.rows)
+        columns |= {"seeds_done": done, "seeds_planned": len(spread.rows)}
+        for name, (mean, deviation) in spread.measured.items():
+            columns |= {f"{name}_mean": mean, f"{name}_sd": deviation}
         table.append(columns)
     return table
 

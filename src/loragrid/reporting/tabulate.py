@@ -3,13 +3,14 @@
 import textwrap
 from pathlib import Path
 
+from loragrid.comparing.cache import Cache
+from loragrid.comparing.collect import collect
+from loragrid.comparing.gains import gains
 from loragrid.files import write_text
 from loragrid.metrics import METRICS
 from loragrid.reporting import contamination, data, tables
-from loragrid.reporting.collect import collect
 from loragrid.reporting.examples import examples_page
 from loragrid.reporting.formats import overview, to_csv, to_latex, to_markdown, to_text
-from loragrid.reporting.gains import gains
 from loragrid.reporting.lengths import lengths_figure
 from loragrid.reporting.loss import loss_figure
 from loragrid.reporting.page import comparison_page
@@ -33,11 +34,13 @@ def tabulate(grid: Grid) -> None:
     """
     folder = Path(grid.folder)
     results = collect(grid)
-    all_gains = gains(results)
+    cache = Cache(_comparisons(grid))
+    all_gains = gains(results, cache)
+    cache.save()
     comparison = tables.comparison(results, all_gains)
     seeds = tables.seeds(results)
     groups = results.groups()
-    metric = tables.headline(results)
+    metric = results.headline
 
     written = {"comparison.csv": to_csv(comparison)}
     gain_rows = tables.gains_table(results, all_gains)
@@ -84,11 +87,16 @@ def tabulate(grid: Grid) -> None:
     _remove_stale(folder, set(written))
 
 
+def _comparisons(grid: Grid) -> Path:
+    """Where the study's comparisons are kept, so that tables of the same scores are made without them."""
+    return Path("results/comparisons", f"{grid.study}.json")
+
+
 def terminal_table(grid: Grid) -> str:
     """The comparison in at most 120 columns, for a terminal: one table per model, dataset and evaluation."""
     results = collect(grid)
-    comparison = tables.comparison(results, gains(results))
-    metric = tables.headline(results)
+    comparison = tables.comparison(results, gains(results, Cache(_comparisons(grid))))
+    metric = results.headline
     parts = [grid.title + "\n"]
     for (model, dataset), rows in results.groups().items():
         for evaluation in dict.fromkeys(row.answers.evaluation for row in rows):

@@ -44,6 +44,12 @@ class Score:
     items: str
     count: int
 
+    @cached_property
+    def digest(self) -> str:
+        """Of all that comparisons of this score follow from."""
+        about = canonical([self.items, self.dialogues, self.sums.shape])
+        return hashlib.sha256(about.encode() + self.sums.tobytes()).hexdigest()
+
 
 @dataclass
 class Row:
@@ -104,12 +110,50 @@ class Results:
     def _untrained_rows(self) -> list[Row]:
         return [row for row in self.rows if row.run is None]
 
+    @cached_property
+    def _untrained_by_what_they_are_asked(self) -> dict[tuple[Any, ...], Row]:
+        rows: dict[tuple[Any, ...], Row] = {}
+        for row in self._untrained_rows:
+            rows.setdefault(_asked_alike(row.answers), row)
+        return rows
+
     def untrained(self, row: Row) -> Row | None:
         """The row of the same base model at the same precision, untrained, asked the same."""
-        candidates = [
-            other for other in self._untrained_rows if _asked_alike(other.answers) == _asked_alike(row.answers)
-        ]
-        return candidates[0] if candidates else None
+        return self._untrained_by_what_they_are_asked.get(_asked_alike(row.answers))
+
+    @cached_property
+    def headline(self) -> str:
+        """The metric that gains and verdicts in the comparison are about.
+
+        Bits per byte, which is comparable across tokenizers and needs no decoding; ROUGE-L if nothing asks for it.
+        """
+        asked = {family for row in self.rows for family in row.answers.families}
+        return "rougeL" if asked and "likelihood" not in asked else "bits_per_byte"
+
+    def validated_on(self, row: Row) -> str | None:
+        """What a run's validation loss is over: losses over other rows or other tokens cannot be compared."""
+        if row.run is None:
+            return None
+        tokens = [row.run.recipe.get("mask"), row.run.recipe.get("max_length")]
+        return canonical([self.grid.records_of(row.run.clean, "validation"), *tokens])
+
+    @cached_property
+    def best_runs(self) -> set[str]:
+        """Folder of the run with the lowest validation loss of each model × dataset: chosen on validation data.
+
+        The earlier one in the grid where losses are equal; none where the runs were validated on different data.
+        """
+        best: dict[tuple[str, str], tuple[float, str]] = {}
+        over: dict[tuple[str, str], set[str | None]] = {}
+        for row in self.rows:
+            if row.run is None:
+                continue
+            key = self.model(row), self.dataset(row)
+            over.setdefault(key, set()).add(self.validated_on(row))
+            loss = row.validation_loss
+            if loss is not None and (key not in best or loss < best[key][0]):
+                best[key] = loss, row.run.folder
+        return {folder for key, (_, folder) in best.items() if len(over[key]) == 1}
 
     def groups(self) -> dict[tuple[str, str], list[Row]]:
         """Rows by model and dataset, as figures are divided; first the untrained models that are asked the same."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from loragrid.reporting.chance import Comparison, Draws, compare, holm, verdict
 
 from loragrid.metrics import METRICS
-from loragrid.reporting.chance import Comparison, Draws, compare, holm, verdict
 
 ROUGE, BITS, BLEU = METRICS["rougeL"], METRICS["bits_per_byte"], METRICS["bleu"]
 
