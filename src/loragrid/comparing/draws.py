@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-RESAMPLES = 4_000
-"""An end of an interval moves by about 2 % of the interval's half width from one set of so many draws to another."""
+RESAMPLES = 2_000
+"""An end of an interval moves by about 3 % of the interval's half width from one set of so many draws to another."""
 
 PERMUTATIONS = 10_000
 

@@ -142,6 +142,7 @@ def _linear(measure: Measure, sums: np.ndarray, counts: np.ndarray) -> tuple[np.
         values = measure.value(totals)
         moved = measure.value(totals + np.eye(statistics)[:, None] * steps)
         slopes = np.where(steps > 0, (moved - values).T / steps, 0.0)
-        influence = slopes @ sums.T
-        influence -= ((slopes * totals).sum(axis=1) / dialogues)[:, None]
+        # The subtraction as one more statistic, so that the large array is written once.
+        mean = (slopes * totals).sum(axis=1) / dialogues
+        influence = np.column_stack([slopes, -mean]) @ np.vstack([sums.T, np.ones(dialogues)])
     return values, influence
