@@ -27,7 +27,7 @@ def tabulate(grid: Grid) -> None:
 
     Whatever is missing or damaged becomes a row with its reason. seeds.csv is there only if the study has several
     seeds, a figure of token lengths only as long as the formatted data is. Figures and pages of models and datasets
-    that are no longer in the study are removed.
+    that are no longer in the study are removed. Comparisons are kept in results/comparisons for the next time.
 
     Args:
         grid: the study; its paths are relative to the working directory.
