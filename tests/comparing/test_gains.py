@@ -134,3 +134,14 @@ def test_an_undefined_value_survives_the_cache(study, tmp_path):
     again = gains(study.results, Cache(tmp_path / "x.json"))
     assert "undefined" in again[run.answers.id, BITS].reason
     assert repr(again) == repr(first)
+
+
+def test_a_perplexity_without_bound_is_no_number(study, tmp_path):
+    sums = [np.array([[nats, 1.0]] * 3) for nats in (2.0, 1000.0)]
+    study.untrained([1.0] * 3, perplexity=make_score(sums[0], "perplexity"))
+    run = study.run([1.0] * 3, others={"perplexity": make_score(sums[1], "perplexity")})
+    cache = Cache(tmp_path / "x.json")
+    assert "undefined" in gains(study.results, cache)[run.answers.id, "perplexity"].reason
+    assert "undefined" in intervals(study.results, cache)[run.answers.id, "perplexity"].reason
+    cache.save()
+    assert repr(gains(study.results, Cache(tmp_path / "x.json"))) == repr(gains(study.results))

@@ -6,6 +6,7 @@ and a cached comparison has the digits of a fresh one.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -34,9 +35,7 @@ class Cache:
         self._kept = _read(file) if file else {}
         self._used: dict[str, list[Any]] = {}
 
-    def recall(
-        self, keys: Sequence[str], make: Callable[[list[int]], Sequence[Comparison]]
-    ) -> list[Comparison]:  # fmt: skip
+    def recall(self, keys: Sequence[str], make: Callable[[list[int]], Sequence[Comparison]]) -> list[Comparison]:
         """The comparisons of some keys; those that are not there are made.
 
         Args:
@@ -47,11 +46,11 @@ class Cache:
         if absent:
             for position, comparison in zip(absent, make(absent), strict=True):
                 gain, *others = astuple(comparison)
-                self._kept[keys[position]] = [gain if gain == gain else None, *others]  # NaN is no JSON
+                self._kept[keys[position]] = [None if math.isnan(gain) else gain, *others]  # NaN is no JSON
         found = []
         for key in keys:
             self._used[key] = entry = self._kept[key]
-            found.append(Comparison(float("nan") if entry[0] is None else entry[0], *entry[1:]))
+            found.append(Comparison(math.nan if entry[0] is None else entry[0], *entry[1:]))
         return found
 
     def save(self) -> None:
@@ -78,9 +77,7 @@ def compared(
     Returns:
         One for each difference.
     """
-    keys = [
-        key("difference", measure, draws, [score for pair in pairs for score in pair]) for pairs in differences
-    ]  # fmt: skip
+    keys = [key("difference", measure, draws, [score for pair in pairs for score in pair]) for pairs in differences]
     sums = [[(one.sums, other.sums) for one, other in pairs] for pairs in differences]
     return cache.recall(keys, lambda absent: compare(measure, [sums[index] for index in absent], draws))
 

@@ -73,13 +73,14 @@ def compare(measure: Measure, differences: Sequence[Pairs], draws: Draws | None)
 
 def _gain(measure: Measure, pairs: Pairs) -> float:
     ones, others = of_all(measure, [pair[0] for pair in pairs]), of_all(measure, [pair[1] for pair in pairs])
-    difference = sign(measure) * (ones - others).mean()
+    with np.errstate(all="ignore"):
+        difference = sign(measure) * (ones - others).mean()
+    if not np.isfinite(difference):
+        return float("nan")
     return float(without_noise(difference, (np.abs(ones) + np.abs(others)).mean()))
 
 
-def _as_contrasts(
-    measure: Measure, differences: Sequence[Pairs]
-) -> tuple[list[np.ndarray], list[dict[int, float]]]:  # fmt: skip
+def _as_contrasts(measure: Measure, differences: Sequence[Pairs]) -> tuple[list[np.ndarray], list[dict[int, float]]]:
     """The systems of some differences, each once, and the weights with which they enter."""
     numbers: dict[int, int] = {}
     systems: list[np.ndarray] = []

@@ -159,9 +159,7 @@ def _settings(row: Row) -> dict[str, Any]:
 
 def _axes(settings: Sequence[dict[str, Any]]) -> list[_Axis]:
     """The fields that vary among runs, and how runs are matched along them."""
-    varying = [
-        name for name in (*Recipe.model_fields, "chat") if len({canonical(one[name]) for one in settings}) > 1
-    ]  # fmt: skip
+    varying = [name for name in (*Recipe.model_fields, "chat") if len({canonical(one[name]) for one in settings}) > 1]
     # The scale follows from alpha and the rank: it is free wherever one of these is.
     axes = [_Axis(name, lambda one, name=name: one[name], (name, "scale")) for name in varying]  # type: ignore[misc]
     if "rank" in varying and "alpha" in varying:

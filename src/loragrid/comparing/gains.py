@@ -84,9 +84,7 @@ def gains_over_best(results: Results, cache: Cache | None = None) -> Gains:
     return {place: gain for place, gain in found.items() if place[0] not in chosen}
 
 
-def _against(
-    results: Results, reference_of: Callable[[Row], Row | None], who: str, nobody: str, cache: Cache
-) -> Gains:  # fmt: skip
+def _against(results: Results, reference_of: Callable[[Row], Row | None], who: str, nobody: str, cache: Cache) -> Gains:
     """Every run against its reference, each metric corrected for all of its comparisons."""
     all_draws = SharedDraws(sum(row.run is not None for row in results.rows))
     found: Gains = {}

@@ -43,9 +43,11 @@ def _values(measure: Measure, scores: Sequence[Score], draws: Draws | None, cach
 
 def _value(metric: Measure, score: Score, draws: Draws | None) -> Comparison:
     value = float(of_all(metric, [score.sums])[0])
+    if not math.isfinite(value):
+        return Comparison(math.nan, reason=UNDEFINED)
     if draws is None:
         return Comparison(value, reason=ONE_DIALOGUE)
     (interval,) = bootstrap(metric, [score.sums], [{0: 1.0}], draws)
-    if not all(map(math.isfinite, (value, interval.low, interval.high))):
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return Comparison(value, reason=UNDEFINED)
     return Comparison(value, interval.low, interval.high)
