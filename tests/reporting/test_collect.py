@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from loragrid.comparing.collect import collect
+from loragrid.comparing.gains import gains
 from loragrid.files import read_json
-from loragrid.reporting.collect import collect
-from loragrid.reporting.gains import gains
 from loragrid.reporting.tabulate import tabulate
 
 
@@ -174,7 +174,11 @@ def test_a_comparison_needs_the_same_items(tree):
     tree.dialogues = 11
     tree.score(answers)
     found = gains(collect(tree.grid))
-    assert {gain.comparison.reason for gain in found.values()} == {"scored on other prompts than the untrained model"}
+    assert {gain.reason for gain in found.values()} == {"1 of the 12 dialogues of the untrained model are missing"}
+    tree.turns, tree.dialogues = 1, 12
+    tree.score(answers)
+    found = gains(collect(tree.grid))
+    assert {gain.reason for gain in found.values()} == {"scored on other prompts than the untrained model"}
 
 
 def test_untrained_rows_come_first_then_the_order_of_the_grid(tree):

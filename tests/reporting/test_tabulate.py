@@ -82,6 +82,34 @@ def test_tables_are_byte_equal_from_run_to_run_and_whatever_the_order_of_files(d
     assert everything() == first
 
 
+def test_tables_do_not_depend_on_what_was_compared_before(demo):
+    tabulate(demo.grid)
+    first, kept = everything(), Path("results/comparisons/demo.json")
+    text = kept.read_text()
+    tabulate(demo.grid)
+    assert everything() == first
+    for damage in ("", text.replace("0.", "1.", 1)):
+        kept.write_text(damage)
+        tabulate(demo.grid)
+        assert everything() == first
+        assert kept.read_text() == text
+
+
+def test_few_dialogues_are_told_and_not_called_chance(tree):
+    tree.dialogues = 5
+    tree.score(tree.untrained(), 50.0)
+    answers = tree.run()
+    tree.train(answers)
+    tree.score(answers, 40.0)
+    tabulate(tree.grid)
+    row = read("comparison.csv")[1]
+    assert row["verdict"] == "too few"
+    assert row["reason"] == "too few dialogues for a verdict: 5, at least 6 are needed"
+    assert float(row["bits_per_byte_gain_low"]) > 0
+    page = Path("results/studies/demo/comparison.html").read_text()
+    assert "No claim either way: too few dialogues for a verdict: 5, at least 6 are needed." in page
+
+
 def test_timings_are_only_in_the_cost_table(demo):
     tabulate(demo.grid)
     first = everything()

@@ -59,7 +59,7 @@ class Column:
         places: digits after the point in tables for people.
         is_brief: whether it stands for its metric where there is room for one column only.
         same: statistics that must be equal for two values to be of the same thing, by position.
-        unless_same: what to say where they are not.
+        unless_same: what to say where they are not; `{who}` stands for what it is compared with.
     """
 
     name: str

@@ -42,7 +42,7 @@ COLUMNS = (
         _perplexity,
         # One may have a token of its own for the end of answers: the mean over tokens is one over other things.
         same=(1,),
-        unless_same="counted in other tokens; bits per byte compares both",
+        unless_same="counted in other tokens than those of {who}; bits per byte compares both",
     ),
     # Σ nats / (ln 2 · Σ bytes): comparable across tokenizers, which perplexity is not.
     Column(

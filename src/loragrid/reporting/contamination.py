@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from loragrid.comparing.collect import Results, Row
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.reporting.collect import Results, Row
 from loragrid.reporting.columns import Column, Table
 from loragrid.study.grid import Run
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from loragrid.comparing.collect import Results, Row
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.reporting.collect import Results, Row
 
 
 def sentences(results: Results, rows: list[Row]) -> list[str]:

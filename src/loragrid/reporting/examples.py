@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from loragrid.comparing.collect import Results, Row
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl
 from loragrid.pages.render import render
-from loragrid.reporting.collect import Results, Row
 
 PROMPTS = 6
 RUNS = 6

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loragrid.comparing.collect import Row
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.reporting.collect import Row
 from loragrid.reporting.svg import drawing
 from loragrid.study.grid import Formatted, Grid
 

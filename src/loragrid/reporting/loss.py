@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from loragrid.comparing.collect import Row
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl
-from loragrid.reporting.collect import Row
 from loragrid.reporting.svg import drawing
 from loragrid.study.grid import Run
 

@@ -26,7 +26,13 @@ class Section:
 
 
 def comparison_page(
-    grid: Grid, sections: Sequence[Section], comparison: Table, seeds: Table, notes: Sequence[str], files: Sequence[str]
+    grid: Grid,
+    sections: Sequence[Section],
+    comparison: Table,
+    effects: Table,
+    seeds: Table,
+    notes: Sequence[str],
+    files: Sequence[str],
 ) -> str:
     """The page of a study.
 
@@ -34,6 +40,7 @@ def comparison_page(
         grid: the study.
         sections: for each model × dataset.
         comparison: of all rows.
+        effects: what the axes of the grid do; without rows where nothing varies.
         seeds: the table over seeds; without rows if the study has one seed.
         notes: how to read the comparison.
         files: paths of the other tables.
@@ -45,6 +52,7 @@ def comparison_page(
         description=[text for text in grid.description.strip().split("\n\n") if text],
         sections=sections,
         comparison=_for_page(comparison),
+        effects=_for_page(effects) if effects.rows else None,
         seeds=_for_page(seeds) if seeds.rows else None,
         notes=notes,
         files={file: file for file in files},

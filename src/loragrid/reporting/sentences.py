@@ -1,8 +1,8 @@
 """In plain words: what won for each model and dataset, by how much, and whether chance explains it."""
 
-from loragrid.reporting.collect import Row
+from loragrid.comparing.collect import Row
 from loragrid.reporting.columns import of_metric
-from loragrid.reporting.overview import Overview, validated_on
+from loragrid.reporting.overview import Overview
 from loragrid.reporting.shares import warnings
 from loragrid.study.grid import Run
 
@@ -25,7 +25,7 @@ def summary(overview: Overview, rows: list[Row]) -> list[str]:
         _verdict(overview, row, row.run, len(trained)) for row in rows if row.run and row.run.folder in overview.best
     ]
     texts += cautions(overview, rows)
-    if len({validated_on(overview.results, row) for row in runs.values()}) > 1:
+    if len({overview.results.validated_on(row) for row in runs.values()}) > 1:
         texts.append(
             "No run is marked as the best: the runs differ in validation rows, splits, mask or max_length, so their "
             "validation losses are not over the same tokens."
@@ -44,7 +44,7 @@ def cautions(overview: Overview, rows: list[Row]) -> list[str]:
     return warnings(
         [
             (
-                _name(row.run) if row.run else "untrained",
+                run_name(row.run) if row.run else "untrained",
                 f" in {row.answers.evaluation!r}" if several else "",
                 overview.shares[row.answers.id],
             )
@@ -53,7 +53,8 @@ def cautions(overview: Overview, rows: list[Row]) -> list[str]:
     )
 
 
-def _name(run: Run) -> str:
+def run_name(run: Run) -> str:
+    """A run as people call it."""
     return f"{run.label} ({run.name})" if run.label else run.name
 
 
@@ -71,22 +72,25 @@ def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
     shown = of_metric(metric).shown
     recipe = f"rank {run.recipe['rank']}, alpha {run.recipe['alpha']:g}, seed {run.seed}"
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
-    start = f"In the evaluation {row.answers.evaluation!r}, {_name(run)} ({recipe}; {of})"
+    start = f"In the evaluation {row.answers.evaluation!r}, {run_name(run)} ({recipe}; {of})"
     if metric.name not in row.scores:
         return f"{start} has no {metric.title} yet: {row.reason}."
     value = f"{shown(row.scores[metric.name].value)} {metric.title}"
     gain = overview.gains[row.answers.id, metric.name]
     if gain.verdict is None:
-        return f"{start} has {value}. Whether that is a gain cannot be said: {gain.comparison.reason}."
+        return f"{start} has {value}. Whether that is a gain cannot be said: {gain.reason}."
     compared = gain.comparison
     numbers = (
-        f"{value}, the untrained model {shown(gain.untrained)}: a gain of {shown(compared.gain)} (95 % interval "
+        f"{value}, the untrained model {shown(gain.reference)}: a gain of {shown(compared.gain)} (95 % interval "
         f"{shown(compared.low)} to {shown(compared.high)} over {gain.dialogues} dialogues, p = {gain.p_holm:.2g} after "
         "Holm)"
     )
     meaning = {
         "better": "Better than the untrained model; chance does not explain it.",
         "worse": "Worse than the untrained model; chance does not explain it.",
+        "higher": "Higher than the untrained model; chance does not explain it.",
+        "lower": "Lower than the untrained model; chance does not explain it.",
+        "too few": f"No claim either way: {gain.reason}.",
         "chance": "Chance can explain the difference: no claim either way.",
     }[gain.verdict]
     return f"{start} has {numbers}. {meaning}{_other_metrics(overview, row)}"
@@ -100,7 +104,9 @@ def _other_metrics(overview: Overview, row: Row) -> str:
         if name != overview.headline.name and gain is not None and gain.verdict is not None:
             by_verdict.setdefault(gain.verdict, []).append(metric.title)
     texts = [
-        f"{verdict} in {', '.join(by_verdict[verdict])}" for verdict in ("better", "worse") if verdict in by_verdict
+        f"{verdict} in {', '.join(by_verdict[verdict])}"
+        for verdict in ("better", "worse", "higher", "lower")
+        if verdict in by_verdict
     ]
     if "chance" in by_verdict:
         texts.append(f"within chance in {', '.join(by_verdict['chance'])}")

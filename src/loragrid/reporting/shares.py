@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loragrid.comparing.collect import Results, Row
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.reporting.collect import Results, Row
 from loragrid.reporting.columns import Column
 from loragrid.study.grid import Formatted, Run
 

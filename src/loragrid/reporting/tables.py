@@ -1,11 +1,14 @@
 """The tables: comparison, gains, cost and seeds. How they are written is said in formats."""
 
-import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from loragrid.files import canonical
-from loragrid.reporting.collect import Results, Row
+from loragrid.comparing.collect import Results, Row
+from loragrid.comparing.compare import Comparison
+from loragrid.comparing.effects import Effect
+from loragrid.comparing.gains import WHOLE, Gains, gain_columns
+from loragrid.comparing.seeds import over_seeds
 from loragrid.reporting.columns import Column, Table, TableRow, of_metric
 from loragrid.reporting.overview import Overview
 from loragrid.reporting.shares import COLUMNS as SHARES
@@ -13,6 +16,18 @@ from loragrid.study.grid import Clean, Decontaminated
 from loragrid.study.schema import Recipe
 
 _MIB = 2**20
+
+_GAIN = (
+    Column("gain", "gain", "difference", higher_is_better=True),
+    Column("low", "95 % interval from", "difference"),
+    Column("high", "to", "difference"),
+    Column("p", "p", "probability"),
+    Column("p_holm", "p after Holm", "probability"),
+    Column("verdict", "verdict", "verdict"),
+    Column("dialogues", "dialogues", "count"),
+    Column("reason", "reason"),
+)
+"""What all comparisons have."""
 
 _STATE = (Column("status", "status", group="state"), Column("reason", "reason", group="state"))
 
@@ -71,48 +86,115 @@ def comparison(overview: Overview) -> Table:
                 "share_in_training": overview.overlaps.share(row),
                 **{f"{name}_published": _published(results, row, name) for name in published},
                 "status": row.status,
-                "reason": row.reason or (compared.reason if compared else ""),
+                "reason": row.reason or (gain.reason if gain else ""),
             }
         )
     return Table(columns, rows)
 
 
 def gains_table(overview: Overview) -> Table:
-    """Every run × metric, in long form; no rows until something is compared."""
+    """Every run × metric against the untrained model, in long form; no rows until something is compared."""
+    return _against(overview, overview.gains, Column("untrained", "untrained", "number"))
+
+
+def over_best_table(overview: Overview, gains: Gains) -> Table:
+    """Every run × metric against the best one of its model and dataset, in long form.
+
+    Args:
+        overview: the study.
+        gains: over the best.
+    """
+    return _against(overview, gains, Column("best", "best on validation", "number"))
+
+
+def _against(overview: Overview, gains: Gains, reference: Column) -> Table:
     columns = [
         *_subject_columns(overview),
         Column("seed", "seed", "setting"),
         Column("metric", "metric"),
-        Column("untrained", "untrained", "number"),
+        reference,
         Column("tuned", "tuned", "number"),
-        Column("gain", "gain", "difference", higher_is_better=True),
-        Column("low", "95 % interval from", "difference"),
-        Column("high", "to", "difference"),
-        Column("p", "p", "probability"),
-        Column("p_holm", "p after Holm", "probability"),
-        Column("verdict", "verdict", "verdict"),
-        Column("dialogues", "dialogues", "count"),
-        Column("reason", "reason"),
+        *_GAIN,
     ]
     rows = [
         {
             **_subject(overview, row),
             "seed": row.run.seed,
             "metric": name,
-            "untrained": gain.untrained,
+            reference.key: gain.reference,
             "tuned": row.scores[name].value,
-            "gain": gain.comparison.gain,
-            "low": gain.comparison.low,
-            "high": gain.comparison.high,
-            "p": gain.comparison.p,
-            "p_holm": gain.p_holm,
-            "verdict": gain.verdict,
-            "dialogues": gain.dialogues,
-            "reason": gain.comparison.reason,
+            **gain_columns(gain),
         }
         for row in overview.results.rows
         for name in overview.metrics
-        if row.run and (gain := overview.gains.get((row.answers.id, name)))
+        if row.run and (gain := gains.get((row.answers.id, name)))
+    ]
+    return Table(columns, rows)
+
+
+def values_table(overview: Overview, values: Mapping[tuple[str, str], Comparison]) -> Table:
+    """Every value of the comparison with its own interval, in long form.
+
+    Args:
+        overview: the study.
+        values: by id of the answers and metric.
+    """
+    columns = [
+        *_subject_columns(overview),
+        Column("metric", "metric"),
+        Column("value", "value", "number"),
+        Column("low", "95 % interval from", "number"),
+        Column("high", "to", "number"),
+        Column("answers", "answers", "count"),
+        Column("dialogues", "dialogues", "count"),
+        Column("reason", "reason"),
+    ]
+    rows = []
+    for row in overview.results.rows:
+        for name in (name for name in overview.metrics if name in row.scores):
+            score = row.scores[name]
+            interval = values.get((row.answers.id, name), Comparison(score.value, reason=WHOLE))
+            rows.append(
+                {
+                    **_subject(overview, row),
+                    "metric": name,
+                    "value": score.value,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "answers": score.count,
+                    "dialogues": len(score.dialogues),
+                    "reason": interval.reason,
+                }
+            )
+    return Table(columns, rows)
+
+
+def effects_table(effects: Sequence[Effect]) -> Table:
+    """What each axis of the grid does, in every metric; no rows where nothing varies."""
+    columns = [
+        Column("model", "model"),
+        Column("dataset", "dataset"),
+        Column("evaluation", "evaluation"),
+        Column("axis", "axis", "name"),
+        Column("level", "level", "setting"),
+        Column("against", "against", "setting"),
+        Column("pairs", "pairs of runs", "count"),
+        Column("metric", "metric"),
+        *_GAIN,
+    ]
+    rows = [
+        {
+            "model": effect.model,
+            "dataset": effect.dataset,
+            "evaluation": effect.evaluation,
+            "axis": effect.axis,
+            "level": effect.level,
+            "against": effect.against,
+            "pairs": effect.pairs,
+            "metric": effect.metric,
+            **gain_columns(effect.gain),
+        }
+        for effect in effects
     ]
     return Table(columns, rows)
 
@@ -184,25 +266,14 @@ def seeds(overview: Overview) -> Table:
     for metric in overview.metrics.values():
         mean = of_metric(metric, "mean")
         columns += [mean, replace(mean, key=f"{metric.name}_sd", title="standard deviation", higher_is_better=None)]
-    if len({run.seed for run in overview.results.grid.runs.values()}) < 2:
-        return Table(columns, [])
-    same: dict[str, list[Row]] = {}
-    for row in overview.results.rows:
-        if row.run:
-            run = row.run
-            key = [run.model, run.formatted, run.precision, run.label, run.recipe, row.answers.evaluation]
-            same.setdefault(canonical([*key, row.answers.prompts]), []).append(row)
     table = []
-    for rows in same.values():
-        known = {**_subject(overview, rows[0]), **_recipe(overview, rows[0])}
+    for spread in over_seeds(overview.results):
+        known = {**_subject(overview, spread.rows[0]), **_recipe(overview, spread.rows[0])}
         line = {column.key: known[column.key] for column in about}
-        measured = {"validation_loss": [row.validation_loss for row in rows]}
-        measured |= {name: [row.scores[name].value for row in rows if name in row.scores] for name in overview.metrics}
-        line |= {"seeds_done": sum(row.status == "done" for row in rows), "seeds_planned": len(rows)}
-        for name, values in measured.items():
-            numbers = [value for value in values if value is not None]
-            line[f"{name}_mean"] = statistics.fmean(numbers) if numbers else None
-            line[f"{name}_sd"] = statistics.stdev(numbers) if len(numbers) > 1 else None
+        done = sum(row.status == "done" for row in spread.rows)
+        line |= {"seeds_done": done, "seeds_planned": len(spread.rows)}
+        for name, (mean_, deviation) in spread.measured.items():
+            line |= {f"{name}_mean": mean_, f"{name}_sd": deviation}
         table.append(line)
     return Table(columns, table)
 

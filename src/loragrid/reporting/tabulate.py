@@ -3,10 +3,15 @@
 import textwrap
 from pathlib import Path
 
+from loragrid.comparing.cache import Cache
+from loragrid.comparing.collect import Row, collect
+from loragrid.comparing.effects import Effect, effects
+from loragrid.comparing.gains import gains_over_best
+from loragrid.comparing.selection import Selection, selection, selection_sentences
+from loragrid.comparing.values import intervals
 from loragrid.files import write_text
 from loragrid.metrics import Column as Metric
 from loragrid.reporting import contamination, data, tables
-from loragrid.reporting.collect import Row, collect
 from loragrid.reporting.columns import Table, TableRow
 from loragrid.reporting.examples import examples_page
 from loragrid.reporting.formats import to_csv, to_latex, to_markdown, to_text
@@ -14,7 +19,7 @@ from loragrid.reporting.lengths import lengths_figure
 from loragrid.reporting.loss import loss_figure
 from loragrid.reporting.overview import Overview, overview
 from loragrid.reporting.page import Section, comparison_page
-from loragrid.reporting.sentences import cautions, summary
+from loragrid.reporting.sentences import cautions, run_name, summary
 from loragrid.reporting.short import short
 from loragrid.study.grid import Grid
 
@@ -24,7 +29,8 @@ WIDTH = 120
 def tabulate(grid: Grid) -> None:
     """Write all tables, pages and figures of a study.
 
-    These are comparison.{csv,md,tex,html}, gains.csv, contamination.csv, cost.csv, seeds.csv, figures/ and examples/.
+    These are comparison.{csv,md,tex,html}, values.csv, gains.csv, over_best.csv, effects.csv, contamination.csv, cost.csv,
+    seeds.csv, figures/ and examples/. Comparisons are kept in results/comparisons for the next time.
 
     Whatever is missing or damaged becomes a row with its reason. seeds.csv is there only if the study has several
     seeds, a figure of token lengths only as long as the formatted data is. Figures and pages of models and datasets
@@ -34,13 +40,21 @@ def tabulate(grid: Grid) -> None:
         grid: the study; its paths are relative to the working directory.
     """
     folder = Path(grid.folder)
-    study = overview(collect(grid))
+    cache = Cache(_comparisons(grid))
+    study = overview(collect(grid), cache)
+    all_effects = effects(study.results, cache)
+    over_best, values = gains_over_best(study.results, cache), intervals(study.results, cache)
+    cache.save()
+    selections = selection(study.results)
     comparison = tables.comparison(study)
     seeds = tables.seeds(study)
 
     written = {
         "comparison.csv": to_csv(comparison),
+        "values.csv": to_csv(tables.values_table(study, values)),
         "gains.csv": to_csv(tables.gains_table(study)),
+        "over_best.csv": to_csv(tables.over_best_table(study, over_best)),
+        "effects.csv": to_csv(tables.effects_table(all_effects)),
         "contamination.csv": to_csv(contamination.table(study.results, study.overlaps)),
         "cost.csv": to_csv(tables.cost(study)),
     }
@@ -51,7 +65,7 @@ def tabulate(grid: Grid) -> None:
     for (model, dataset), rows in study.groups.items():
         title = f"{model} · {dataset}"
         figure, examples = f"figures/loss-{model}.{dataset}.svg", f"examples/{model}.{dataset}.html"
-        sentences = summary(study, rows)
+        sentences = summary(study, rows) + _picks(study, selections, model, dataset)
         sentences += data.sentences(study.results, rows) + contamination.sentences(study.overlaps, rows)
         written[figure] = loss_figure(title, rows)
         written[examples] = examples_page(study.results, f"{grid.title}: {title}", rows)
@@ -73,7 +87,15 @@ def tabulate(grid: Grid) -> None:
         + "\n".join(to_latex(table, f"{grid.title}: {each.title}. {notes[0]}") for each, table in sections)
     )  # fmt: skip
     files = [name for name in written if "/" not in name]
-    written["comparison.html"] = comparison_page(grid, [each for each, _ in sections], comparison, seeds, notes, files)
+    written["comparison.html"] = comparison_page(
+        grid,
+        [each for each, _ in sections],
+        comparison,
+        tables.effects_table(_of(all_effects, study)),
+        seeds,
+        notes,
+        files,
+    )
 
     for name, text in written.items():
         write_text(folder / name, text)
@@ -82,7 +104,7 @@ def tabulate(grid: Grid) -> None:
 
 def terminal_table(grid: Grid) -> str:
     """The comparison in at most 120 columns, for a terminal: one table per model, dataset and evaluation."""
-    study = overview(collect(grid))
+    study = overview(collect(grid), Cache(_comparisons(grid)))
     comparison = tables.comparison(study)
     parts = [grid.title + "\n"]
     warnings = []
@@ -95,6 +117,28 @@ def terminal_table(grid: Grid) -> str:
     return "\n".join([*parts, *(textwrap.fill(note, WIDTH) for note in [*_notes(study.headline), *warnings])])
 
 
+def _comparisons(grid: Grid) -> Path:
+    """Where the study's comparisons are kept, so that tables of the same scores are made without them."""
+    return Path("results/comparisons", f"{grid.study}.json")
+
+
+def _of(all_effects: list[Effect], study: Overview) -> list[Effect]:
+    """The effects in the headline, which the page shows; effects.csv has the others."""
+    return [effect for effect in all_effects if effect.metric == study.headline.name]
+
+
+def _picks(study: Overview, selections: list[Selection], model: str, dataset: str) -> list[str]:
+    """What picking the best run of one model × dataset by its test score is worth."""
+    names = {row.answers.id: run_name(row.run) for row in study.results.rows if row.run}
+    found = [each for each in selections if (each.model, each.dataset) == (model, dataset)]
+    texts = []
+    for each in found:
+        where = f"In the evaluation {each.evaluation!r}: " if len(found) > 1 else ""
+        first, *others = selection_sentences(each, names)
+        texts += [where + first, *others]
+    return texts
+
+
 def _lines(study: Overview, comparison: Table, rows: list[Row]) -> list[TableRow]:
     """The lines of the comparison that are about some rows, in its order."""
     ids = {row.answers.id for row in rows}
@@ -104,11 +148,11 @@ def _lines(study: Overview, comparison: Table, rows: list[Row]) -> list[TableRow
 def _notes(metric: Metric) -> list[str]:
     return [
         f"gain: improvement in {metric.title} over the untrained model (above 0 is better), with its 95 % interval. "
-        "Runs are tested against the untrained model, not against one another. "
+        "Runs are tested against the untrained model, not against one another (over_best.csv has that). "
         "* marks the lowest validation loss: the best run is chosen on validation data and tested on test data.",
         f"verdict: about {metric.title}; gains.csv has the other metrics. Better or worse only if the interval "
         "excludes 0 and p < 0.05 after Holm's correction for all runs in the table; else chance may explain the "
-        "difference. Paired bootstrap and permutation over dialogues.",
+        "difference, or the dialogues are too few to say. Paired bootstrap and permutation over dialogues.",
     ]
 
 

@@ -32,17 +32,26 @@ class Score:
 
     Args:
         value: as in the score file.
-        sums: statistics summed by dialogue, shape (dialogues, statistics); None for a value of the whole sample.
+        sums: statistics summed by dialogue, shape (dialogues, statistics); no statistics for a value of the whole
+            sample.
         dialogues: names of the rows of `sums`, sorted.
         items: digest of the scored ids; two scores can be paired if it is equal.
         count: number of scored answers.
+        way: how it was made: tokenizer, signature, encoder; two scores can be compared if it is equal.
     """
 
     value: float
-    sums: np.ndarray | None
+    sums: np.ndarray
     dialogues: tuple[str, ...]
     items: str
     count: int
+    way: str = "{}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that comparisons of this score follow from."""
+        about = canonical([self.items, self.dialogues, self.sums.shape])
+        return hashlib.sha256(about.encode() + self.sums.tobytes()).hexdigest()
 
 
 @dataclass
@@ -116,12 +125,56 @@ class Results:
     def _untrained_rows(self) -> list[Row]:
         return [row for row in self.rows if row.run is None]
 
+    @cached_property
+    def _untrained_by_what_they_are_asked(self) -> dict[tuple[Any, ...], Row]:
+        rows: dict[tuple[Any, ...], Row] = {}
+        for row in self._untrained_rows:
+            rows.setdefault(_asked_alike(row.answers), row)
+        return rows
+
     def untrained(self, row: Row) -> Row | None:
         """The row of the same base model at the same precision, untrained, asked the same."""
-        candidates = [
-            other for other in self._untrained_rows if _asked_alike(other.answers) == _asked_alike(row.answers)
-        ]
-        return candidates[0] if candidates else None
+        return self._untrained_by_what_they_are_asked.get(_asked_alike(row.answers))
+
+    @property
+    def measures(self) -> dict[str, Column]:
+        """Those of the columns whose items can be resampled, by name."""
+        return {name: column for name, column in self.columns.items() if column.is_sum}
+
+    @cached_property
+    def headline(self) -> Column:
+        """The metric that gains and verdicts in the comparison are about: the first that stands for its kind.
+
+        That is bits per byte, which is comparable across tokenizers and needs no decoding, wherever it is asked for.
+        """
+        directed = [column for column in self.measures.values() if column.higher_is_better is not None]
+        columns = directed or list(self.measures.values()) or list(self.columns.values())
+        return next((column for column in columns if column.is_brief), columns[0])
+
+    def validated_on(self, row: Row) -> str | None:
+        """What a run's validation loss is over: losses over other rows or other tokens cannot be compared."""
+        if row.run is None:
+            return None
+        tokens = [row.run.recipe.get("mask"), row.run.recipe.get("max_length")]
+        return canonical([self.grid.records_of(row.run.clean, "validation"), *tokens])
+
+    @cached_property
+    def best_runs(self) -> set[str]:
+        """Folder of the run with the lowest validation loss of each model × dataset: chosen on validation data.
+
+        The earlier one in the grid where losses are equal; none where the runs were validated on different data.
+        """
+        best: dict[tuple[str, str], tuple[float, str]] = {}
+        over: dict[tuple[str, str], set[str | None]] = {}
+        for row in self.rows:
+            if row.run is None:
+                continue
+            key = self.model(row), self.dataset(row)
+            over.setdefault(key, set()).add(self.validated_on(row))
+            loss = row.validation_loss
+            if loss is not None and (key not in best or loss < best[key][0]):
+                best[key] = loss, row.run.folder
+        return {folder for key, (_, folder) in best.items() if len(over[key]) == 1}
 
     def groups(self) -> dict[tuple[str, str], list[Row]]:
         """Rows by model and dataset, as figures are divided; first the untrained models that are asked the same."""
@@ -216,13 +269,17 @@ class _Reader:
         for name, column in columns_of(score).items():
             if (value := found.metrics[name]) is None:
                 continue
-            sums = None
-            if column.statistics is not None:
-                statistics = column.statistics(items)
-                sums = np.zeros((len(order), statistics.shape[1]))
-                np.add.at(sums, position, statistics)
-            scores[column.name] = Score(value, sums, order, digest, len(items))
+            statistics = column.statistics(items) if column.statistics else np.zeros((len(items), 0))
+            sums = np.zeros((len(order), statistics.shape[1]))
+            np.add.at(sums, position, statistics)
+            scores[column.name] = Score(value, sums, order, digest, len(items), _way(found))
         return scores
+
+
+def _way(found: ScoreFile) -> str:
+    """How a score was made, as far as values made in another way are other values."""
+    apart = ("libraries", "answers_sha256", "prompts_sha256")
+    return canonical({name: value for name, value in found.made.items() if name not in apart})
 
 
 def _training(run: Run) -> tuple[Status, str, dict[str, Any]]:

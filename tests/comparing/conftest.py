@@ -1,0 +1,9 @@
+"""A study without files."""
+
+import pytest
+from comparing_study import Study
+
+
+@pytest.fixture
+def study():
+    return Study()
