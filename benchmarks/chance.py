@@ -17,7 +17,7 @@ from loragrid.comparing.draws import Draws
 from loragrid.comparing.holm import holm
 from loragrid.comparing.interval import bootstrap
 from loragrid.comparing.verdict import ALPHA, verdict
-from loragrid.metrics import METRICS
+from loragrid.metrics import COLUMNS
 
 Pair = tuple[np.ndarray, np.ndarray]
 """Statistics of the system and of what it is compared with, shape (dialogues, statistics)."""
@@ -83,14 +83,14 @@ KINDS = {
     "bits per byte, log-normal": ("bits_per_byte", likelihood(1.0, log_normal=True)),
     "perplexity, normal": ("perplexity", likelihood(0.5, log_normal=False)),
     "perplexity, log-normal": ("perplexity", likelihood(0.5, log_normal=True)),
-    "BLEU": ("bleu", bleu),
+    "BLEU": ("sacrebleu", bleu),
 }
 
 
 def coverage(kind: str, dialogues: int, studies: int) -> dict[str, float]:
     """Shares of studies whose interval has the truth in it, ours and the percentile one, of a value and of a gain."""
     name, draw = KINDS[kind]
-    metric = METRICS[name]
+    metric = COLUMNS[name]
     random = np.random.default_rng(1)
     parts = [draw(random, TRUTH // 10) for _ in range(10)]
     true = [float(metric.value(np.sum([pair[side].sum(axis=0) for pair in parts], axis=0))) for side in (0, 1)]
@@ -114,7 +114,7 @@ def coverage(kind: str, dialogues: int, studies: int) -> dict[str, float]:
 def false_claims(kind: str, dialogues: int, tables: int, runs: int = 8) -> float:
     """The share of tables that claim a difference, where runs and untrained model differ in noise alone."""
     name, draw = KINDS[kind]
-    metric = METRICS[name]
+    metric = COLUMNS[name]
     random = np.random.default_rng([dialogues, list(KINDS).index(kind)])  # no two of them alike
     draws = Draws([f"d{index}" for index in range(dialogues)], runs)
     claims = 0

@@ -23,7 +23,7 @@ from loragrid.comparing.effects import effects
 from loragrid.comparing.gains import gains, gains_over_best
 from loragrid.comparing.selection import selection
 from loragrid.comparing.values import intervals
-from loragrid.metrics import METRICS
+from loragrid.metrics import COLUMNS
 from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Run, Untrained
 from loragrid.study.schema import Recipe
 
@@ -45,12 +45,18 @@ def scores(random: np.random.Generator, hard: np.ndarray, skill: float) -> dict[
     sums = {
         "perplexity": np.column_stack([nats, size / 4]),
         "bits_per_byte": np.column_stack([nats, math.log(2) * size]),
-        "bleu": np.column_stack([answer, answer, matches, totals]),
+        "sacrebleu": np.column_stack([answer, answer, matches, totals]),
     } | {name: np.column_stack([share, one]) for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")}
     return {
-        name: Score(float(METRICS[name].value(value.sum(axis=0))), value, dialogues, "items", number)
+        name: Score(float(COLUMNS[name].value(value.sum(axis=0))), value, dialogues, "items", number)
         for name, value in sums.items()
     }
+
+
+SCORES = {
+    name: {"name": name, "label": None, "version": 1, "options": {}, "place": "cpu", "key": "k"}
+    for name in ("likelihood", "rouge", "sacrebleu")
+}
 
 
 def study(runs: int, dialogues: int) -> Results:
@@ -65,8 +71,9 @@ def study(runs: int, dialogues: int) -> Results:
     def row(subject: Run | Untrained, skill: float, trained: dict) -> None:
         answers = Answers(
             f"{subject.folder}/eval", subject.folder, "test", "m", "nf4", "d", CHAT, "p", {}, 0, "k",
-            {"likelihood": "l", "text": "t"}, ["likelihood"], f"{subject.folder}/eval",
+            SCORES, f"{subject.folder}/eval",
         )  # fmt: skip
+        grid.answers[answers.id] = answers
         rows.append(Row(subject, answers, trained=trained, scores=scores(random, hard, skill)))
 
     row(Untrained("m", "m", "nf4", "untrained"), 0.0, {})
@@ -87,7 +94,7 @@ def main() -> None:
     parser.add_argument("--dialogues", type=int, default=100, help="dialogues of the test set (default: 100)")
     arguments = parser.parse_args()
     print(
-        f"{arguments.runs:,} runs × {len(METRICS)} metrics × {arguments.dialogues} dialogues; "
+        f"{arguments.runs:,} runs × {len(COLUMNS)} metrics × {arguments.dialogues} dialogues; "
         f"{platform.machine()}, {os.cpu_count()} cores"
     )
     parts = {

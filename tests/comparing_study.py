@@ -4,7 +4,7 @@ import numpy as np
 from objects import make_answers, make_clean, make_grid, make_model, make_run, make_untrained
 
 from loragrid.comparing.collect import Results, Row, Score
-from loragrid.metrics import METRICS
+from loragrid.metrics import COLUMNS
 
 
 def means(values):
@@ -18,7 +18,7 @@ def names(number):
 
 def make_score(sums, metric="bits_per_byte", dialogues=None):
     dialogues = tuple(dialogues or names(len(sums)))
-    return Score(float(METRICS[metric].value(sums.sum(axis=0))), sums, dialogues, " ".join(dialogues), len(sums))
+    return Score(float(COLUMNS[metric].value(sums.sum(axis=0))), sums, dialogues, " ".join(dialogues), len(sums))
 
 
 class Study:
@@ -42,6 +42,7 @@ class Study:
     def _row(self, subject, values, others, trained):
         """`values` are bits per byte of each dialogue; the scores of other metrics have their names."""
         answers = make_answers(subject=subject.folder, folder=f"{subject.folder}/eval")
+        self.grid.answers[answers.id] = answers
         scores = {"bits_per_byte": make_score(means(values)), **others}
         self.results.rows.append(Row(subject, answers, trained=trained, scores=scores))
         return self.results.rows[-1]

@@ -269,7 +269,9 @@ def tabulate(arguments: argparse.Namespace) -> None:
 
     grid = open_study(arguments.study, REGISTRY)
     write_tables(grid)
-    print(f"tables of {grid.study}: {grid.folder}/comparison.html, .md, .csv, .tex; gains.csv; cost.csv")
+    print(
+        f"tables of {grid.study}: {grid.folder}/comparison.html, .md, .csv, .tex; values.csv, gains.csv, over_best.csv, effects.csv, cost.csv"
+    )
 
 
 def table(arguments: argparse.Namespace) -> None:

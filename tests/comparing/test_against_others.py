@@ -10,10 +10,10 @@ from scipy import stats
 from loragrid.comparing.compare import compare
 from loragrid.comparing.draws import Draws
 from loragrid.comparing.interval import bootstrap
-from loragrid.metrics import METRICS
-from loragrid.scoring import bleu
+from loragrid.metrics import COLUMNS, METRICS
+from loragrid.metrics.base import Texts
 
-ROUGE = METRICS["rougeL"]
+ROUGE = COLUMNS["rougeL"]
 
 
 @pytest.mark.parametrize("size", [6, 9, 13])
@@ -75,13 +75,15 @@ def texts():
 
 
 def sums(answers, references):
-    return np.array([METRICS["bleu"].statistics(item) for item in bleu.items(answers, references)], dtype=float)
+    return COLUMNS["sacrebleu"].statistics(
+        METRICS["sacrebleu"].items(Texts(answers, references), METRICS["sacrebleu"].Options())
+    )
 
 
 def test_bleu_is_tested_as_sacrebleu_tests_it(texts, monkeypatch):
     references, one, other = texts
     monkeypatch.setenv("SACREBLEU_SEED", "1")
-    (ours,) = compare(METRICS["bleu"], [[(sums(one, references), sums(other, references))]], Draws(names(60)))
+    (ours,) = compare(COLUMNS["sacrebleu"], [[(sums(one, references), sums(other, references))]], Draws(names(60)))
     systems = [("other", other), ("one", one)]
     _, theirs = PairedTest(systems, {"BLEU": BLEU()}, [references], test_type="ar", n_samples=5000)()
     base, system = theirs["BLEU"]
@@ -93,7 +95,7 @@ def test_bleu_is_tested_as_sacrebleu_tests_it(texts, monkeypatch):
 def test_the_interval_of_bleu_is_somewhat_wider_than_sacrebleus(texts, monkeypatch):
     references, one, other = texts
     monkeypatch.setenv("SACREBLEU_SEED", "1")
-    (ours,) = bootstrap(METRICS["bleu"], [sums(one, references)], [{0: 1.0}], Draws(names(60)))
+    (ours,) = bootstrap(COLUMNS["sacrebleu"], [sums(one, references)], [{0: 1.0}], Draws(names(60)))
     systems = [("other", other), ("one", one)]
     _, theirs = PairedTest(systems, {"BLEU": BLEU()}, [references], test_type="bs", n_samples=1000)()
     percentile = theirs["BLEU"][1]

@@ -5,7 +5,7 @@ import pytest
 
 from loragrid.comparing.draws import Draws
 from loragrid.comparing.interval import bootstrap
-from loragrid.metrics import METRICS
+from loragrid.metrics import COLUMNS
 
 STUDIES = 400
 
@@ -41,7 +41,7 @@ def test_intervals_cover_the_truth(metric, draw, size, least):
     hits = 0
     for _ in range(STUDIES):
         sums, truth = draw(random, size)
-        (interval,) = bootstrap(METRICS[metric], [sums * [1, scale]], [{0: 1.0}], draws)
+        (interval,) = bootstrap(COLUMNS[metric], [sums * [1, scale]], [{0: 1.0}], draws)
         hits += interval.low <= truth / scale <= interval.high
     assert least <= hits / STUDIES <= 0.985
 
@@ -52,5 +52,5 @@ def test_ends_do_not_depend_on_the_unit_and_follow_a_shift(size):
     values, draws = random.normal(0, 1, size), Draws([f"d{index}" for index in range(size)])
     one = np.ones(size)
     systems = [np.column_stack([numbers, one]) for numbers in (values, 100 * values + 7)]
-    plain, other = bootstrap(METRICS["rougeL"], systems, [{0: 1.0}, {1: 1.0}], draws)
+    plain, other = bootstrap(COLUMNS["rougeL"], systems, [{0: 1.0}, {1: 1.0}], draws)
     assert [other.low, other.high] == pytest.approx([100 * plain.low + 7, 100 * plain.high + 7])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loragrid.comparing.effects import EFFECT_COLUMNS, effects, effects_table
+from loragrid.comparing.effects import effects
 from loragrid.comparing.selection import selection, selection_sentences
 
 
@@ -48,11 +48,6 @@ def test_an_effect_is_the_mean_of_the_pairs_differences(study):
             by_rank.setdefault(row.run.recipe["rank"], []).append(row.scores["bits_per_byte"].value)
     (rank,) = (effect for effect in effects(results) if effect.axis == "rank")
     assert rank.gain.comparison.gain == pytest.approx(np.mean(by_rank[4]) - np.mean(by_rank[16]))
-
-
-def test_effects_are_rows_of_a_table(study):
-    table = effects_table(effects(grid(study)))
-    assert {tuple(row) for row in table} == {EFFECT_COLUMNS}
 
 
 def test_nothing_varies_nothing_is_said(study):

@@ -48,8 +48,8 @@ def test_columns(demo):
         "model", "dataset", "evaluation", "run", "label", "method", "precision", "rank", "alpha", "scale", "seed",
         "target_modules", "learning_rate", "trainable_parameters", "train_loss", "validation_loss", "perplexity",
         "bits_per_byte", "rouge1", "rouge2", "rougeL", "rougeLsum", "sacrebleu", "sacrebleu_sentence",
-        "bits_per_byte_gain", "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best", "answers",
-        "share_at_limit", "train_cut", "excluded_share", "excluded", "share_in_training", "status", "reason",
+        "bits_per_byte_gain", "bits_per_byte_gain_low", "bits_per_byte_gain_high", "bits_per_byte_p", "verdict", "best",
+        "answers", "share_at_limit", "train_cut", "excluded_share", "excluded", "share_in_training", "status", "reason",
     ]  # fmt: skip
 
 
@@ -175,7 +175,7 @@ def test_stale_figures_pages_and_half_written_files_go(demo):
     tabulate(demo.grid)
     assert [path.relative_to(folder).as_posix() for path in everything()] == [
         "comparison.csv", "comparison.html", "comparison.md", "comparison.tex", "contamination.csv", "cost.csv",
-        "examples/tiny.ed.html", "figures/loss-tiny.ed.svg", "gains.csv",
+        "effects.csv", "examples/tiny.ed.html", "figures/loss-tiny.ed.svg", "gains.csv", "over_best.csv", "values.csv",
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from loragrid.comparing.collect import Results, Row, Score
 from loragrid.comparing.compare import Comparison
 from loragrid.comparing.draws import SharedDraws
 from loragrid.comparing.holm import holm
-from loragrid.comparing.measure import Measure
+from loragrid.comparing.measure import Measure, sign
 from loragrid.comparing.verdict import ALPHA, Verdict, dialogues_needed, verdict
 from loragrid.metrics import Column
 
@@ -104,9 +104,9 @@ def _against(results: Results, reference_of: Callable[[Row], Row | None], who: s
             if other is None or reason:
                 found[row.answers.id, name] = Gain(Comparison(float("nan"), reason=reason), reason=reason)
             elif not metric.is_sum:
-                base = other.scores[name].value
-                gain = float(metric.gain(np.float64(score.value), np.float64(base)))
-                found[row.answers.id, name] = Gain(Comparison(gain, reason=WHOLE), reference=base, reason=WHOLE)
+                value = other.scores[name].value
+                gain = sign(metric) * (score.value - value)
+                found[row.answers.id, name] = Gain(Comparison(gain, reason=WHOLE), reference=value, reason=WHOLE)
             else:
                 blocks.setdefault(score.dialogues, []).append((row.answers.id, score, other.scores[name]))
         for dialogues, runs in blocks.items():

@@ -29,6 +29,9 @@ _MODULES = (
 METRICS: dict[str, Metric] = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
 """All metrics, in the order of the tables' columns."""
 
+COLUMNS: dict[str, Column] = {column.name: column for metric in METRICS.values() for column in metric.COLUMNS}
+"""The columns of all metrics, without labels, by name."""
+
 GROUPS: dict[str, tuple[str, ...]] = {"bleu": ("sacrebleu", "nltk_bleu", "bleu2")}
 """Metrics that go by one name."""
 
@@ -72,4 +75,4 @@ def as_evaluate(name: str, **settings: Any) -> Any:
     return adapter(name, cast(TextMetric, metric), options)
 
 
-__all__ = ["GROUPS", "METRICS", "Column", "as_evaluate", "columns_of"]
+__all__ = ["COLUMNS", "GROUPS", "METRICS", "Column", "as_evaluate", "columns_of"]

@@ -84,10 +84,6 @@ class Column:
             return math.nan
         return float(self.value(self.statistics(items).sum(axis=0)))
 
-    def gain(self, tuned: "np.ndarray", untrained: "np.ndarray") -> "np.ndarray":
-        """The difference of values with the sign that makes more than 0 an improvement, where there is a direction."""
-        return untrained - tuned if self.higher_is_better is False else tuned - untrained
-
     def called(self, name: str, title: str) -> "Column":
         """The same column under another name."""
         return replace(self, name=name, title=title)

@@ -29,8 +29,8 @@ WIDTH = 120
 def tabulate(grid: Grid) -> None:
     """Write all tables, pages and figures of a study.
 
-    These are comparison.{csv,md,tex,html}, values.csv, gains.csv, over_best.csv, effects.csv, contamination.csv, cost.csv,
-    seeds.csv, figures/ and examples/. Comparisons are kept in results/comparisons for the next time.
+    These are comparison.{csv,md,tex,html}, values.csv, gains.csv, over_best.csv, effects.csv, contamination.csv,
+    cost.csv, seeds.csv, figures/ and examples/. Comparisons are kept in results/comparisons for the next time.
 
     Whatever is missing or damaged becomes a row with its reason. seeds.csv is there only if the study has several
     seeds, a figure of token lengths only as long as the formatted data is. Figures and pages of models and datasets
@@ -87,14 +87,9 @@ def tabulate(grid: Grid) -> None:
         + "\n".join(to_latex(table, f"{grid.title}: {each.title}. {notes[0]}") for each, table in sections)
     )  # fmt: skip
     files = [name for name in written if "/" not in name]
+    shown = tables.effects_table(_of(all_effects, study))
     written["comparison.html"] = comparison_page(
-        grid,
-        [each for each, _ in sections],
-        comparison,
-        tables.effects_table(_of(all_effects, study)),
-        seeds,
-        notes,
-        files,
+        grid, [each for each, _ in sections], comparison, shown, seeds, notes, files
     )
 
     for name, text in written.items():
