@@ -254,13 +254,33 @@ def publish(arguments: argparse.Namespace) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """Score the answers of a batch by what their texts tell."""
-    id_ = arguments.batch.stem.removeprefix("score-")
+    """Score the answers of a batch by what their texts tell; or, with --metrics, any file of predictions."""
+    if arguments.metrics:
+        _score_rows(arguments)
+        return
+    id_ = arguments.file.stem.removeprefix("score-")
     with restarting("score", id_):
         from loragrid.scoring.score import score_batch
         from loragrid.study.batches import open_batch
 
-        score_batch(open_batch(arguments.batch), f"results/logs/score/{id_}.log")
+        score_batch(open_batch(arguments.file), f"results/logs/score/{id_}.log")
+
+
+def _score_rows(arguments: argparse.Namespace) -> None:
+    import json
+
+    from loragrid.comparing.standalone import with_intervals
+    from loragrid.files import write_json
+    from loragrid.scoring.standalone import score_rows
+
+    settings = {"language": arguments.language} if arguments.language else {}
+    texts, scored = score_rows(arguments.file, arguments.metrics, settings)
+    found = with_intervals(texts, scored)
+    if arguments.output:
+        write_json(arguments.output, found)
+        print(f"{found['items']} items scored: {arguments.output}")
+    else:
+        print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 def tabulate(arguments: argparse.Namespace) -> None:
@@ -269,9 +289,8 @@ def tabulate(arguments: argparse.Namespace) -> None:
 
     grid = open_study(arguments.study, REGISTRY)
     write_tables(grid)
-    print(
-        f"tables of {grid.study}: {grid.folder}/comparison.html, .md, .csv, .tex; values.csv, gains.csv, over_best.csv, effects.csv, cost.csv"
-    )
+    others = "values.csv, gains.csv, over_best.csv, effects.csv, cost.csv"
+    print(f"tables of {grid.study}: {grid.folder}/comparison.html, .md, .csv, .tex; {others}")
 
 
 def table(arguments: argparse.Namespace) -> None:
@@ -382,7 +401,11 @@ def _parser() -> argparse.ArgumentParser:
     published = add("publish", publish, study=False)
     published.add_argument("folder", type=Path, help="of a run or of its answers")
     published.add_argument("outputs", type=Path, nargs="+", help="files below it")
-    add("score", score, study=False).add_argument("batch", type=Path, help="results/batches/score-….json")
+    scored = add("score", score, study=False)
+    scored.add_argument("file", type=Path, help="results/batches/score-….json; with --metrics, a file of JSON Lines")
+    scored.add_argument("--metrics", nargs="+", metavar="METRIC", help="of rows with id, prediction and reference")
+    scored.add_argument("--output", type=Path, help="with --metrics: the file to write (default: print it)")
+    scored.add_argument("--language", help="with --metrics: of the texts, e.g. tr (default: told from their letters)")
     add("tabulate", tabulate)
     add("table", table)
     return parser

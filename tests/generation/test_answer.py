@@ -37,7 +37,7 @@ def prompts():
 def ask(model, tokenizer, prompts, tmp_path):
     def ask(out="generations.jsonl", prompts=prompts, **changes):
         settings = {"decoding": GREEDY, "seed": 0, "batch_size": 4, "stop": never()} | changes
-        answer_prompts(model, Chat(tokenizer), prompts, tmp_path / out, **settings)
+        answer_prompts(model, Chat(tokenizer), prompts, tmp_path / out, about={"of": "them"}, **settings)
         return [json.loads(line) for line in (tmp_path / out).read_bytes().splitlines()]
 
     ask.folder = tmp_path

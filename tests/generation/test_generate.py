@@ -75,6 +75,20 @@ def test_what_is_there_is_not_made_again(member):
     assert results(untrained)[1]["metrics"]["bits_per_byte"] > 0
 
 
+def test_a_score_that_cannot_be_made_does_not_hold_up_the_answers(member):
+    untrained = member("untrained")
+    prompts = list(read_jsonl(Path(untrained["prompts_file"])))
+    write_jsonl(Path(untrained["prompts_file"]), [prompt | {"reference": ""} for prompt in prompts])
+    assert ask(untrained)
+    assert len(list(read_jsonl(work(untrained) / "generations.jsonl"))) == 5
+    failure = json.loads((work(untrained) / "likelihood-llllllllll.failed.json").read_text())
+    assert "the reference has no text" in failure["reason"]
+    assert Path(failure["log"]).exists()
+    assert not (work(untrained) / "failed.json").exists()
+    made = json.loads((work(untrained) / "generation.json").read_text())
+    assert made["of"] == untrained["answers"]["id"]
+
+
 def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
     whole, cut = member("whole"), member("cut")
     assert ask(whole)

@@ -81,7 +81,15 @@ def test_its_answers_can_be_read(smol, tmp_path):
     ]
     model = load_base(smol, "nf4").eval()
     answer_prompts(
-        model, chat_of(smol), prompts, tmp_path / "out.jsonl", decoding=greedy, seed=0, batch_size=1, stop=never()
+        model,
+        chat_of(smol),
+        prompts,
+        tmp_path / "out.jsonl",
+        decoding=greedy,
+        seed=0,
+        batch_size=1,
+        stop=never(),
+        about={},
     )
     answer = json.loads((tmp_path / "out.jsonl").read_text())
     assert "Paris" in answer["answer"]

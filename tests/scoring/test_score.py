@@ -7,7 +7,7 @@ import pytest
 from objects import SCORES, make_answers, make_batch
 
 from loragrid.errors import UserError
-from loragrid.files import read_json
+from loragrid.files import read_json, sha256_of, write_json
 from loragrid.scoring.file import read_score
 from loragrid.scoring.rows import read_rows
 from loragrid.scoring.score import score_batch
@@ -72,6 +72,28 @@ def test_a_score_that_fails_does_not_hold_up_the_others(member, monkeypatch):
     score(member)
     assert not (work / "sacrebleu-ssssssssss.failed.json").exists()
     assert (work / "sacrebleu-ssssssssss.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"of": "results/runs/other/eval/test"}, "are answers of results/runs/other/eval/test"),
+        ({"key": "k" * 64}, "are answers of"),
+        ({"answers_sha256": "0" * 64}, "is not the file that was made together with"),
+    ],
+)
+def test_answers_of_another_run_are_refused(member, change, reason):
+    folder = Path(member["answers"]["folder"])
+    made = {"of": member["answers"]["id"], "key": member["answers"]["key"]}
+    made["answers_sha256"] = sha256_of(folder / "generations.jsonl")
+    write_json(folder / "generation.json", made)
+    work = score(member)
+    assert (work / "rouge-rrrrrrrrrr.json").exists()
+    (work / "rouge-rrrrrrrrrr.json").unlink()
+    write_json(folder / "generation.json", made | change)
+    score(member)
+    assert reason in read_json(work / "rouge-rrrrrrrrrr.failed.json")["reason"]
+    assert not (work / "rouge-rrrrrrrrrr.json").exists()
 
 
 @pytest.mark.parametrize(

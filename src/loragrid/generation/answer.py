@@ -1,9 +1,10 @@
 """Ask a model the prompts of an evaluation, in batches whose make-up does not depend on where a job was interrupted."""
 
+import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from transformers import GenerationConfig
 
 from loragrid.errors import UserError
-from loragrid.files import write_json, write_jsonl
+from loragrid.files import write_json, write_jsonl, write_text
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, peak_memory, stream
@@ -30,6 +31,7 @@ def answer_prompts(
     seed: int,
     batch_size: int,
     stop: Stop,
+    about: Mapping[str, Any],
 ) -> None:
     """Generate an answer to each prompt; write generations.jsonl and, beside it, generation.json with what it took.
 
@@ -44,6 +46,7 @@ def answer_prompts(
         seed: seed of sampling.
         batch_size: prompts at a time.
         stop: tells when to end.
+        about: whose answers these are, for generation.json.
 
     Raises:
         Interrupted: told to end.
@@ -79,9 +82,15 @@ def answer_prompts(
         print(f"answered {sum(map(len, done))} of {len(prompts)}", flush=True)
     by_id = {record["id"]: record for records in done for record in records}
     in_order = [by_id[prompt["id"]] for prompt in prompts]
+    columns = ("id", "answer", "prompt_tokens", "answer_tokens", "ended")
+    text = "".join(
+        json.dumps({name: record[name] for name in columns}, ensure_ascii=False) + "\n" for record in in_order
+    )
     write_json(
         out.with_name("generation.json"),
         {
+            **about,
+            "answers_sha256": hashlib.sha256(text.encode()).hexdigest(),
             "answers": len(in_order),
             "ended_by_length": sum(record["ended"] == "length" for record in in_order),
             "seconds": round(sum(record["seconds"] for record in in_order), 3),
@@ -92,8 +101,7 @@ def answer_prompts(
             **describe(),
         },
     )
-    columns = ("id", "answer", "prompt_tokens", "answer_tokens", "ended")
-    write_jsonl(out, ({name: record[name] for name in columns} for record in in_order))
+    write_text(out, text)
     growing.unlink()
 
 

@@ -64,6 +64,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: Write
                 answer_prompts(
                     model, chat, prompts, out,
                     decoding=answers["decoding"], seed=answers["seed"], batch_size=micro, stop=stop,
+                    about={"of": answers["id"], "key": answers["key"]},
                 )  # fmt: skip
             else:
                 items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)

@@ -10,7 +10,7 @@ from loragrid.jobs.failures import record_failure
 from loragrid.metrics import METRICS
 from loragrid.metrics.base import TextMetric, Texts
 from loragrid.scoring.file import write_score
-from loragrid.scoring.rows import Rows, read_rows
+from loragrid.scoring.rows import Rows, check_whose, read_rows
 from loragrid.study.batches import Batch, failure_of, work_folder
 
 
@@ -31,7 +31,9 @@ def score_batch(batch: Batch, log: str) -> None:
         for id_, out in missing.items():
             failure_of(work, out).unlink(missing_ok=True)
             try:
-                rows = rows or read_rows(Path(member["prompts_file"]), generations, _seen_by_model(member))
+                if rows is None:
+                    check_whose(generations, member["answers"])
+                    rows = read_rows(Path(member["prompts_file"]), generations, _seen_by_model(member))
                 score_texts(rows, member["answers"]["scores"][id_], out)
             except UserError as error:
                 record_failure(failure_of(work, out), "score", str(error), log)

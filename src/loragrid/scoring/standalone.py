@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from loragrid.errors import UserError
 from loragrid.files import parse_jsonl, unreadable
 from loragrid.metrics import GROUPS, METRICS
 from loragrid.metrics.base import Column, TextMetric, Texts
-from loragrid.study.problems import suggestion
+from loragrid.study.problems import describe, suggestion
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def score_rows(file: Path, names: Sequence[str], settings: dict[str, Any]) -> tu
     about, texts = _read(file)
     scored = []
     for metric in metrics:
-        options = metric.Options.model_validate(settings)
+        options = _options(metric, settings)
         items = [{**row, **item} for row, item in zip(about, metric.items(texts, options), strict=True)]
         whole = {} if all(column.is_sum for column in metric.COLUMNS) else metric.whole(texts, options)
         scored += [
@@ -54,6 +56,13 @@ def score_rows(file: Path, names: Sequence[str], settings: dict[str, Any]) -> tu
             for column in metric.COLUMNS
         ]
     return texts, scored
+
+
+def _options(metric: TextMetric, settings: dict[str, Any]) -> Any:
+    try:
+        return metric.Options.model_validate(settings)
+    except ValidationError as error:
+        raise UserError("\n".join(describe(error, metric.Options, settings, metric.TITLE))) from None
 
 
 def _metrics(names: Sequence[str]) -> list[TextMetric]:

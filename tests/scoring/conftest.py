@@ -1,0 +1,3 @@
+from with_wordnet import with_wordnet, wordnet
+
+__all__ = ["with_wordnet", "wordnet"]
