@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from loragrid.comparing.compare import Comparison
 from loragrid.comparing.effects import effects
+from loragrid.comparing.repeats import with_repeats
 from loragrid.comparing.selection import selection, selection_sentences
 
 
@@ -94,3 +96,38 @@ def test_three_dialogues_cannot_be_divided(study):
     found = pick(study, [1.0, 1.2], dialogues=3)
     assert found.reason == "too few dialogues to divide: 3, at least 4 are needed"
     assert found.optimism is None
+
+
+def test_what_training_varies_by_itself_is_no_effect(study):
+    """Runs that differ in nothing but chance, on all dialogues alike, which dialogues alone would call certain."""
+    random = np.random.default_rng(5)
+    hard = random.normal(3, 1, 60)
+    study.untrained(hard)
+    for seed in (1, 2, 3):
+        for rank in (4, 8):
+            study.run(hard - 1 + random.normal(0, 0.3) + random.normal(0, 0.01, 60), seed=seed, rank=rank)
+    (effect,) = [each for each in effects(study.results) if each.metric == "bits_per_byte"]
+    assert effect.gain.verdict == "chance"
+    assert effect.gain.comparison.low < 0 < effect.gain.comparison.high
+
+
+def test_tables_without_any_effect_claim_one_in_twenty_times_at_most():
+    random = np.random.default_rng(6)
+    claims = 0
+    for _ in range(200):
+        repeats = random.normal(0, 0.3, 6)
+        over_dialogues = Comparison(float(repeats.mean()), repeats.mean() - 1e-3, repeats.mean() + 1e-3, 1e-4, 1e-4)
+        claims += with_repeats(over_dialogues, list(repeats), [1, 2, 3, 4, 5, 6]).p < 0.05
+    assert claims / 200 < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5
+
+
+def test_one_pair_of_runs_cannot_tell_an_axis_from_chance(study):
+    random = np.random.default_rng(0)
+    hard = random.normal(3, 1, 30)
+    study.untrained(hard)
+    for rank in (4, 16):
+        study.run(hard - rank / 4 + random.normal(0, 0.1, 30), rank=rank)
+    (effect,) = [each for each in effects(study.results) if each.metric == "bits_per_byte"]
+    assert effect.gain.verdict is None
+    assert "give the study several seeds" in effect.gain.reason
+    assert effect.gain.comparison.gain > 2

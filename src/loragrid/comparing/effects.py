@@ -2,8 +2,13 @@
 
 The winner among many runs is a biased pick, and says little of what made it win. An effect is over the whole grid: each
 level of an axis against its lowest (of words, the first), paired by everything else, seeds included.
+
+Two runs that differ in nothing but chance (initial values, the order of rows) differ all the same, on all dialogues
+alike, which no resampling of dialogues shows. So an effect has to stand out twice: over the choice of dialogues, as
+all comparisons, and over the runs, by how much the differences of the pairs vary (`loragrid.comparing.repeats`).
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +17,8 @@ from loragrid.comparing.cache import Cache, compared
 from loragrid.comparing.collect import Results, Row, Score
 from loragrid.comparing.draws import SharedDraws
 from loragrid.comparing.gains import Gain, judged, unpaired
+from loragrid.comparing.measure import sign
+from loragrid.comparing.repeats import with_repeats
 from loragrid.files import canonical
 from loragrid.metrics import Column
 from loragrid.study.schema import Recipe
@@ -32,8 +39,8 @@ class Effect:
         against: the reference level.
         metric: its name.
         pairs: number of pairs of runs.
-        gain: the mean difference over the pairs, its interval over the choice of dialogues, and a verdict that is
-            corrected for all levels and axes.
+        gain: the mean difference over the pairs, its interval over the choice of dialogues and of runs, and a verdict
+            that is corrected for all levels and axes.
     """
 
     model: str
@@ -58,10 +65,11 @@ class _Axis:
 
 @dataclass(frozen=True)
 class _Matched:
-    """The pairs of one effect; `place` is model, dataset, evaluation, axis, level and reference level."""
+    """The pairs of one effect, and their seeds; `place` is model, dataset, evaluation, axis, level and reference."""
 
     place: tuple[Any, ...]
     pairs: list[tuple[Score, Score]]
+    seeds: list[int]
 
 
 def effects(results: Results, cache: Cache | None = None) -> list[Effect]:
@@ -88,6 +96,8 @@ def effects(results: Results, cache: Cache | None = None) -> list[Effect]:
             for item, comparison in zip(items, comparisons, strict=True):
                 place = (*item.place, name)
                 numbers[place] = len(item.pairs)
+                differences = [sign(metric) * (one.value - other.value) for one, other in item.pairs]
+                comparison = with_repeats(comparison, differences, item.seeds)
                 found[place] = Gain(comparison, dialogues=len(dialogues), reason=comparison.reason)
     complete = judged(found, lambda place: place[-1], results.measures)
     order = {item.place: None for items in matched.values() for item in items}
@@ -162,15 +172,21 @@ def _matched(
     found = []
     for level in ordered[1:]:
         pairs = [
-            (score, runs[reference][rest])
+            (score, runs[reference][rest], json.loads(rest)["seed"])
             for rest, score in runs[level].items()
             if rest in runs[reference] and not unpaired(runs[reference][rest], score, metric, "")
         ]
         # A mean over pairs needs the same items in all of them.
-        items = [score.items for score, _ in pairs]
+        items = [score.items for score, _, _ in pairs]
         most = max(items, key=items.count, default="")
         if chosen := [pair for pair in pairs if pair[0].items == most]:
-            found.append(_Matched((*place, axis.name, _shown(levels[level]), _shown(levels[reference])), chosen))
+            found.append(
+                _Matched(
+                    (*place, axis.name, _shown(levels[level]), _shown(levels[reference])),
+                    [(score, other) for score, other, _ in chosen],
+                    [seed for _, _, seed in chosen],
+                )
+            )
     return found
 
 
