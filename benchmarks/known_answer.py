@@ -18,6 +18,7 @@ from workspace import Workspace  # noqa: E402
 
 
 def main() -> None:
+    """Run it, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", type=int, default=10, help="(default: 10)")
     datasets = parser.parse_args().datasets
@@ -29,9 +30,8 @@ def main() -> None:
     print("| dataset | axis | pairs | gain, bits per byte | p after Holm | verdict |\n|---|---|---:|---|---:|---|")
     for row in rows:
         interval = f"{float(row['gain']):+.4f} [{float(row['low']):.4f}, {float(row['high']):.4f}]"
-        print(
-            f"| {row['dataset']} | {row['axis']} | {row['pairs']} | {interval} | {row['p_holm']} | {row['verdict']} |"
-        )
+        about = [row["dataset"], row["axis"], row["pairs"], interval, row["p_holm"], row["verdict"]]
+        print(f"| {' | '.join(about)} |")
     found = sum(row["verdict"] == "better" for row in rows if row["axis"] == known_answer.MATTERS)
     claimed = sum(row["verdict"] in ("better", "worse") for row in rows if row["axis"] == known_answer.DOES_NOT)
     print(f"\nfound: {found} of {datasets}; claimed falsely: {claimed} of {datasets}")
