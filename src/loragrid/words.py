@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
@@ -59,6 +60,11 @@ def script_of(texts: Iterable[str], language: str | None = None) -> Script:
     if len(_CHINESE.findall(text)) > half:
         return "chinese"
     return "unspaced" if unspaced > half else "spaced"
+
+
+def scripts_of(texts: Iterable[str]) -> dict[Script, int]:
+    """How many texts are written how; more than one script may need more than one way of cutting words."""
+    return dict(Counter(script_of([text]) for text in texts))
 
 
 def lower(text: str, language: str | None = None) -> str:
@@ -120,6 +126,11 @@ def plain(text: str) -> str:
     return joined or " ".join(text.split())
 
 
+def spaced(text: str) -> str:
+    """A text with blanks around each character of a script that is written without spaces."""
+    return _UNSPACED.sub(r" \g<0> ", text)
+
+
 def plain_words(text: str) -> list[str]:
     """The words of a text as it is compared with another: faster than `words`, for the search in large datasets.
 
@@ -129,4 +140,4 @@ def plain_words(text: str) -> list[str]:
     Returns:
         The words of `plain`; where a script has no spaces, its characters.
     """
-    return _UNSPACED.sub(r" \g<0> ", plain(text)).split()
+    return spaced(plain(text)).split()

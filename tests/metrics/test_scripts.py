@@ -70,3 +70,15 @@ def test_an_unknown_language_is_refused_with_a_word():
         if name != "likelihood":
             with pytest.raises(ValidationError, match="language"):
                 metric.Options(language="turkish")
+
+
+def test_mixed_languages_are_cut_each_in_its_own_way_or_told(capsys):
+    answers = ["今天天气很好", "The weather is fine."]
+    references = ["今天天气不好", "The weather is fine."]
+    for name in ("nltk_bleu", "bleu2"):
+        assert values_of(name, answers, references)[name] > 0.5
+    assert values_of("rouge", answers, references)["rouge1"] > 0.8
+    about = METRICS["sacrebleu"].about(texts(answers, references), METRICS["sacrebleu"].Options())
+    assert about["scripts"] == {"chinese": 1, "spaced": 1}
+    assert "written in several ways" in capsys.readouterr().out
+    assert "scripts" not in METRICS["sacrebleu"].about(texts(["a"], ["b"]), METRICS["sacrebleu"].Options())

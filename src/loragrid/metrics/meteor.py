@@ -54,7 +54,7 @@ def items(texts: Texts, options: Options) -> list[dict[str, Any]]:
 
     english = _matching(texts, options) == "form, stem and synonym"
     stemmer, synonyms = (PorterStemmer(), _wordnet()) if english else (_Forms(), _Forms())
-    cut = tokenizer(options.tokenize, list(texts.references), options.language)
+    cut = tokenizer(options.tokenize)
     pairs = zip(texts.answers, texts.references, strict=True)
     return [
         {

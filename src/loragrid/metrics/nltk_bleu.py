@@ -47,7 +47,7 @@ def sentence_bleu(texts: Texts, options: Options, weights: tuple[float, ...]) ->
     """
     from nltk.translate import bleu_score
 
-    cut = tokenizer(options.tokenize, list(texts.references), options.language)
+    cut = tokenizer(options.tokenize)
     smooth = getattr(bleu_score.SmoothingFunction(), options.smoothing)
     values = []
     for answer, reference in zip(texts.answers, texts.references, strict=True):

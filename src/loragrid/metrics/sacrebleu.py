@@ -11,7 +11,7 @@ from pydantic import Field
 
 from loragrid.errors import UserError
 from loragrid.metrics.base import Column, Item, Place, TextOptions, Texts, mean
-from loragrid.words import Script, script_of
+from loragrid.words import Script, script_of, scripts_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,7 +116,12 @@ def about(texts: Texts, options: Options) -> dict[str, Any]:
     bleu = _scorer(texts, options, effective_order=False)
     # The signature is complete only after a score.
     bleu.corpus_score(list(texts.references[:1]), [list(texts.references[:1])])
-    return {"signature": str(bleu.get_signature())}
+    scripts = scripts_of(texts.references) if options.tokenize is None and options.language is None else {}
+    if len(scripts) < 2:
+        return {"signature": str(bleu.get_signature())}
+    # One tokenizer cuts them all, the one of the most: it may take a sentence of the others for a word.
+    print(f"warning: the references are written in several ways ({scripts}); tokens are those of the most", flush=True)
+    return {"signature": str(bleu.get_signature()), "scripts": scripts}
 
 
 def _scorer(texts: Texts, options: Options, *, effective_order: bool) -> Any:

@@ -4,24 +4,24 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from loragrid.words import script_of, words
+from loragrid.words import spaced
 
 Tokenize = Literal["split", "nltk"]
 
 _END_OF_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+")
 
 
-def tokenizer(tokenize: Tokenize, references: list[str], language: str | None) -> Callable[[str], list[str]]:
-    """How texts are cut.
+def tokenizer(tokenize: Tokenize) -> Callable[[str], list[str]]:
+    """How texts are cut. Characters of a script without spaces are tokens, whatever stands around them.
 
     Args:
         tokenize: `split` at white space; `nltk` as its word_tokenize does, so that punctuation is tokens of its own.
-        references: whose script decides: where there are no spaces, characters are the tokens.
-        language: ISO 639-1 code; None to go by the script.
     """
-    if script_of(references, language) not in ("spaced", "korean"):
-        return words
-    return str.split if tokenize == "split" else _by_nltk
+    return _by_nltk if tokenize == "nltk" else _at_white_space
+
+
+def _at_white_space(text: str) -> list[str]:
+    return spaced(text).split()
 
 
 def _by_nltk(text: str) -> list[str]:
@@ -32,5 +32,5 @@ def _by_nltk(text: str) -> list[str]:
     """
     from nltk.tokenize import word_tokenize
 
-    sentences = _END_OF_SENTENCE.split(text)
+    sentences = _END_OF_SENTENCE.split(spaced(text))
     return [token for sentence in sentences for token in word_tokenize(sentence, preserve_line=True)]
