@@ -21,19 +21,21 @@ import sys
 if {"clean", "contamination", "format", "prompts", "build", "score"} & set(sys.orig_argv):
     import time
     import loragrid.cli as cli
-    open_study = cli.open_study
-    def slow(*arguments):
-        time.sleep(SECONDS)
-        return open_study(*arguments)
-    cli.open_study = slow
+    import loragrid.study.batches as batches
+    def slowed(read):
+        def slow(*arguments):
+            time.sleep(SECONDS)
+            return read(*arguments)
+        return slow
+    cli.open_study, batches.open_batch = slowed(cli.open_study), slowed(batches.open_batch)
 """
 
 FIRST_ATTEMPT = """
-        try:
-            open("first-attempt", "x").close()
-        except FileExistsError:
-            return open_study(*arguments)
-        time.sleep(150)
+            try:
+                open("first-attempt", "x").close()
+            except FileExistsError:
+                return read(*arguments)
+            time.sleep(150)
 """
 
 
