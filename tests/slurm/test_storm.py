@@ -44,11 +44,13 @@ elif "worker" in sys.orig_argv:
     answer._generate = slow
 elif {"clean", "contamination", "format", "prompts", "score"} & set(sys.orig_argv):
     import loragrid.cli as cli
-    open_study = cli.open_study
-    def slow(*arguments):
-        time.sleep(6)
-        return open_study(*arguments)
-    cli.open_study = slow
+    import loragrid.study.batches as batches
+    def slowed(read):
+        def slow(*arguments):
+            time.sleep(6)
+            return read(*arguments)
+        return slow
+    cli.open_study, batches.open_batch = slowed(cli.open_study), slowed(batches.open_batch)
 """
 
 
