@@ -2,10 +2,11 @@
 
 import re
 import shutil
+import subprocess
 
 import pytest
 import yaml
-from workspace import REPO, jobs
+from workspace import REPO, environment, jobs
 
 README = (REPO / "README.md").read_text()
 
@@ -29,6 +30,9 @@ SNAKEMAKE = {
 ON_SLURM = {"snakemake --profile cluster/slurm"}
 """Run by tests/slurm."""
 
+SCORE = "loragrid score predictions.jsonl --metrics rouge bleu chrf --output scores.json"
+EVALUATE = next((command for command in commands() if "as_evaluate" in command), "")
+
 IN_CI = {"make demo", "make test"}
 """Run from nothing by .ci/run, which is how this test is run too."""
 
@@ -36,7 +40,7 @@ IN_CI = {"make demo", "make test"}
 def test_every_command_is_accounted_for():
     assert set(commands()) == SNAKEMAKE.keys() | IN_CI | ON_SLURM | {
         "loragrid check demo", "loragrid plan demo", "loragrid status demo", "loragrid failures demo",
-        "loragrid inspect demo",
+        "loragrid inspect demo", SCORE, EVALUATE,
     }  # fmt: skip
     script = (REPO / ".ci/run").read_text().splitlines()
     assert set(script) >= IN_CI
@@ -58,6 +62,16 @@ def test_loragrid_inspect_works_as_written(fresh):
     assert (fresh.folder / "results/studies/demo/inspect/dialogues.html").exists()
 
 
+def test_scores_without_a_study_work_as_written(fresh):
+    row = '{"id": 1, "prediction": "The cat sat.", "reference": "The cat sat down."}'
+    (fresh.folder / "predictions.jsonl").write_text(row)
+    fresh.loragrid(*SCORE.split()[1:])
+    assert fresh.json("scores.json")["metrics"]["chrf"]["value"] > 50
+    done = subprocess.run(["bash", "-c", EVALUATE], cwd=fresh.folder, env=environment() | {"PYTHONPATH": "src"},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    assert re.fullmatch(r"\{'chrf': .*\}\n", done.stdout)
+
+
 def test_loragrid_plan_works_as_written(fresh):
     done = fresh.loragrid("plan", "demo")
     assert len(re.findall(r"^tiny +dialogues +r\d+-a\d+-s42", done.stdout, flags=re.M)) == 4
@@ -73,7 +87,11 @@ def test_loragrid_status_and_failures_work_as_written(fresh):
 
 
 def test_the_example_study_is_valid_and_plans_what_it_says(fresh):
-    (example,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+    example, scores = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+    study = yaml.safe_load(example)
+    study["evaluations"]["test"] |= yaml.safe_load(scores)
+    fresh.study("scores", yaml.safe_dump(study))
+    fresh.loragrid("check", "scores")
     fresh.study("example", example)
     done = fresh.snakemake("-n", study="example")
     # Two ranks × two dropouts and two points, with three seeds each.
