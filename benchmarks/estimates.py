@@ -42,6 +42,12 @@ from loragrid.estimates.workload import GenerationWork, TrainingWork  # noqa: E4
 from loragrid.files import read_json, write_json, write_jsonl  # noqa: E402
 from loragrid.study.schema import Decoding, Recipe  # noqa: E402
 
+CHAT = {
+    "name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
+    "end_token": "text",
+}  # fmt: skip
+"""A model's own chat."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -174,6 +180,7 @@ def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tupl
     run = {
         "name": "run", "key": "r" * 64, "label": None, "model": "m", "dataset": "d", "clean": "c", "formatted": "m/d",
         "precision": setting.precision, "recipe": recipe.model_dump(), "seed": 1, "parent": None, "folder": "run",
+        "chat": CHAT,
     }  # fmt: skip
     model = {
         "label": "m", "key": "m" * 64, "hub": None, "revision": None, "template": None,

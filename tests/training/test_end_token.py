@@ -31,6 +31,7 @@ from loragrid.files import read_json, read_jsonl, write_jsonl
 from loragrid.generation.generate import generate_batch
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
 from loragrid.modeling.tokenizer import load_chat
+from loragrid.scoring.likelihood import write_likelihood
 from loragrid.training.train import train_batch
 from loragrid.training.trainer import RunTrainer
 
@@ -156,10 +157,10 @@ def test_answers_end_with_the_token_and_references_with_one_where_the_untrained_
     def ask(name, run, **chat):
         decoding = {"max_new_tokens": 24, "temperature": 0, "top_p": 1, "top_k": 0, "repetition_penalty": 1}
         answers = make_answers(decoding=decoding, folder=str(tmp_path / name), chat=TURNS_CHAT | chat)
-        parts = {"generations": answers.generations, "likelihood": answers.scores("likelihood")}
+        parts = {"generations": answers.generations, "likelihood": answers.score_file("likelihood")}
         member = {"answers": vars(answers), "parts": parts, "run": run, "model": base_model(micro_batch=4)}
         member |= {"model_folder": model, "prompts_file": str(tmp_path / "prompts.jsonl")}
-        assert generate_batch(batch_of(member, stage="generate"), {"likelihood": lambda _: {}})
+        assert generate_batch(batch_of(member, stage="generate"), write_likelihood)
         place = tmp_path / name / "work"
         return list(read_jsonl(place / "generations.jsonl")), read_json(place / "likelihood-llllllllll.json")["items"]
 
