@@ -27,6 +27,7 @@ from loragrid.study.grid import (
 )
 from loragrid.study.keys import (
     DECODING_VERSION,
+    ENCODING_VERSION,
     PROMPTS_VERSION,
     RECIPE_VERSION,
     changed,
@@ -426,7 +427,7 @@ class _Resolver:
             "name": score.name,
             "version": score.version,
             "options": plain(options.beside_the_encoder()),
-            "inputs": [{"encoder": encoder.key, "layer": options.by.layer}],
+            "inputs": [{"encoder": encoder.key, "layer": options.by.layer, "version": ENCODING_VERSION}],
         }
         ids = {"encoder": encoder.id, "references": references.id}
         return replace(score, key=key_of("score", settings), encoded=ids)
