@@ -193,7 +193,8 @@ class Estimator:
         """
         parameters = encoder_parameters(self.grid.encoders[references.encoder])
         # A forward pass takes two operations for each weight and token, here in float32.
-        seconds = 2 * parameters * texts * ENCODED_TOKENS * FLOAT32_SLOWER / self.device.rate
+        rate = self.device.rate / (FLOAT32_SLOWER if self.device.is_gpu else 1)
+        seconds = 2 * parameters * texts * ENCODED_TOKENS / rate
         seconds += self.device.start_seconds + parameters / self.device.loaded
         weights, vectors = 4 * parameters, 4 * kept * ENCODED_TOKENS * ENCODED_WIDTH
         # Weights as they are read and as they are used, vectors as they are made and as they are put together.
