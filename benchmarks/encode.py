@@ -4,8 +4,8 @@
 
 BERTScore of so many sets of answers to the same references, made here, by a MiniLM encoder (22.7M parameters; its
 package is in envs/dev.txt), on one thread. Once: the references are encoded, written and, for each run, read and
-compared with its answers. Each: for each run they are encoded anew. Both are timed alternating; the ratio of the medians
-is what counts.
+compared with its answers. Each: for each run they are encoded anew. CPU seconds of both are taken in turns; the ratio
+of the medians is what counts.
 """
 
 import argparse
@@ -43,24 +43,24 @@ def compare_all(encoder: Encoder, answers: list[str], references: Encoded) -> No
 
 
 def once(encoder: Encoder, references: list[str], runs: list[list[str]], folder: Path) -> float:
-    """Seconds with references that are encoded once, and read from their file by each run."""
+    """CPU seconds with references that are encoded once, and read from their file by each run."""
     file = folder / "references.safetensors"
     file.unlink(missing_ok=True)
     prompts = folder / "prompts.jsonl"
     write_jsonl(prompts, ({"id": str(n), "dialogue": "d", "reference": text} for n, text in enumerate(references)))
-    begun = time.perf_counter()
+    begun = time.process_time()
     encoded_references(file, "key", prompts, encoder)
     for answers in runs:
         compare_all(encoder, answers, encoded_references(file, "key", prompts, encoder))
-    return time.perf_counter() - begun
+    return time.process_time() - begun
 
 
 def each(encoder: Encoder, references: list[str], runs: list[list[str]]) -> float:
-    """Seconds with references that each run encodes for itself."""
-    begun = time.perf_counter()
+    """CPU seconds with references that each run encodes for itself."""
+    begun = time.process_time()
     for answers in runs:
         compare_all(encoder, answers, encoder.encode_all(references))
-    return time.perf_counter() - begun
+    return time.process_time() - begun
 
 
 def main() -> None:
