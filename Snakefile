@@ -25,6 +25,7 @@ include: "workflow/rules/common.smk"
 localrules:
     all,
     download_dataset,
+    download_encoder,
     download_model,
     download_wordnet,
     downloads,

@@ -91,7 +91,7 @@ def schema(arguments: argparse.Namespace) -> None:
 
 
 def download(arguments: argparse.Namespace) -> None:
-    """Download a dataset, a model or WordNet, or copy the local one given in its place."""
+    """Download a dataset, a model, an encoder or WordNet, or copy the local one given in its place."""
     from loragrid.data.download import download_dataset, download_model
     from loragrid.study.references import expand
 
@@ -101,7 +101,7 @@ def download(arguments: argparse.Namespace) -> None:
         download_wordnet()
         return
     if not arguments.study:
-        raise UserError("download: --dataset and --model need the --study that they belong to")
+        raise UserError("download: --dataset, --model and --encoder need the --study that they belong to")
     grid = open_study(arguments.study, REGISTRY)
     if arguments.dataset:
         raw = _entry(grid, "raw", arguments.dataset)
@@ -112,7 +112,8 @@ def download(arguments: argparse.Namespace) -> None:
             lambda: download_dataset(Path(raw.folder), raw.source, path=path, revision=raw.revision, remote=raw.remote),
         )
     else:
-        model = _entry(grid, "models", arguments.model)
+        kind, id_ = ("models", arguments.model) if arguments.model else ("encoders", arguments.encoder)
+        model = _entry(grid, kind, id_)
         path = str(expand(model.path)) if model.path else None
         make_once(
             Path(model.folder),
@@ -207,6 +208,20 @@ def prompts(arguments: argparse.Namespace) -> None:
         )
 
 
+def encode(arguments: argparse.Namespace) -> None:
+    """Encode the references of an evaluation, for all scores that compare answers with them."""
+    with restarting("encode", arguments.references):
+        with _importing():
+            from loragrid.modeling.encoder import load_encoder
+            from loragrid.scoring.references import encoded_references
+
+        grid = open_study(arguments.study, REGISTRY)
+        references = _entry(grid, "references", arguments.references)
+        encoder = load_encoder(grid.encoders[references.encoder].folder, references.layer)
+        prompts = Path(grid.prompts[references.prompts].file)
+        encoded_references(Path(references.file), references.key, prompts, encoder)
+
+
 def train(arguments: argparse.Namespace) -> int:
     """Train the runs of a batch."""
     from loragrid.jobs.launch import run_batch
@@ -254,16 +269,18 @@ def publish(arguments: argparse.Namespace) -> None:
 
 
 def score(arguments: argparse.Namespace) -> None:
-    """Score the answers of a batch by what their texts tell; or, with --metrics, any file of predictions."""
+    """Score the answers of a batch by their texts or an encoder; or, with --metrics, any file of predictions."""
     if arguments.metrics:
         _score_rows(arguments)
         return
-    id_ = arguments.file.stem.removeprefix("score-")
-    with restarting("score", id_):
-        from loragrid.scoring.score import score_batch
+    stage, _, id_ = arguments.file.stem.rpartition("-")
+    with restarting(stage, id_):
+        # Only an encoder needs torch.
+        with _importing() if stage == "score_by_encoder" else contextlib.nullcontext():
+            from loragrid.scoring.score import score_batch
         from loragrid.study.batches import open_batch
 
-        score_batch(open_batch(arguments.file), f"results/logs/score/{id_}.log")
+        score_batch(open_batch(arguments.file), f"results/logs/{stage}/{id_}.log")
 
 
 def _score_rows(arguments: argparse.Namespace) -> None:
@@ -374,11 +391,12 @@ def _parser() -> argparse.ArgumentParser:
     seen.add_argument("--records", type=_positive, default=3, help="of the first ones, to show (default: 3)")
     add("schema", schema, study=False)
     fetched = add("download", download, study=False)
-    fetched.add_argument("--study", help="name, YAML file, or recorded study.json; for a dataset or a model")
+    fetched.add_argument("--study", help="name, YAML file, or recorded study.json; for all but WordNet")
     which = fetched.add_mutually_exclusive_group(required=True)
     which.add_argument("--wordnet", action="store_true", help="WordNet, which METEOR needs")
     which.add_argument("--dataset", help="id of a download")
     which.add_argument("--model", help="id of a model")
+    which.add_argument("--encoder", help="id of an encoder")
     made = add("build", build)
     made.add_argument("--model", required=True, help="id of a model")
     made.add_argument("--threads", type=int, default=2, help="the bytes of the model depend on it (default: 2)")
@@ -389,6 +407,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--formatted", required=True, help="id of a formatted dataset")
     made.add_argument("--workers", type=_positive, default=1, help="processes; the same is written (default: 1)")
     add("prompts", prompts).add_argument("--prompts", required=True, help="id of the prompts")
+    add("encode", encode).add_argument("--references", required=True, help="id of the references")
     trained = add("train", train, study=False)
     trained.add_argument("batch", type=Path, help="results/batches/train-….json")
     trained.add_argument("--gpus", type=int, default=1, help="that train each run together (default: 1)")
@@ -402,7 +421,7 @@ def _parser() -> argparse.ArgumentParser:
     published.add_argument("folder", type=Path, help="of a run or of its answers")
     published.add_argument("outputs", type=Path, nargs="+", help="files below it")
     scored = add("score", score, study=False)
-    scored.add_argument("file", type=Path, help="results/batches/score-….json; with --metrics, a file of JSON Lines")
+    scored.add_argument("file", type=Path, help="results/batches/score….json; with --metrics, a file of JSON Lines")
     scored.add_argument("--metrics", nargs="+", metavar="METRIC", help="of rows with id, prediction and reference")
     scored.add_argument("--output", type=Path, help="with --metrics: the file to write (default: print it)")
     scored.add_argument("--language", help="with --metrics: of the texts, e.g. tr (default: told from their letters)")

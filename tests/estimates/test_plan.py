@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from loragrid.errors import UserError
 from loragrid.estimates.devices import DEVICES, find_device
 from loragrid.estimates.plan import detailed, summary
 from loragrid.estimates.requests import Estimator
+from loragrid.metrics import METRICS
 from loragrid.study.batches import plan
 
 
@@ -206,3 +208,39 @@ def test_a_model_made_here_has_known_dimensions(place):
 def test_an_unknown_device_is_refused_with_those_there_are():
     with pytest.raises(UserError, match=r"'tpu' is not known; there are t4, v100, a100, .*cpu"):
         find_device("tpu")
+
+
+def test_scores_by_an_encoder_are_in_the_plan(place):
+    place.registry = replace(place.registry, metrics={**place.registry.metrics, "bertscore": METRICS["bertscore"]})
+    scores = "evaluations: {test: {scores: [rouge, {bertscore: {encoder: microsoft/deberta-xlarge-mnli}}]}}"
+    grid = place.open(TWO, scores)
+    text = plan_text(place, grid)
+    line = row(text, "scores by an encoder")
+    assert line.strip().startswith("scores by an encoder (deberta-xlarge-mnli): 5 to make, references to encode: 1;")
+    assert "scores by an encoder" in shown(place, grid)
+    assert "scores by an encoder" not in plan_text(place, place.open(TWO, name="other"))
+
+
+def test_jobs_of_an_encoder_ask_for_a_gpu_and_by_its_size(place):
+    place.registry = replace(place.registry, metrics={**place.registry.metrics, "bertscore": METRICS["bertscore"]})
+
+    def requests(encoder, device="t4"):
+        grid = place.open(TWO, f"evaluations: {{test: {{scores: [{{bertscore: {{encoder: {encoder}, layer: 1}}}}]}}}}")
+        estimated = estimator(place, grid, device)
+        (batch, *_), (references,) = plan(grid).score_by_encoder.values(), grid.references.values()
+        return estimated.scoring_by_encoder(batch), estimated.encoding(references), grid
+
+    large, encoding, grid = requests("microsoft/deberta-xlarge-mnli")
+    small, _, _ = requests("org/minilm")
+    assert large.gpus == encoding.gpus == 1
+    assert large.memory_mb > small.memory_mb + 2 * 4 * 700
+    assert 3000 < large.gpu_memory_mb < 14_000
+    on_cpu = [requests(encoder, "cpu")[0] for encoder in ("microsoft/deberta-xlarge-mnli", "org/minilm")]
+    assert [request.gpus for request in on_cpu] == [0, 0]
+    assert on_cpu[0].minutes > 1.5 * on_cpu[1].minutes
+    assert large.minutes < on_cpu[0].minutes
+    # What its files say counts for more than its name.
+    (encoder,) = grid.encoders.values()
+    config = {"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12}
+    write(f"{encoder.folder}/config.json", config | {"intermediate_size": 1536, "vocab_size": 30522})
+    assert requests("microsoft/deberta-xlarge-mnli")[0].memory_mb == pytest.approx(small.memory_mb, rel=0.05)

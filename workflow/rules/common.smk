@@ -245,6 +245,7 @@ def downloads_of_study():
     """What has to come from elsewhere, so that all else runs without the internet."""
     data = [f"{raw.folder}/provenance.json" for raw in GRID.raw.values()]
     data += [f"{model.folder}/model.json" for model in GRID.models.values() if not model.build]
+    data += [encoder.manifest for encoder in GRID.encoders.values()]
     scores = [score for answers in GRID.answers.values() for score in answers.scores.values()]
     return data + sorted({file for score in scores for file in score["needs"]})
 
@@ -280,6 +281,25 @@ def inputs_of_format(wildcards):
 def clean_of_prompts(wildcards):
     prompts = GRID.prompts[wildcards.prompts]
     return unless_there(prompts.file, cleaned(prompts.clean))
+
+
+def references_of(wildcards):
+    return GRID.references[f"{wildcards.prompts}/{wildcards.references}"]
+
+
+def inputs_of_references(wildcards):
+    references = references_of(wildcards)
+    return unless_there(
+        references.file, GRID.prompts[references.prompts].file, GRID.encoders[references.encoder].manifest
+    )
+
+
+def memory_of_references(wildcards):
+    return ESTIMATOR.encoding(references_of(wildcards)).memory_mb if ESTIMATOR else GIVEN
+
+
+def minutes_of_references(wildcards):
+    return ESTIMATOR.encoding(references_of(wildcards)).minutes if ESTIMATOR else GIVEN
 
 
 # batches
@@ -411,6 +431,18 @@ def inputs_of_score(wildcards):
     return inputs_of_batch("score", wildcards)
 
 
+def inputs_of_score_by_encoder(wildcards):
+    return inputs_of_batch("score_by_encoder", wildcards)
+
+
+def memory_of_score_by_encoder(wildcards):
+    return ESTIMATOR.scoring_by_encoder(batch_of("score_by_encoder", wildcards)).memory_mb if ESTIMATOR else GIVEN
+
+
+def minutes_of_score_by_encoder(wildcards):
+    return ESTIMATOR.scoring_by_encoder(batch_of("score_by_encoder", wildcards)).minutes if ESTIMATOR else GIVEN
+
+
 def batch_of_score(wildcards):
     batch = SCORE_BATCH.get(f"{answers_of(wildcards).folder}/scores/{wildcards.score}-{wildcards.key}.json")
     return ancient(batch.done) if batch else []
@@ -439,6 +471,8 @@ wildcard_constraints:
     run=r"[^/]+",
     batch=r"[0-9a-f]+",
     prompts=r"[^/]+",
+    encoder=r"[^/]+",
+    references=r"[^/]+",
     evaluation=r"[^/]+",
     subject=r"(?:runs/[^/]+/[^/]+|untrained)/[^/]+",
     score=r"[a-z0-9_]+",

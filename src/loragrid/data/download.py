@@ -339,6 +339,6 @@ def _hub_message(error: BaseException, id: str, revision: str, kind: str) -> str
     if isinstance(error, unreachable) or type(error).__module__.startswith(("httpx", "requests")):
         return (
             f"{id}: the hub cannot be reached. Downloads need the internet (a login node, HF_HUB_OFFLINE not set); or "
-            "give a local copy as `path`."
+            "give a local copy as `path`; of an encoder, its folder in place of the name."
         )
     return None

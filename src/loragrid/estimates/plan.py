@@ -2,6 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from loragrid.estimates.devices import DEVICES, GIB, Device
 from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
@@ -47,6 +49,7 @@ def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
             f"answers to make: {len(missing)} of {len(grid.answers)}",
             f"  estimated: {training:.2g} {_unit(estimator.device)} of training, {answering:.2g} of answers "
             f"on {_called(estimator.device)} ({_basis(estimator)}; run by run: loragrid plan {grid.study})",
+            *(f"  {line}" for line in _encoder_lines(grid, plan, estimator)),
             *_unknown_lines(unknown),
         ]
     )
@@ -92,6 +95,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         *_table(rows, names=3),
         "",
         f"{total:.3g} {_unit(device)} to go, on {_called(device)}: {_basis(estimator)}.",
+        *_encoder_lines(grid, plan, estimator),
         f"Jobs ask for {MEMORY_MARGIN - 1:.0%} more of the host's memory, {TIME_MARGIN - 1:.0%} more time and some "
         f"minutes. Another GPU: --device {' | '.join(DEVICES)}",
     ]
@@ -106,6 +110,27 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         lines += ["", f"Does not fit {_called(device)}, which has {(device.memory or 0) / GIB:.3g} GiB:"]
         lines += [f"  {', '.join(cell)}: {_misfit(found, estimator)}" for cell, found in misfits.items()]
     return "\n".join(lines)
+
+
+def _encoder_lines(grid: Grid, plan: Plan, estimator: Estimator) -> list[str]:
+    """What encoders have to do: a sentence, if that is anything."""
+    requests = [estimator.scoring_by_encoder(batch) for batch in plan.score_by_encoder.values()]
+    if not requests:
+        return []
+    needed = {score["encoded"]["references"] for _, score in _scores_by_encoder(plan)}
+    missing = [grid.references[id_] for id_ in sorted(needed) if not Path(grid.references[id_].file).exists()]
+    requests += [estimator.encoding(references) for references in missing]
+    encoders = sorted({grid.encoders[grid.references[id_].encoder].slug for id_ in needed})
+    hours = sum(request.minutes for request in requests) / 60
+    return [
+        f"scores by an encoder ({', '.join(encoders)}): {len(_scores_by_encoder(plan))} to make, references to encode: "
+        f"{len(missing)}; their jobs ask for {hours:.2g} {_unit(estimator.device)} together"
+    ]
+
+
+def _scores_by_encoder(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
+    members = [member for batch in plan.score_by_encoder.values() for member in batch.members]
+    return [(id_, member["answers"]["scores"][id_]) for member in members for id_ in member["parts"]]
 
 
 def _missing_answers(grid: Grid, plan: Plan) -> dict[str, Answers]:

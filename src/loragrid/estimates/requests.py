@@ -10,12 +10,12 @@ from loragrid.estimates.devices import Device
 from loragrid.estimates.growth import memory_factor
 from loragrid.estimates.measured import Ratio, Record, ratios
 from loragrid.estimates.memory import Memory, generation_memory, training_memory
-from loragrid.estimates.sizes import Dimensions, dimensions, file_bytes, guess
+from loragrid.estimates.sizes import Dimensions, dimensions, encoder_parameters, file_bytes, guess
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.estimates.workload import Workload
 from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.study.batches import Batch, work_folder
-from loragrid.study.grid import Answers, Grid, Run
+from loragrid.study.grid import Answers, Grid, References, Run
 from loragrid.study.registry import Registry
 
 MEMORY_MARGIN = 1.2
@@ -27,6 +27,12 @@ TIME_MARGIN, EXTRA_MINUTES = 1.5, 5
 SCORING_MB, SCORING_SECONDS = 500, 10e-3
 """Host memory and time an answer of ROUGE and BLEU, taken generously: measured on a CPU, 180 MB and 5.5 ms for 5,000
 answers of 100 words."""
+
+ENCODED_TOKENS, ENCODED_WIDTH = 128, 1024
+"""Tokens of an answer or a reference, and numbers of a token's vector, taken generously: those of large encoders."""
+
+FLOAT32_SLOWER = 4
+"""How much slower a GPU is in float32 than at the rate that is known of it, assumed; of a T4's peaks it is 8 times."""
 
 UNKNOWN = 7e9
 """Parameters assumed in requests for a model of which nothing is known; the plan says that it has no estimate."""
@@ -162,6 +168,43 @@ class Estimator:
         number = sum(self.workload.of_answers(answers).prompts for answers in asked)
         minutes = EXTRA_MINUTES + math.ceil(number * SCORING_SECONDS / 60)
         return Request(gpus=0, memory_mb=SCORING_MB + number // 50, gpu_memory_mb=0, minutes=minutes)
+
+    def encoding(self, references: References) -> Request:
+        """What encoding the references of an evaluation asks for."""
+        texts = self.workload.prompts(references.prompts)
+        return self._by_encoder(references, texts, texts)
+
+    def scoring_by_encoder(self, batch: Batch) -> Request:
+        """What scoring answers by an encoder asks for."""
+        (member,) = batch.members
+        answers = self.grid.answers[member["answers"]["id"]]
+        ids = {answers.scores[id_]["encoded"]["references"] for id_ in member["parts"]}
+        references = self.grid.references[sorted(ids)[0]]
+        texts = self.workload.prompts(references.prompts)
+        return self._by_encoder(references, texts * len(member["parts"]), texts)
+
+    def _by_encoder(self, references: References, texts: int, kept: int) -> Request:
+        """What a job of an encoder asks for.
+
+        Args:
+            references: by which encoder.
+            texts: to encode.
+            kept: references whose vectors it holds.
+        """
+        parameters = encoder_parameters(self.grid.encoders[references.encoder])
+        # A forward pass takes two operations for each weight and token, here in float32.
+        rate = self.device.rate / (FLOAT32_SLOWER if self.device.is_gpu else 1)
+        seconds = 2 * parameters * texts * ENCODED_TOKENS / rate
+        seconds += self.device.start_seconds + parameters / self.device.loaded
+        weights, vectors = 4 * parameters, 4 * kept * ENCODED_TOKENS * ENCODED_WIDTH
+        # Weights as they are read and as they are used, vectors as they are made and as they are put together.
+        host = self.device.host_memory + 2 * weights + 2 * vectors
+        return Request(
+            gpus=1 if self.device.is_gpu else 0,
+            memory_mb=_megabytes(host * MEMORY_MARGIN),
+            gpu_memory_mb=_megabytes(self.device.context + 2 * weights) if self.device.is_gpu else 0,
+            minutes=EXTRA_MINUTES + math.ceil(seconds / 60 * TIME_MARGIN),
+        )
 
     # -- estimates
 

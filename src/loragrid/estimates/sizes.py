@@ -7,11 +7,30 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.study.grid import ModelEntry
+from loragrid.study.grid import Encoder, ModelEntry
 from loragrid.study.references import expand
 from loragrid.study.schema import Build
 
-UNGATED = {"bloom", "codegen", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "opt", "phi", "starcoder2"}
+UNGATED = {
+    "albert",
+    "bart",
+    "bert",
+    "bloom",
+    "camembert",
+    "codegen",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "falcon",
+    "gpt2",
+    "gpt_bigcode",
+    "gpt_neox",
+    "gptj",
+    "opt",
+    "phi",
+    "starcoder2",
+}
 """Model types whose feed-forward layers have two matrices instead of the three of a gated one (Shazeer 2020)."""
 
 SHAPE = 128
@@ -139,6 +158,24 @@ def guess(parameters: float) -> Dimensions:
     while _llama(hidden, parameters).parameters < parameters:
         hidden += 64
     return _llama(hidden, parameters)
+
+
+ENCODERS = {"xxlarge": 1.5e9, "xlarge": 7.5e8, "large": 3.6e8, "base": 1.3e8, "small": 4e7, "mini": 3e7, "tiny": 1e7}
+"""Parameters of encoders, by the word in their name that tells: about those of DeBERTa, RoBERTa and MiniLM."""
+
+
+def encoder_parameters(encoder: Encoder) -> float:
+    """Parameters of an encoder: by its config.json if that is here, else guessed from its name, else of a large one."""
+    folders = [Path(encoder.folder)]
+    if encoder.path is not None:
+        folders.append(expand(encoder.path))
+    for folder in folders:
+        with contextlib.suppress(UserError):  # told when it is loaded
+            if found := _of_config(read_json(folder / "config.json")):
+                # Without a head; and few have one embedding for each token type more.
+                return found.linear + found.vocabulary * found.hidden
+    name = encoder.id.lower()
+    return next((number for word, number in ENCODERS.items() if word in name), ENCODERS["large"])
 
 
 def _llama(hidden: int, parameters: float) -> Dimensions:

@@ -108,6 +108,14 @@ class Workload:
         prompts, typical, longest = self._prompts(answers.prompts, answers.model)
         return GenerationWork(prompts, typical, longest, answers.decoding["max_new_tokens"])
 
+    def prompts(self, prompts_id: str) -> int:
+        """How many prompts an evaluation has."""
+        prompts: Prompts = self.grid.prompts[prompts_id]
+        if Path(prompts.file).exists():
+            return Path(prompts.file).read_bytes().count(b"\n")
+        usual, _ = self._usual(prompts.clean, prompts.split)
+        return int(min(usual, prompts.rows or usual))
+
     def _count_rows(self, formatted_id: str, split: str) -> RowCount:
         formatted = self.grid.formatted[formatted_id]
         counted = Path(formatted.folder, "format.json")
@@ -140,11 +148,9 @@ class Workload:
 
     def _count_prompts(self, prompts_id: str, model: str) -> tuple[int, float, int]:
         prompts: Prompts = self.grid.prompts[prompts_id]
-        usual, tokens = self._usual(prompts.clean, prompts.split)
-        number = int(min(usual, prompts.rows or usual))
+        _, tokens = self._usual(prompts.clean, prompts.split)
+        number = self.prompts(prompts_id)
         sources = {clean.source for clean in self.grid.read_for(prompts.clean)}
-        if Path(prompts.file).exists():
-            number = Path(prompts.file).read_bytes().count(b"\n")
         # A prompt is a dialogue without its end, so what is known of the rows of its model is known of it.
         same = [
             formatted.id

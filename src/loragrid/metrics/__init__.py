@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from loragrid.errors import UserError
 from loragrid.metrics import (
+    bertscore,
     bleu2,
     chrf,
     distinct,
@@ -23,7 +24,7 @@ from loragrid.study.problems import describe
 from loragrid.study.scores import column_name
 
 _MODULES = (
-    likelihood, rouge, sacrebleu, nltk_bleu, bleu2, chrf, meteor, exact_match, distinct, length,
+    likelihood, rouge, sacrebleu, nltk_bleu, bleu2, chrf, meteor, bertscore, exact_match, distinct, length,
 )  # fmt: skip
 
 METRICS: dict[str, Metric] = {module.__name__.rpartition(".")[2]: module for module in _MODULES}

@@ -16,11 +16,14 @@ from pydantic import BaseModel, ConfigDict, Field
 if TYPE_CHECKING:  # the front door imports this package, and should not wait for numpy
     import numpy as np
 
+    from loragrid.modeling.encoder import Encoded, Encoder
+
 Item = Mapping[str, Any]
 Statistics = Callable[[Sequence[Item]], "np.ndarray"]
 
-Place = Literal["model", "cpu"]
-"""Where a metric's items are computed: with base and adapter in the generate job, or from texts alone."""
+Place = Literal["model", "cpu", "encoder"]
+"""Where a metric's items are computed: with base and adapter in the generate job, from texts alone, or by an encoder,
+on a GPU where there is one."""
 
 
 class MetricOptions(BaseModel):
@@ -97,11 +100,14 @@ class Texts:
         answers: one text each.
         references: of the same number.
         prompts: what each was an answer to, as the model saw it; None if no metric asks for that.
+        encoded: what encodes them, and the references as it has done that once for all answers to them; None if a
+            metric has to see to that itself.
     """
 
     answers: Sequence[str]
     references: Sequence[str]
     prompts: Sequence[str] | None = None
+    encoded: "tuple[Encoder, Encoded] | None" = None
 
 
 class Metric(Protocol):

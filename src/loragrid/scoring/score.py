@@ -1,9 +1,9 @@
-"""Compute the scores of answers from their texts; one that fails does not hold up the others."""
+"""Compute the scores of answers from their texts, some by an encoder; one that fails does not hold up the others."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from loragrid.errors import UserError
 from loragrid.jobs.failures import record_failure
@@ -12,6 +12,9 @@ from loragrid.metrics.base import TextMetric, Texts
 from loragrid.scoring.file import write_score
 from loragrid.scoring.rows import Rows, check_whose, read_rows
 from loragrid.study.batches import Batch, failure_of, work_folder
+
+if TYPE_CHECKING:
+    from loragrid.modeling.encoder import Encoded, Encoder
 
 
 def score_batch(batch: Batch, log: str) -> None:
@@ -34,7 +37,8 @@ def score_batch(batch: Batch, log: str) -> None:
                 if rows is None:
                     check_whose(generations, member["answers"])
                     rows = read_rows(Path(member["prompts_file"]), generations, _seen_by_model(member))
-                score_texts(rows, member["answers"]["scores"][id_], out)
+                by = _by_encoder(member, id_) if batch.stage == "score_by_encoder" else None
+                score_texts(rows, member["answers"]["scores"][id_], out, by)
             except UserError as error:
                 record_failure(failure_of(work, out), "score", str(error), log)
                 print(f"{out}: failed for good: {error}", flush=True)
@@ -42,23 +46,37 @@ def score_batch(batch: Batch, log: str) -> None:
                 print(f"{out}: scored", flush=True)
 
 
-def score_texts(rows: Rows, score: Mapping[str, Any], out: Path) -> None:
+def score_texts(
+    rows: Rows, score: Mapping[str, Any], out: Path, encoded: "tuple[Encoder, Encoded] | None" = None
+) -> None:
     """Score answers by one metric.
 
     Args:
         rows: what is scored.
         score: as answers hold it.
         out: score file to write.
+        encoded: what encodes them, and the references as it has done that; only of a score by an encoder.
 
     Raises:
         UserError: the metric cannot be computed.
     """
     metric = cast(TextMetric, METRICS[score["name"]])
     options = metric.Options.model_validate(score["options"])
-    texts = _with_prompts(rows.texts) if score["with_prompt"] else rows.texts
+    texts = replace(_with_prompts(rows.texts) if score["with_prompt"] else rows.texts, encoded=encoded)
     items = [{**about, **item} for about, item in zip(rows.about, metric.items(texts, options), strict=True)]
     whole = metric.whole(texts, options) if any(not column.is_sum for column in metric.COLUMNS) else None
     write_score(out, score, items, whole=whole, made={**rows.made, **metric.about(texts, options)})
+
+
+def _by_encoder(member: dict[str, Any], id_: str) -> "tuple[Encoder, Encoded]":
+    """The encoder of a member's score, and the references as it sees them."""
+    from loragrid.modeling.encoder import load_encoder
+    from loragrid.scoring.references import encoded_references
+
+    references = member["references"][id_]
+    encoder = load_encoder(member["encoder_folder"], references["layer"])
+    prompts = Path(member["prompts_file"])
+    return encoder, encoded_references(Path(references["file"]), references["key"], prompts, encoder)
 
 
 def _seen_by_model(member: dict[str, Any]) -> Callable[[dict[str, Any]], str] | None:

@@ -17,7 +17,7 @@ class Item:
     """One thing that a rule makes.
 
     Args:
-        stage: for people: download, build, clean, format, prompts, contamination.
+        stage: for people: download, build, clean, format, prompts, encode, contamination.
         rule: of the workflow.
         id: in the grid.
         made: the file that says that it is there.
@@ -63,7 +63,10 @@ def _needed(grid: Grid) -> Iterator[Item]:
     yield from (_raw(id_, grid) for id_ in dict.fromkeys(raws))
     models = [run.model for run in untrained] + [answers.model for answers in asked]
     yield from (_model(id_, grid) for id_ in dict.fromkeys(models))
-    yield from (*clean, *formatted, *prompts, *reports)
+    encoded = [answers.scores[id_]["encoded"] for answers in unscored for id_ in answers.missing("encoder")]
+    yield from (_encoder(id_, grid) for id_ in dict.fromkeys(each["encoder"] for each in encoded))
+    references = [_references(id_, grid) for id_ in dict.fromkeys(each["references"] for each in encoded)]
+    yield from (*clean, *formatted, *prompts, *references, *reports)
 
 
 def _made_from(wanted: list[str], grid: Grid) -> list[str]:
@@ -102,6 +105,14 @@ def _format(id_: str, grid: Grid) -> Item:
 
 def _prompts(id_: str, grid: Grid) -> Item:
     return Item("prompts", "prompts", id_, Path(grid.prompts[id_].file), ("prompts", id_))
+
+
+def _encoder(id_: str, grid: Grid) -> Item:
+    return Item("download", "download_encoder", id_, Path(grid.encoders[id_].manifest), ("download", "--encoder", id_))
+
+
+def _references(id_: str, grid: Grid) -> Item:
+    return Item("encode", "encode", id_, Path(grid.references[id_].file), ("encode", id_))
 
 
 def _contamination(id_: str, grid: Grid) -> Item:

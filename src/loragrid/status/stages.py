@@ -9,7 +9,7 @@ from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.jobs.attempts import ATTEMPTS, FAILED, read_attempts
 from loragrid.status.activity import ActiveJob, Activity
-from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed, together
+from loragrid.status.cell import DONE, URGENCY, WAITING, Cell, Failure, failed, together
 from loragrid.status.log import error_in
 from loragrid.status.progress import answering, last_sign_of_life, training
 from loragrid.status.tail import last_record
@@ -38,7 +38,7 @@ ENDED = {
 }
 """What to say of an attempt that ended without a result, by the word on record."""
 
-MADE: dict[Stage, str] = {"train": "trained", "generate": "answered", "score": "scored"}
+MADE: dict[Stage, str] = {"train": "trained", "generate": "answered", "score": "scored", "score_by_encoder": "scored"}
 """What a subject is after a stage, whether or not the workflow has published it."""
 
 Progress = Callable[[Path, dict[str, Any], ActiveJob], str]
@@ -70,8 +70,8 @@ class Stages:
         return together({name: self._generate(asked) for name, asked in answers.items()}) if answers else None
 
     def score(self, answers: dict[str, Answers]) -> Cell | None:
-        """The scores of answers that need no model, by evaluation; None if there are none."""
-        cells = {name: self._score(asked) for name, asked in answers.items() if asked.made_with("cpu")}
+        """The scores of answers that are made from the texts, by evaluation; None if there are none."""
+        cells = {name: self._score(asked) for name, asked in answers.items() if asked.generations}
         return together(cells) if cells else None
 
     def _generate(self, answers: Answers) -> Cell:
@@ -95,20 +95,27 @@ class Stages:
         )
 
     def _score(self, answers: Answers) -> Cell:
-        missing = [file for file in answers.score_files("cpu").values() if not Path(file).exists()]
-        if not missing:
-            return DONE
+        by_stage: dict[Stage, list[str]] = {
+            "score": list(answers.missing("cpu").values()),
+            "score_by_encoder": list(answers.missing("encoder").values()),
+        }
+        cells = [self._scored(stage, answers, files) for stage, files in by_stage.items() if files]
+        # The one that says more.
+        return min(cells, key=lambda cell: URGENCY.index(cell.state), default=DONE)
+
+    def _scored(self, stage: Stage, answers: Answers, missing: list[str]) -> Cell:
+        """The scores that one stage has still to make."""
         work = Path(answers.folder, "work")
         if failure := _own_failure(work, missing):
             return failed(_for_good(failure, "score"))
         if not Path(answers.folder, "generations.jsonl").exists():
             return WAITING
-        if active := self.activity.of_member("score", answers.folder):
+        if active := self.activity.of_member(stage, answers.folder):
             return active_cell(active)
         made = [work / Path(file).name for file in missing]
         if all(file.exists() for file in made):
-            return _unpublished("score", made, _log_of_score(answers, missing[0]))
-        early = self._early.get(("score", answers.folder))
+            return _unpublished(stage, made, _log_of_score(answers, missing[0]))
+        early = self._early.get((stage, answers.folder))
         return failed(early) if early else WAITING
 
     def _attempted(self, stage: Stage, folder: str, products: list[str], publishing: Path, progress: Progress) -> Cell:

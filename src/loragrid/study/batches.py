@@ -6,10 +6,12 @@ members and ends with the empty file `<stage>-<id>.done`; a local rule then publ
 write into a work folder that Snakemake does not know, so nothing finished is lost when a job is repeated.
 """
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
@@ -18,7 +20,10 @@ from loragrid.study.keys import key_of, short
 
 BATCHES = Path("results/batches")
 
-Stage = Literal["train", "generate", "score"]
+Stage = Literal["train", "generate", "score", "score_by_encoder"]
+
+SCORING = ("score", "score_by_encoder")
+"""The stages that read answers: each with its own jobs, since the latter want a GPU."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Batch:
     """What one job works on.
 
     Args:
-        stage: `train`, `generate` or `score`.
+        stage: `train`, `generate`, `score` or `score_by_encoder`.
         id: hash of the members; in the names of the batch's files.
         members: everything needed to work on each, so that a job reads no study.
         needs: files that must be there first.
@@ -57,6 +62,7 @@ class Plan:
     train: dict[str, Batch]
     generate: dict[str, Batch]
     score: dict[str, Batch]
+    score_by_encoder: dict[str, Batch]
 
     def by_run(self) -> dict[str, Batch]:
         """The train batch of each missing run, by the run's folder."""
@@ -68,12 +74,12 @@ class Plan:
 
     def by_score(self) -> dict[str, Batch]:
         """The batch that makes each missing score, by its file."""
-        batches = (*self.generate.values(), *self.score.values())
+        batches = (*self.generate.values(), *self.score.values(), *self.score_by_encoder.values())
         return {file: batch for batch in batches for member in batch.members for file in member["parts"].values()}
 
     def record(self) -> None:
         """Write the batch files that jobs read; called by the main process, and not in a dry run."""
-        for batch in (*self.train.values(), *self.generate.values(), *self.score.values()):
+        for batch in itertools.chain(*(getattr(self, stage).values() for stage in get_args(Stage))):
             content = asdict(batch)
             if not batch.file.exists() or canonical(read_json(batch.file)) != canonical(content):
                 write_json(batch.file, content)
@@ -105,22 +111,50 @@ def plan(grid: Grid) -> Plan:
             needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
             batch = _batch("generate", [member], needs, after)
             generate[batch.id] = batch
-    return Plan(train, generate, _score_batches(grid))
+    return Plan(train, generate, _score_batches(grid), _batches_by_encoder(grid))
 
 
 def _score_batches(grid: Grid) -> dict[str, Batch]:
     batches = {}
     for answers in grid.answers.values():
-        files = answers.score_files("cpu")
-        if wanted := {id_: file for id_, file in files.items() if not Path(file).exists()}:
-            scores = [answers.scores[id_] for id_ in wanted]
-            needs = [f"{answers.folder}/generations.jsonl", grid.prompts[answers.prompts].file]
-            needs += sorted({file for score in scores for file in score["needs"]})
-            if any(score["with_prompt"] for score in scores):
-                needs.append(f"{grid.models[answers.model].folder}/model.json")
-            batch = _batch("score", [_asked_member("score", grid, answers, wanted)], needs, [])
+        if wanted := answers.missing("cpu"):
+            batch = _batch(
+                "score", [_asked_member("score", grid, answers, wanted)], _score_needs(grid, answers, wanted), []
+            )
             batches[batch.id] = batch
     return batches
+
+
+def _batches_by_encoder(grid: Grid) -> dict[str, Batch]:
+    """One job for all that an encoder says of a set of answers: it is loaded once, and waits for these alone."""
+    batches = {}
+    for answers in grid.answers.values():
+        by_encoder: dict[str, dict[str, str]] = defaultdict(dict)
+        for id_, file in answers.missing("encoder").items():
+            by_encoder[answers.scores[id_]["encoded"]["encoder"]][id_] = file
+        for encoder, wanted in by_encoder.items():
+            folder = grid.encoders[encoder].folder
+            references = {id_: grid.references[answers.scores[id_]["encoded"]["references"]] for id_ in wanted}
+            member = _asked_member("score_by_encoder", grid, answers, wanted) | {
+                "encoder_folder": folder,
+                "references": {
+                    id_: {"file": each.file, "key": each.key, "layer": each.layer} for id_, each in references.items()
+                },
+            }
+            needs = [*_score_needs(grid, answers, wanted), grid.encoders[encoder].manifest]
+            needs += sorted({each.file for each in references.values()})
+            batch = _batch("score_by_encoder", [member], needs, [])
+            batches[batch.id] = batch
+    return batches
+
+
+def _score_needs(grid: Grid, answers: Answers, wanted: Iterable[str]) -> list[str]:
+    scores = [answers.scores[id_] for id_ in wanted]
+    needs = [f"{answers.folder}/generations.jsonl", grid.prompts[answers.prompts].file]
+    needs += sorted({file for score in scores for file in score["needs"]})
+    if any(score["with_prompt"] for score in scores):
+        needs.append(f"{grid.models[answers.model].folder}/model.json")
+    return needs
 
 
 def read_batch(stage: Stage, id_: str) -> Batch:
@@ -177,7 +211,7 @@ def is_settled(member: dict[str, Any]) -> bool:
     """Whether all that a member makes lies finished in its work folder, or its failure does."""
     work = work_folder(member)
     # A failure to answer is none to score answers that are there.
-    if member.get("stage") != "score" and has_failed(work):
+    if member.get("stage") not in SCORING and has_failed(work):
         return True
     return all((work / Path(file).name).exists() or failure_of(work, file).exists() for file in _products(member))
 

@@ -205,6 +205,44 @@ class Prompts:
 
 
 @dataclass(frozen=True)
+class Encoder:
+    """A model by which texts are compared: `data/encoders/<id>/`."""
+
+    id: str
+    key: str
+    slug: str
+    hub: str | None
+    revision: str | None
+    path: str | None
+
+    @property
+    def folder(self) -> str:
+        """Where weights, tokenizer and model.json lie."""
+        return f"data/encoders/{self.id}"
+
+    @property
+    def manifest(self) -> str:
+        """The file that says that all of it is there."""
+        return f"{self.folder}/model.json"
+
+
+@dataclass(frozen=True)
+class References:
+    """The references of an evaluation as a layer of an encoder sees them: `data/references/<id>.safetensors`."""
+
+    id: str
+    key: str
+    prompts: str
+    encoder: str
+    layer: int
+
+    @property
+    def file(self) -> str:
+        """Where the vectors lie."""
+        return f"data/references/{self.id}.safetensors"
+
+
+@dataclass(frozen=True)
 class Run:
     """One training: model × dataset × recipe × seed (× parent run)."""
 
@@ -268,6 +306,10 @@ class Answers:
         """The files of the scores that are computed in one place, by id."""
         return {id_: self.score_file(id_) for id_ in self.made_with(place)}
 
+    def missing(self, place: str) -> dict[str, str]:
+        """Those of them that are not there."""
+        return {id_: file for id_, file in self.score_files(place).items() if not Path(file).exists()}
+
 
 @dataclass
 class Grid:
@@ -282,6 +324,8 @@ class Grid:
     models: dict[str, ModelEntry] = field(default_factory=dict)
     formatted: dict[str, Formatted] = field(default_factory=dict)
     prompts: dict[str, Prompts] = field(default_factory=dict)
+    encoders: dict[str, Encoder] = field(default_factory=dict)
+    references: dict[str, References] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     untrained: dict[str, Untrained] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
@@ -345,7 +389,8 @@ class Grid:
         """The grid that `to_json` made."""
         kinds: dict[str, Any] = {
             "raw": Raw, "clean": _data, "models": ModelEntry, "formatted": Formatted, "prompts": Prompts,
-            "runs": Run, "untrained": Untrained, "answers": Answers, "contamination": Contamination,
+            "encoders": Encoder, "references": References, "runs": Run, "untrained": Untrained, "answers": Answers,
+            "contamination": Contamination,
         }  # fmt: skip
         parts: dict[str, Any] = {
             name: {id_: kinds[name](**item) for id_, item in value.items()} if name in kinds else value

@@ -37,6 +37,9 @@ PROMPTS_VERSION = 1
 DECODING_VERSION = 1
 """Raised when the same prompts and settings come to be answered in another way."""
 
+ENCODING_VERSION = 1
+"""Raised when the same references come to be encoded in another way."""
+
 SHORT = 10
 """Hex digits of a key in a name; run.json has the whole key, which is checked whenever a run is reused."""
 

@@ -4,7 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from loragrid.study.datasets import Datasets
-from loragrid.study.grid import Chat, Data, Formatted, Grid, ModelEntry
+from loragrid.study.encoders import By, encoder_of
+from loragrid.study.grid import Chat, Data, Encoder, Formatted, Grid, ModelEntry
 from loragrid.study.keys import BUILD_VERSION, FORMAT_VERSION, changed, key_of, plain, short, slug_of
 from loragrid.study.local import digest
 from loragrid.study.registry import Registry
@@ -34,6 +35,7 @@ class Materials:
         self.models = {name: self._model(name, spec) for name, spec in study.models.items()}
         self.chats = self._all_chats()
         self.data = Datasets(study, registry, out, problems)
+        self._encoders: dict[By, Encoder] = {}
 
     def _model(self, name: str, spec: ModelSpec) -> ModelEntry:
         if spec.build is not None:
@@ -71,6 +73,14 @@ class Materials:
             )
         self.out.models[model.id] = model
         return model
+
+    def encoder(self, by: By) -> Encoder:
+        """The encoder that a score asks for."""
+        if by not in self._encoders:
+            content = digest(self.registry, self.problems, "encoder", by.name) if by.is_local else None
+            encoder = encoder_of(by, content)
+            self._encoders[by] = self.out.encoders.setdefault(encoder.id, encoder)
+        return self._encoders[by]
 
     def _all_chats(self) -> dict[tuple[str, str | None], Chat]:
         """Each model's own chat (without a name), and each of the study's with it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.study import choices
+from loragrid.study.encoders import is_local
 from loragrid.study.problems import check_part, suggestion, unknown
 from loragrid.study.registry import Registry
 from loragrid.study.schema import DatasetSpec, Recipe
@@ -51,7 +52,9 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += unknown(f"untrained[{index}]", name, models)
     for name, evaluation in _parts(_mapping(content.get("evaluations"))):
         problems += unknown(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets)
-        problems += score_problems(f"evaluations.{name}.scores", _list(evaluation.get("scores")), registry)
+        scores = _list(evaluation.get("scores"))
+        problems += score_problems(f"evaluations.{name}.scores", scores, registry)
+        problems += _encoder_problems(f"evaluations.{name}.scores", scores)
     metrics = column_names(content.get("evaluations"), registry)
     for index, published in enumerate(map(_mapping, _list(content.get("published")))):
         problems += unknown(f"published[{index}].metric", published.get("metric"), metrics)
@@ -134,6 +137,17 @@ def kind_of(source: Any, options: Any, path: Any) -> Any:
     if source.REMOTE is None and local is None:
         raise UserError(f"has no download; get it from {source.HOMEPAGE} and give its place as `path`")
     return source.KIND
+
+
+def _encoder_problems(where: str, scores: list) -> list[str]:
+    """Local encoders that are not there."""
+    problems = []
+    for index, score in enumerate(map(_mapping, scores)):
+        for name, options in _parts(score):
+            encoder = options.get("encoder")
+            if isinstance(encoder, str) and is_local(encoder):
+                problems += missing_path(f"{where}[{index}].{name}.encoder", encoder)
+    return problems
 
 
 def missing_path(where: str, path: Any) -> list[str]:

@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from loragrid.errors import StudyError
 from loragrid.files import canonical
+from loragrid.study.encoders import references_of
 from loragrid.study.grid import (
     Answers,
     Chat,
@@ -26,6 +27,7 @@ from loragrid.study.grid import (
 )
 from loragrid.study.keys import (
     DECODING_VERSION,
+    ENCODING_VERSION,
     PROMPTS_VERSION,
     RECIPE_VERSION,
     changed,
@@ -37,7 +39,7 @@ from loragrid.study.materials import Materials
 from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
 from loragrid.study.schema import EvaluationSpec, Point, Recipe, Study
-from loragrid.study.scores import resolved_scores
+from loragrid.study.scores import Score, resolved_scores
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -62,6 +64,7 @@ class _Resolver:
         self.problems: list[str] = []
         self.out = Grid(file.stem, str(file), study.title, study.description)
         self.materials = Materials(study, registry, self.out, self.problems)
+        self._resolved: dict[str, dict[str, Score]] = {}
 
     def grid(self) -> Grid:
         self._runs()
@@ -388,7 +391,7 @@ class _Resolver:
                 "version": DECODING_VERSION,
             },
         )
-        scores = {id_: asdict(score) for id_, score in resolved_scores(spec.scores, self.registry).items()}
+        scores = {id_: asdict(self._encoded(score, prompts)) for id_, score in self._scores(name, spec).items()}
         answers = Answers(
             id=f"{folder}/eval/{name}-{short(key)}",
             subject=folder,
@@ -405,6 +408,29 @@ class _Resolver:
             folder=f"{folder}/eval/{name}-{short(key)}",
         )
         self.out.answers[answers.id] = answers
+
+    def _scores(self, evaluation: str, spec: EvaluationSpec) -> dict[str, Score]:
+        """The scores of an evaluation, which are the same for thousands of runs."""
+        if evaluation not in self._resolved:
+            self._resolved[evaluation] = resolved_scores(spec.scores, self.registry)
+        return self._resolved[evaluation]
+
+    def _encoded(self, score: Score, prompts: Prompts) -> Score:
+        """A score with what it is made from, if an encoder makes it; that is in its key instead of the names of it."""
+        if score.place != "encoder":
+            return score
+        options = self.registry.metrics[score.name].Options.model_validate(score.options)
+        encoder = self.materials.encoder(options.by)
+        references = references_of(prompts, encoder, options.by.layer)
+        self.out.references[references.id] = references
+        settings = {
+            "name": score.name,
+            "version": score.version,
+            "options": plain(options.beside_the_encoder()),
+            "inputs": [{"encoder": encoder.key, "layer": options.by.layer, "version": ENCODING_VERSION}],
+        }
+        ids = {"encoder": encoder.id, "references": references.id}
+        return replace(score, key=key_of("score", settings), encoded=ids)
 
 
 def _split_by(clean: Clean) -> tuple[Any, ...]:

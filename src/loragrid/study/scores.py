@@ -23,6 +23,7 @@ class Score:
         needs: files that have to be there.
         with_prompt: whether it reads prompts as the model saw them, for which the model's tokenizer has to be there.
         key: of all but the label.
+        encoded: of a score by an encoder, the ids of this `encoder` and of the evaluation's `references`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Score:
     needs: list[str]
     with_prompt: bool
     key: str
+    encoded: dict[str, str] | None = None
 
     @property
     def id(self) -> str:
