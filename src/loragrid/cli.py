@@ -23,10 +23,14 @@ def check(arguments: argparse.Namespace) -> None:
     from loragrid.estimates.devices import DEFAULT, find_device
     from loragrid.estimates.plan import summary
     from loragrid.estimates.requests import Estimator
+    from loragrid.judging.endpoint import what_is_missing
     from loragrid.study.batches import plan as batches_of
 
     grid = open_study(arguments.study, REGISTRY)
-    print(summary(grid, batches_of(grid), Estimator(grid, REGISTRY, find_device(DEFAULT))))
+    batches = batches_of(grid)
+    print(summary(grid, batches, Estimator(grid, REGISTRY, find_device(DEFAULT))))
+    if batches.judge and (missing := what_is_missing()):
+        print(f"Warning: {missing}", file=sys.stderr)
 
 
 def plan(arguments: argparse.Namespace) -> None:
@@ -263,6 +267,15 @@ def score(arguments: argparse.Namespace) -> None:
         score_batch(open_batch(arguments.batch), f"results/logs/score/{id_}.log")
 
 
+def judge(arguments: argparse.Namespace) -> int:
+    """Have the answers of a batch judged by the server that the environment names."""
+    from loragrid.judging.judge import judge_batch
+    from loragrid.study.batches import open_batch
+
+    id_ = arguments.batch.stem.removeprefix("judge-")
+    return 0 if judge_batch(open_batch(arguments.batch), f"results/logs/judge/{id_}.log") else 1
+
+
 def tabulate(arguments: argparse.Namespace) -> None:
     """Make the tables from whatever scores exist."""
     from loragrid.reporting.tabulate import tabulate as write_tables
@@ -381,6 +394,7 @@ def _parser() -> argparse.ArgumentParser:
     published.add_argument("folder", type=Path, help="of a run or of its answers")
     published.add_argument("outputs", type=Path, nargs="+", help="files below it")
     add("score", score, study=False).add_argument("batch", type=Path, help="results/batches/score-….json")
+    add("judge", judge, study=False).add_argument("batch", type=Path, help="results/batches/judge-….json")
     add("tabulate", tabulate)
     add("table", table)
     return parser

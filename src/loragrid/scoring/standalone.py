@@ -57,7 +57,7 @@ def score_rows(file: Path, names: Sequence[str], settings: dict[str, Any]) -> tu
 
 
 def _metrics(names: Sequence[str]) -> list[TextMetric]:
-    valid = [name for name, metric in METRICS.items() if metric.PLACE != "model"]
+    valid = [name for name, metric in METRICS.items() if metric.PLACE not in ("model", "judge")]
     found: dict[str, TextMetric] = {}
     for name in names:
         if name not in valid and name not in GROUPS:

@@ -18,7 +18,7 @@ from loragrid.study.keys import key_of, short
 
 BATCHES = Path("results/batches")
 
-Stage = Literal["train", "generate", "score"]
+Stage = Literal["train", "generate", "judge", "score"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Batch:
     """What one job works on.
 
     Args:
-        stage: `train`, `generate` or `score`.
+        stage: `train`, `generate`, `judge` or `score`.
         id: hash of the members; in the names of the batch's files.
         members: everything needed to work on each, so that a job reads no study.
         needs: files that must be there first.
@@ -56,6 +56,7 @@ class Plan:
 
     train: dict[str, Batch]
     generate: dict[str, Batch]
+    judge: dict[str, Batch]
     score: dict[str, Batch]
 
     def by_run(self) -> dict[str, Batch]:
@@ -66,6 +67,10 @@ class Plan:
         """The generate batch of each missing set of answers, by its folder."""
         return {member["answers"]["folder"]: batch for batch in self.generate.values() for member in batch.members}
 
+    def by_judgements(self) -> dict[str, Batch]:
+        """The batch that makes each missing file of judgements, by that file."""
+        return {file: batch for batch in self.judge.values() for member in batch.members for file in member["parts"].values()}
+
     def by_score(self) -> dict[str, Batch]:
         """The batch that makes each missing score, by its file."""
         batches = (*self.generate.values(), *self.score.values())
@@ -73,7 +78,7 @@ class Plan:
 
     def record(self) -> None:
         """Write the batch files that jobs read; called by the main process, and not in a dry run."""
-        for batch in (*self.train.values(), *self.generate.values(), *self.score.values()):
+        for batch in (*self.train.values(), *self.generate.values(), *self.judge.values(), *self.score.values()):
             content = asdict(batch)
             if not batch.file.exists() or canonical(read_json(batch.file)) != canonical(content):
                 write_json(batch.file, content)
@@ -105,7 +110,7 @@ def plan(grid: Grid) -> Plan:
             needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
             batch = _batch("generate", [member], needs, after)
             generate[batch.id] = batch
-    return Plan(train, generate, _score_batches(grid))
+    return Plan(train, generate, _judge_batches(grid), _score_batches(grid) | _judged_batches(grid))
 
 
 def _score_batches(grid: Grid) -> dict[str, Batch]:
@@ -121,6 +126,44 @@ def _score_batches(grid: Grid) -> dict[str, Batch]:
             batch = _batch("score", [_asked_member("score", grid, answers, wanted)], needs, [])
             batches[batch.id] = batch
     return batches
+
+
+def _judge_batches(grid: Grid) -> dict[str, Batch]:
+    """Of each set of answers, what judges have still to say of it."""
+    batches = {}
+    for answers in grid.answers.values():
+        if wanted := missing_judgements(answers):
+            batch = _batch("judge", [_asked_member("judge", grid, answers, wanted)], _judged(grid, answers, wanted), [])
+            batches[batch.id] = batch
+    return batches
+
+
+def _judged_batches(grid: Grid) -> dict[str, Batch]:
+    """Scores made of judgements: each by itself, so that a judge who does not answer holds up no other score."""
+    batches = {}
+    for answers in grid.answers.values():
+        for id_, file in answers.score_files("judge").items():
+            if not Path(file).exists():
+                needs = [answers.judgement_files()[id_], *_judged(grid, answers, [id_])]
+                batch = _batch("score", [_asked_member("score", grid, answers, {id_: file})], needs, [])
+                batches[batch.id] = batch
+    return batches
+
+
+def _judged(grid: Grid, answers: Answers, ids: Iterable[str]) -> list[str]:
+    """What scores by judges are about: the answers, those that they are compared with, and the prompts."""
+    opponents = {answers.scores[id_]["opponent"] for id_ in ids} - {None}
+    folders = sorted({answers.folder, *opponents})
+    return [*(f"{folder}/generations.jsonl" for folder in folders), grid.prompts[answers.prompts].file]
+
+
+def missing_judgements(answers: Answers) -> dict[str, str]:
+    """The files of judgements that are still to be made, by score; none for a score that is there without them."""
+    return {
+        id_: file
+        for id_, file in answers.judgement_files().items()
+        if not Path(file).exists() and not Path(answers.score_file(id_)).exists()
+    }
 
 
 def read_batch(stage: Stage, id_: str) -> Batch:
@@ -176,8 +219,8 @@ def work_folder(member: dict[str, Any]) -> Path:
 def is_settled(member: dict[str, Any]) -> bool:
     """Whether all that a member makes lies finished in its work folder, or its failure does."""
     work = work_folder(member)
-    # A failure to answer is none to score answers that are there.
-    if member.get("stage") != "score" and has_failed(work):
+    # A failure to answer is none to judge or score answers that are there.
+    if member.get("stage") not in ("judge", "score") and has_failed(work):
         return True
     return all((work / Path(file).name).exists() or failure_of(work, file).exists() for file in _products(member))
 
