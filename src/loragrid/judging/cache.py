@@ -69,9 +69,6 @@ class Cache:
             ) from None
         _drop_half_a_line(file)
 
-    def __len__(self) -> int:
-        return len(self._replies)
-
     def get(self, key: str) -> Reply | None:
         """The reply to a request, if it was ever made."""
         return self._replies.get(key)

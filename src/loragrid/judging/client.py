@@ -109,8 +109,8 @@ class Client:
                 if failures >= ATTEMPTS or (error.after or 0) > LONGEST_WAIT:
                     wait = f"; it asks to wait {error.after:.0f} s" if error.after else ""
                     raise UserError(
-                        f"{self._endpoint.name}: {error}{wait}; gave up after {failures} attempts. What was answered is "
-                        f"kept; see that the server runs ({URL}), and start again to go on."
+                        f"{self._endpoint.name}: {error}{wait}; gave up after {failures} attempts. What was answered "
+                        f"is kept; see that the server runs ({URL}), and start again to go on."
                     ) from None
                 if error.after:
                     self._pace.pause(error.after)
@@ -144,7 +144,9 @@ class Client:
                 f"{self._endpoint.name}: the server's certificate is not trusted (see REQUESTS_CA_BUNDLE)"
             ) from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader):
-            raise UserError(f"{self._endpoint.name}: no address or token that can be used; see {URL}, {TOKEN}") from None
+            raise UserError(
+                f"{self._endpoint.name}: no address or token that can be used; see {URL}, {TOKEN}"
+            ) from None
         except requests.RequestException as error:
             # Only the kind of error: its text may repeat what was sent.
             raise _Interrupted(_CAUSES.get(type(error).__name__, type(error).__name__)) from None

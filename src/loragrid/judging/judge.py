@@ -235,8 +235,8 @@ class _Judge:
             most = self._options.max_requests
             if most is not None and self.requests >= most:
                 raise UserError(
-                    f"{most} requests were made, which is what the study allows (`max_requests`); some replies could not "
-                    "be read, or failed, and were asked for again. What was answered is kept: start again to go on."
+                    f"{most} requests were made, which is what the study allows (`max_requests`); some replies could "
+                    "not be read, or failed, and were asked for again. What was answered is kept: start again to go on."
                 )
             self.requests += 1
 

@@ -1,4 +1,4 @@
-"""What a judge says, read strictly: it is the JSON that was asked for, or it counts as unreadable. Nothing is guessed."""
+"""What a judge says, read strictly: it is the JSON that was asked for, or it is unreadable; nothing is guessed."""
 
 import json
 import math

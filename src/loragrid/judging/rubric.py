@@ -141,4 +141,4 @@ def _found(value: Any) -> Any:
 
 
 NamedRubric = Annotated[Rubric, BeforeValidator(_found, json_schema_input_type=str)]
-"""A rubric, which a study gives as a name or a path. Resolved studies hold all of it: jobs read no file that may change."""
+"""A rubric, which a study gives as a name or a path. Once resolved it is whole: jobs read no file that may change."""

@@ -38,8 +38,8 @@ def columns_of(score: Mapping[str, Any]) -> dict[str, Column]:
     """The columns of a score as tables call them, by the name that score files use.
 
     Args:
-        score: `name` of the metric, its `options` if they differ from the defaults, and `label`, which takes the place of the metric's name in those of its columns, or
-            goes before them; None for none.
+        score: `name` of the metric, `options` that differ from their defaults, and `label`, which takes the place of
+            the metric's name in those of its columns, or goes before them; None for none.
     """
     name, label = score["name"], score.get("label")
     return {

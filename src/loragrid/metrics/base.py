@@ -116,7 +116,7 @@ class Metric(Protocol):
 
     `VERSION` is raised when the same answers come to get other values: they are then scored anew. `NEEDS` are files
     that have to be there. Libraries are imported inside functions, because the front door imports every metric. One
-    whose columns depend on its settings has a function `columns(options)`, too, and in `COLUMNS` those that it always has;
+    whose columns depend on its settings has a function `columns(options)`, too, and in `COLUMNS` what it always has;
     one that compares answers with somebody else's has `against(options)`, which names whose.
     """
 

@@ -41,13 +41,16 @@ class Options(MetricOptions):
     seed: int = Field(0, ge=0, description="Of the judge's sampling; each repeat has another one.")
     max_tokens: int = Field(256, ge=1, description="Longest reply in tokens; a model that thinks first needs more.")
     opponent: str = Field(
-        UNTRAINED, description="Of a `pairwise` rubric: `untrained`, or the name of a point, whose answers to compare with."
+        UNTRAINED,
+        description="Of a `pairwise` rubric: `untrained`, or the name of a point, whose answers to compare with.",
     )
     requests_per_minute: float | None = Field(60, gt=0, description="At most; null for no limit.")
     tokens_per_minute: float | None = Field(None, gt=0, description="At most, prompts and replies together.")
     concurrency: int = Field(4, ge=1, le=256, description="Requests at a time.")
     max_requests: int | None = Field(
-        None, ge=1, description="Most requests for one set of answers: what would take more is refused before the first."
+        None,
+        ge=1,
+        description="Most requests for one set of answers: what would take more is refused before the first.",
     )
 
     @model_validator(mode="after")
@@ -143,8 +146,8 @@ def items(judged: Sequence[Judged], options: Options) -> list[dict[str, Any]]:
 
     Returns:
         `values` by criterion, averaged over repeats (none if no reply could be read), and their `mean`; `noise`, the
-        standard deviation of that over repeats; numbers of `replies` and of those `unread`; `length`; of two answers the
-        `pairs` of orders that were read, and those that `agreed`.
+        standard deviation of that over repeats; numbers of `replies` and of those `unread`; `length`; of two answers
+        the `pairs` of orders that were read, and those that `agreed`.
     """
     return [_item(each, options) for each in judged]
 
@@ -175,7 +178,7 @@ def _item(judged: Judged, options: Options) -> dict[str, Any]:
 
 
 def whole(items: Sequence[Item]) -> dict[str, float]:
-    """Spearman's correlation of the items' means with the length of their answers; NaN where one of both is constant."""
+    """Spearman's correlation of the means with the length of their answers; NaN where one of the two is constant."""
     from scipy.stats import spearmanr
 
     there = [(item["mean"], item["length"]) for item in items if item["mean"] is not None]

@@ -39,7 +39,7 @@ def score_judgements(member: Mapping[str, Any], score: Mapping[str, Any], judgem
         found = said.get(id_)
         if answer is None or found is None or any(each["answer_sha256"] != answer_sha256(answer) for each in found):
             raise UserError(
-                f"{judgements}: the judgements of {id_!r} are not of the answer in {generations}; delete it to judge again"
+                f"{judgements}: what it says of {id_!r} is not of the answer in {generations}; delete it to judge again"
             )
         length = len(words(answer)) - (len(words(others[id_]["answer"])) if others else 0)
         about.append({"id": id_, "dialogue": prompt["dialogue"]})
@@ -66,9 +66,7 @@ def _replies(found: list[dict[str, Any]]) -> list[list[dict[str, float] | None]]
     for record in found:
         if record["by"] != EQUAL:
             replies[record["repeat"]][record["swapped"]][record["criterion"]] = record["value"]
-    return [
-        [None if None in values.values() else values for values in repeat.values()] for repeat in replies.values()
-    ]
+    return [[None if None in values.values() else values for values in repeat.values()] for repeat in replies.values()]
 
 
 def _groups(prompt: dict[str, Any], rubric: Rubric) -> dict[str, str]:

@@ -69,7 +69,12 @@ class Plan:
 
     def by_judgements(self) -> dict[str, Batch]:
         """The batch that makes each missing file of judgements, by that file."""
-        return {file: batch for batch in self.judge.values() for member in batch.members for file in member["parts"].values()}
+        return {
+            file: batch
+            for batch in self.judge.values()
+            for member in batch.members
+            for file in member["parts"].values()
+        }
 
     def by_score(self) -> dict[str, Batch]:
         """The batch that makes each missing score, by its file."""

@@ -256,9 +256,9 @@ class Answers:
         """The file of answers, if any score reads it."""
         return f"{self.folder}/generations.jsonl" if len(self.made_with("model")) < len(self.scores) else None
 
-    def made_with(self, place: str) -> list[str]:
-        """Ids of the scores that are computed in one place."""
-        return [id_ for id_, score in self.scores.items() if score["place"] == place]
+    def made_with(self, *places: str) -> list[str]:
+        """Ids of the scores that are computed in one of these places."""
+        return [id_ for id_, score in self.scores.items() if score["place"] in places]
 
     def score_file(self, id_: str) -> str:
         """The file of one score."""
