@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
 from loragrid.study import choices
 from loragrid.study.keys import key_of, short
 from loragrid.study.problems import unknown
@@ -186,7 +184,7 @@ def _columns_unchecked(metric: Any, choice: dict[str, Any]) -> Iterable[Any]:
     """The columns of a metric with settings that may be wrong, which is told elsewhere."""
     try:
         return columns_with(metric, choices.parted(choice)[1])
-    except (ValidationError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):  # pydantic's are of the first kind
         return metric.COLUMNS
 
 
