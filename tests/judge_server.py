@@ -31,8 +31,8 @@ class Judge:
     """What the server was asked, and how it answers.
 
     Args:
-        behave: what to do with each request, one after the other; then it is good. Each is a text (the reply), an int (a
-            status), a tuple (status, headers, body), a function of the request that returns one of these, or one of
+        behave: what to do with each request, one after the other; then it is good. Each is a text (the reply), an int
+            (a status), a tuple (status, headers, body), a function of the request that returns one of these, or one of
             `half`, `empty`, `cut`, `silent`.
     """
 

@@ -48,8 +48,8 @@ def test_a_server_that_is_silent_is_given_up(judge):
 
 
 def test_nobody_there_is_told_with_what_to_do():
+    nobody = Client(Endpoint("http://127.0.0.1:9/v1"), Pace(None, None), sleep=lambda seconds: None)
     with pytest.raises(UserError, match=r"http://127.0.0.1:9/v1: no connection.*LORAGRID_JUDGE_URL.*start again"):
-        nobody = Client(Endpoint("http://127.0.0.1:9/v1"), Pace(None, None), sleep=lambda seconds: None)
         nobody.ask(MESSAGES, schema={}, before=lambda: None, **SETTINGS)
 
 

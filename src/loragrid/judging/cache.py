@@ -62,7 +62,8 @@ class Cache:
             return
         try:
             for record in read_growing(file):
-                self._replies[record.pop("request")] = Reply(**record)
+                key = record.pop("request")
+                self._replies[key] = Reply(**record)
         except (KeyError, TypeError, AttributeError):
             raise UserError(
                 f"{file}: has lines that are no replies of a judge; move it away, and all is asked anew"

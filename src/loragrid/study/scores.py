@@ -148,7 +148,9 @@ def column_problems(evaluations: Mapping[str, Any], registry: Registry) -> list[
 
 def _choice_problems(where: str, choice: Any, registry: Registry) -> list[str]:
     if isinstance(choice, str):
-        return unknown(where, choice, [*registry.metrics, *registry.groups])
+        if choice not in registry.metrics:
+            return unknown(where, choice, [*registry.metrics, *registry.groups])
+        return choices.problems(where, choice, registry.metrics)  # some metric may need settings
     if isinstance(choice, dict) and len(choice) == 1 and (name := next(iter(choice))) in registry.groups:
         return [f"{where}: {name!r} is several metrics; give settings to one of {', '.join(registry.groups[name])}"]
     return choices.problems(where, choice, registry.metrics)
