@@ -13,6 +13,8 @@ rule judge:
     retries: 0
     conda:
         "../../envs/cpu.yaml"
+    # It waits for a server most of the time: for hours it must not hold up what else runs here, publishing above all.
+    threads: 0
     resources:
         # One at a time (see profiles/default), or together they would ask faster than is allowed.
         judge_requests=1,

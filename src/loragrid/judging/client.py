@@ -100,8 +100,8 @@ class Client:
     def _try_again(self, form: str, body: dict[str, Any], before: Callable[[], None]) -> Reply:
         failures = 0
         while True:
-            before()
             self._pace.wait(_tokens(body))
+            before()
             try:
                 return self._attempt(form, body)
             except _Interrupted as error:
