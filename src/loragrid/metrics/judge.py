@@ -15,14 +15,13 @@ from pydantic import Field, model_validator
 
 from loragrid.judging.rubric import BETTER, NamedRubric
 from loragrid.metrics.base import Column, Item, MetricOptions, Place, ratio, sums_of, whole_sample
+from loragrid.study.opponents import UNTRAINED
 
 VERSION = 1
 TITLE = "judge"
 PLACE: Place = "judge"
 LIBRARIES = ("scipy",)
 NEEDS: tuple[str, ...] = ()
-
-UNTRAINED = "untrained"
 
 
 class Options(MetricOptions):
