@@ -29,8 +29,10 @@ localrules:
     download_model,
     download_wordnet,
     downloads,
+    judge,
     publish_run,
     publish_generations,
+    publish_judgements,
     publish_score,
     tabulate,
     tables,
@@ -51,6 +53,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/model.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/generate.smk"
+include: "workflow/rules/judge.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/tables.smk"
 

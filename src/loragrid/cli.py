@@ -23,10 +23,14 @@ def check(arguments: argparse.Namespace) -> None:
     from loragrid.estimates.devices import DEFAULT, find_device
     from loragrid.estimates.plan import summary
     from loragrid.estimates.requests import Estimator
+    from loragrid.judging.endpoint import what_is_missing
     from loragrid.study.batches import plan as batches_of
 
     grid = open_study(arguments.study, REGISTRY)
-    print(summary(grid, batches_of(grid), Estimator(grid, REGISTRY, find_device(DEFAULT))))
+    batches = batches_of(grid)
+    print(summary(grid, batches, Estimator(grid, REGISTRY, find_device(DEFAULT))))
+    if batches.judge and (missing := what_is_missing()):
+        print(f"Warning: {missing}", file=sys.stderr)
 
 
 def plan(arguments: argparse.Namespace) -> None:
@@ -300,6 +304,15 @@ def _score_rows(arguments: argparse.Namespace) -> None:
         print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
+def judge(arguments: argparse.Namespace) -> int:
+    """Have the answers of a batch judged by the server that the environment names."""
+    from loragrid.judging.judge import judge_batch
+    from loragrid.study.batches import open_batch
+
+    id_ = arguments.batch.stem.removeprefix("judge-")
+    return 0 if judge_batch(open_batch(arguments.batch), f"results/logs/judge/{id_}.log") else 1
+
+
 def tabulate(arguments: argparse.Namespace) -> None:
     """Make the tables from whatever scores exist."""
     from loragrid.reporting.tabulate import tabulate as write_tables
@@ -425,6 +438,7 @@ def _parser() -> argparse.ArgumentParser:
     scored.add_argument("--metrics", nargs="+", metavar="METRIC", help="of rows with id, prediction and reference")
     scored.add_argument("--output", type=Path, help="with --metrics: the file to write (default: print it)")
     scored.add_argument("--language", help="with --metrics: of the texts, e.g. tr (default: told from their letters)")
+    add("judge", judge, study=False).add_argument("batch", type=Path, help="results/batches/judge-….json")
     add("tabulate", tabulate)
     add("table", table)
     return parser

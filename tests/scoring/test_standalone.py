@@ -104,7 +104,9 @@ def test_bad_rows_are_refused_with_their_line(score, rows, message, tmp_path):
 def test_unknown_metrics_and_missing_files(score):
     status, printed = score(ROWS, "--metrics", "rogue")
     assert status == 1
-    assert "there is no metric 'rogue' of texts. Did you mean 'rouge'? Valid: bertscore, bleu, bleu2, chrf" in printed.err
+    assert (
+        "there is no metric 'rogue' of texts. Did you mean 'rouge'? Valid: bertscore, bleu, bleu2, chrf" in printed.err
+    )
     assert main(["score", "nothing.jsonl", "--metrics", "rouge"]) == 1
 
 

@@ -35,6 +35,7 @@ from loragrid.jobs.requeue import SIGNAL_SECONDS
 from loragrid.jobs.stage import attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.jobs.workflow_log import shorten
+from loragrid.judging.endpoint import what_is_missing
 from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
 from loragrid.study.batches import plan, read_batch, work_folder
@@ -148,6 +149,7 @@ RETRIES = 0 if workflow.remote_exec else 3 if LONGEST_OF_STAGES else 1
 SCORE_BATCH = PLAN.by_score() if PLAN else {}
 TRAIN_BATCH = PLAN.by_run() if PLAN else {}
 GENERATE_BATCH = PLAN.by_answers() if PLAN else {}
+JUDGE_BATCH = PLAN.by_judgements() if PLAN else {}
 TABLES = GRID.folder
 STUDY_FILE = f"{TABLES}/study.json"
 REMAKE_TABLES = f"python -m loragrid tabulate --study {shlex.quote(STUDY_FILE)} 2>&1"
@@ -159,6 +161,8 @@ def record_plan():
     check_cluster()
     if old := about_old_runs():
         print(f"Note: {old}.", file=sys.stderr)
+    if PLAN.judge and (missing := what_is_missing()):
+        print(f"Warning: {missing}. Everything else can run.", file=sys.stderr)
     GRID.record()
     PLAN.record()
 
@@ -418,6 +422,18 @@ def batch_of_answers(wildcards):
 
 def gpus_given(wildcards, resources):
     return gpus_in(resources) or 1
+
+
+# judgements
+
+
+def inputs_of_judge(wildcards):
+    return inputs_of_batch("judge", wildcards)
+
+
+def batch_of_judgements(wildcards):
+    batch = JUDGE_BATCH.get(f"{answers_of(wildcards).folder}/judgements/{wildcards.score}-{wildcards.key}.jsonl")
+    return ancient(batch.done) if batch else []
 
 
 # scores

@@ -1,6 +1,5 @@
 """Fetch one file from a web server: resumed where it was cut off, and checked before it counts as there."""
 
-import ipaddress
 import shutil
 import stat
 import tarfile
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
+from loragrid.addresses import is_this_machine, redacted
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
 from loragrid.progress import bar
@@ -173,27 +173,8 @@ def _check_scheme(url: str) -> None:
         return
     if parts.scheme != "http":
         raise UserError(f"{redacted(url)}: an address begins with https:// or file://")
-    host = parts.hostname or ""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = host == "localhost"
-    if not local:
+    if not is_this_machine(parts.hostname or ""):
         raise UserError(f"{redacted(url)}: http:// can be read and changed on the way; use https://")
-
-
-def redacted(url: str) -> str:
-    """An address for messages and manifests, without what may be secret in it: user, password, query.
-
-    Args:
-        url: any address.
-
-    Returns:
-        Its scheme, host and path.
-    """
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _cause(error: Exception) -> str:

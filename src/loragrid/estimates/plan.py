@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.estimates.devices import DEVICES, GIB, Device
+from loragrid.estimates.judging import judging_line
 from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
 from loragrid.study.batches import Plan, is_trained
 from loragrid.study.grid import Answers, Grid, Run, Untrained
@@ -50,6 +51,7 @@ def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
             f"  estimated: {training:.2g} {_unit(estimator.device)} of training, {answering:.2g} of answers "
             f"on {_called(estimator.device)} ({_basis(estimator)}; run by run: loragrid plan {grid.study})",
             *(f"  {line}" for line in _encoder_lines(grid, plan, estimator)),
+            *(["  " + judging] if (judging := judging_line(grid, estimator.workload)) else []),
             *_unknown_lines(unknown),
         ]
     )
@@ -99,6 +101,8 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         f"Jobs ask for {MEMORY_MARGIN - 1:.0%} more of the host's memory, {TIME_MARGIN - 1:.0%} more time and some "
         f"minutes. Another GPU: --device {' | '.join(DEVICES)}",
     ]
+    if judging := judging_line(grid, estimator.workload):
+        lines.append(f"{judging[0].upper()}{judging[1:]}.")
     if guessed := sorted(grid.models[id_].label for id_, size in estimator.sizes.items() if size and size.guessed):
         lines.append(f"Dimensions are guessed from `parameters` until the download: {', '.join(guessed)}.")
     if uncounted := estimator.workload.uncounted():

@@ -12,6 +12,7 @@ from loragrid.metrics import (
     chrf,
     distinct,
     exact_match,
+    judge,
     length,
     likelihood,
     meteor,
@@ -21,10 +22,10 @@ from loragrid.metrics import (
 )
 from loragrid.metrics.base import Column, Metric, TextMetric
 from loragrid.study.problems import describe
-from loragrid.study.scores import column_name
+from loragrid.study.scores import column_name, columns_with
 
 _MODULES = (
-    likelihood, rouge, sacrebleu, nltk_bleu, bleu2, chrf, meteor, bertscore, exact_match, distinct, length,
+    likelihood, rouge, sacrebleu, nltk_bleu, bleu2, chrf, meteor, bertscore, exact_match, distinct, length, judge,
 )  # fmt: skip
 
 METRICS: dict[str, Metric] = {module.__name__.rpartition(".")[2]: module for module in _MODULES}
@@ -41,15 +42,15 @@ def columns_of(score: Mapping[str, Any]) -> dict[str, Column]:
     """The columns of a score as tables call them, by the name that score files use.
 
     Args:
-        score: `name` of the metric and `label`, which takes the place of the metric's name in those of its columns, or
-            goes before them; None for none.
+        score: `name` of the metric, `options` that differ from their defaults, and `label`, which takes the place of
+            the metric's name in those of its columns, or goes before them; None for none.
     """
     name, label = score["name"], score.get("label")
     return {
         column.name: column.called(
             column_name(column.name, name, label), f"{column.title} ({label})" if label else column.title
         )
-        for column in METRICS[name].COLUMNS
+        for column in columns_with(METRICS[name], score.get("options", {}))
     }
 
 
@@ -65,7 +66,7 @@ def as_evaluate(name: str, **settings: Any) -> Any:
     """
     from loragrid.metrics.as_evaluate import adapter
 
-    valid = [each for each, metric in METRICS.items() if metric.PLACE != "model"]
+    valid = [each for each, metric in METRICS.items() if metric.PLACE not in ("model", "judge")]
     if name not in valid:
         raise UserError(f"there is no metric {name!r} of texts; there are: {', '.join(valid)}")
     metric = METRICS[name]

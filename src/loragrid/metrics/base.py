@@ -9,7 +9,7 @@ words there are) is computed once, when the answers are scored, and is not resam
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,15 +21,18 @@ if TYPE_CHECKING:  # the front door imports this package, and should not wait fo
 Item = Mapping[str, Any]
 Statistics = Callable[[Sequence[Item]], "np.ndarray"]
 
-Place = Literal["model", "cpu", "encoder"]
-"""Where a metric's items are computed: with base and adapter in the generate job, from texts alone, or by an encoder,
-on a GPU where there is one."""
+Place = Literal["model", "cpu", "encoder", "judge"]
+"""Where a metric's items come from: base and adapter in the generate job, texts alone, an encoder (on a GPU where there
+is one), or what a judge said of them."""
 
 
 class MetricOptions(BaseModel):
     """Base of a metric's settings; a setting at its default is in no key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    NOT_IN_KEY: ClassVar[frozenset[str]] = frozenset()
+    """Settings that change how fast and how dear a score is made, and not its values."""
 
 
 class TextOptions(MetricOptions):
@@ -114,7 +117,9 @@ class Metric(Protocol):
     """A module of this package.
 
     `VERSION` is raised when the same answers come to get other values: they are then scored anew. `NEEDS` are files
-    that have to be there. Libraries are imported inside functions, because the front door imports every metric.
+    that have to be there. Libraries are imported inside functions, because the front door imports every metric. One
+    whose columns depend on its settings has a function `columns(options)`, too, and in `COLUMNS` what it always has;
+    one that compares answers with somebody else's has `against(options)`, which names whose.
     """
 
     __name__: str

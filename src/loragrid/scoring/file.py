@@ -10,6 +10,7 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_json, write_json
 from loragrid.metrics import METRICS
+from loragrid.study.scores import columns_with
 
 _ROUNDING = 1e-9
 """Relative difference of a value from that of its items that is only another order of summation."""
@@ -62,7 +63,7 @@ def write_score(
     metric = METRICS[score["name"]]
     values = {
         column.name: column.of(items) if column.is_sum else (whole or {}).get(column.name, math.nan)
-        for column in metric.COLUMNS
+        for column in columns_with(metric, score["options"])
     }
     libraries = {name: version(name) for name in metric.LIBRARIES}
     content = ScoreFile(
@@ -109,7 +110,7 @@ def _check(found: ScoreFile) -> None:
         seen.add(item["id"])
     if not seen:
         raise ValueError("no items")
-    for column in METRICS[found.score].COLUMNS:
+    for column in columns_with(METRICS[found.score], found.options):
         value = found.metrics[column.name]
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{column.name} is not a finite number")

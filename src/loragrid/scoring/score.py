@@ -10,8 +10,10 @@ from loragrid.jobs.failures import record_failure
 from loragrid.metrics import METRICS
 from loragrid.metrics.base import TextMetric, Texts
 from loragrid.scoring.file import write_score
+from loragrid.scoring.judge import score_judgements
 from loragrid.scoring.rows import Rows, check_whose, read_rows
 from loragrid.study.batches import Batch, failure_of, work_folder
+from loragrid.study.scores import judgements_of
 
 if TYPE_CHECKING:
     from loragrid.modeling.encoder import Encoded, Encoder
@@ -33,12 +35,18 @@ def score_batch(batch: Batch, log: str) -> None:
         rows: Rows | None = None
         for id_, out in missing.items():
             failure_of(work, out).unlink(missing_ok=True)
+            score = member["answers"]["scores"][id_]
             try:
+                if score["place"] == "judge":
+                    judgements = judgements_of(member["answers"]["folder"], score)
+                    score_judgements(member, score, Path(judgements), out)
+                    print(f"{out}: scored", flush=True)
+                    continue
                 if rows is None:
                     check_whose(generations, member["answers"])
                     rows = read_rows(Path(member["prompts_file"]), generations, _seen_by_model(member))
                 by = _by_encoder(member, id_) if batch.stage == "score_by_encoder" else None
-                score_texts(rows, member["answers"]["scores"][id_], out, by)
+                score_texts(rows, score, out, by)
             except UserError as error:
                 record_failure(failure_of(work, out), "score", str(error), log)
                 print(f"{out}: failed for good: {error}", flush=True)

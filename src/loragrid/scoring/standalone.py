@@ -66,7 +66,7 @@ def _options(metric: TextMetric, settings: dict[str, Any]) -> Any:
 
 
 def _metrics(names: Sequence[str]) -> list[TextMetric]:
-    valid = [name for name, metric in METRICS.items() if metric.PLACE != "model"]
+    valid = [name for name, metric in METRICS.items() if metric.PLACE not in ("model", "judge")]
     found: dict[str, TextMetric] = {}
     for name in names:
         if name not in valid and name not in GROUPS:

@@ -22,6 +22,7 @@ class StatusRow:
         train: None for an untrained model.
         generate: what it is asked; None if that is nothing.
         score: how that is scored, without a model; None if it is not.
+        judge: what judges say of it; None if nobody is asked.
     """
 
     model: str
@@ -30,11 +31,12 @@ class StatusRow:
     train: Cell | None
     generate: Cell | None
     score: Cell | None
+    judge: Cell | None = None
 
     @property
     def cells(self) -> list[Cell]:
         """The cells of its stages."""
-        return [cell for cell in (self.train, self.generate, self.score) if cell]
+        return [cell for cell in (self.train, self.generate, self.judge, self.score) if cell]
 
     @property
     def state(self) -> State:
@@ -95,10 +97,11 @@ def _subjects(grid: Grid) -> dict[str, Run | Untrained]:
 
 def _row(grid: Grid, stages: Stages, subject: Run | Untrained, asked: dict[str, Answers]) -> StatusRow:
     model, generate, score = grid.models[subject.model].label, stages.generate(asked), stages.score(asked)
+    judge = stages.judge(asked)
     if isinstance(subject, Untrained):
-        return StatusRow(model, "", f"untrained, {subject.precision}", None, generate, score)
+        return StatusRow(model, "", f"untrained, {subject.precision}", None, generate, score, judge)
     name = f"{subject.label} ({subject.name})" if subject.label else subject.name
-    return StatusRow(model, subject.dataset, name, stages.train(subject), generate, score)
+    return StatusRow(model, subject.dataset, name, stages.train(subject), generate, score, judge)
 
 
 def _who(row: StatusRow) -> str:

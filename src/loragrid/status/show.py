@@ -60,10 +60,12 @@ def table(overview: Overview, lines: int | None = None) -> Group:
         for item, cell in missing:
             waiting_for.add_row(item.stage, Text(printable(item.id)), _text(cell))
         parts += [waiting_for, Text()]
-    runs = _columns(["model", "dataset", "run"], ["train", "generate", "score"])
+    # Few studies have a judge.
+    stages = ["train", "generate", *(["judge"] if any(row.judge for row in overview.rows) else []), "score"]
+    runs = _columns(["model", "dataset", "run"], stages)
     for row in rows:
         names = (Text(printable(name), STYLES[row.state]) for name in (row.model, row.dataset, row.run))
-        runs.add_row(*names, *map(_text, (row.train, row.generate, row.score)))
+        runs.add_row(*names, *(_text(getattr(row, stage)) for stage in stages))
     parts.append(runs)
     if hidden := len(overview.rows) - len(rows):
         parts.append(Text(f"… and {hidden} more: {_states(overview.rows, rows)}", "dim"))

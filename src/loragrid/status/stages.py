@@ -19,6 +19,7 @@ from loragrid.study.batches import (
     failure_of,
     has_failed,
     is_trained,
+    missing_judgements,
     missing_parts,
     read_batch,
     work_folder,
@@ -38,7 +39,9 @@ ENDED = {
 }
 """What to say of an attempt that ended without a result, by the word on record."""
 
-MADE: dict[Stage, str] = {"train": "trained", "generate": "answered", "score": "scored", "score_by_encoder": "scored"}
+MADE: dict[Stage, str] = {
+    "train": "trained", "generate": "answered", "judge": "judged", "score": "scored", "score_by_encoder": "scored",
+}  # fmt: skip
 """What a subject is after a stage, whether or not the workflow has published it."""
 
 Progress = Callable[[Path, dict[str, Any], ActiveJob], str]
@@ -74,6 +77,11 @@ class Stages:
         cells = {name: self._score(asked) for name, asked in answers.items() if asked.generations}
         return together(cells) if cells else None
 
+    def judge(self, answers: dict[str, Answers]) -> Cell | None:
+        """What judges say of answers, by evaluation; None if nobody judges them."""
+        cells = {name: self._judge(asked) for name, asked in answers.items() if asked.made_with("judge")}
+        return together(cells) if cells else None
+
     def _generate(self, answers: Answers) -> Cell:
         missing = missing_parts(answers)
         if not missing:
@@ -94,12 +102,31 @@ class Stages:
             lambda work, _, job: answering(work, prompts, job),
         )
 
+    def _judge(self, answers: Answers) -> Cell:
+        missing = list(missing_judgements(answers).values())
+        if not missing:
+            return DONE
+        work = Path(answers.folder, "work")
+        # Before failures: one that is on record is tried again now.
+        if active := self.activity.of_member("judge", answers.folder):
+            return active_cell(active)
+        if failure := _own_failure(work, missing):
+            return failed(_for_good(failure, "judge"))
+        made = [work / Path(file).name for file in missing]
+        if all(file.exists() for file in made):
+            return _unpublished("judge", made, _log_of_judgements(answers, missing[0]))
+        early = self._early.get(("judge", answers.folder))
+        return failed(early) if early else WAITING
+
     def _score(self, answers: Answers) -> Cell:
+        unjudged = missing_judgements(answers)
+        judged = {id_: file for id_, file in answers.missing("judge").items() if id_ not in unjudged}
         by_stage: dict[Stage, list[str]] = {
-            "score": list(answers.missing("cpu").values()),
+            "score": list((answers.missing("cpu") | judged).values()),
             "score_by_encoder": list(answers.missing("encoder").values()),
         }
         cells = [self._scored(stage, answers, files) for stage, files in by_stage.items() if files]
+        cells += [WAITING] if unjudged else []
         # The one that says more.
         return min(cells, key=lambda cell: URGENCY.index(cell.state), default=DONE)
 
@@ -187,6 +214,13 @@ def _log_of_score(answers: Answers, file: str) -> Path:
     place = Path(answers.folder)
     subject = Path(answers.subject).relative_to("results")
     return LOGS / "publish_score" / subject / place.name / f"{Path(file).stem}.log"
+
+
+def _log_of_judgements(answers: Answers, file: str) -> Path:
+    """The log of the rule that publishes judgements."""
+    place = Path(answers.folder)
+    subject = Path(answers.subject).relative_to("results")
+    return LOGS / "publish_judgements" / subject / place.name / f"{Path(file).stem}.log"
 
 
 def _for_good(file: Path, stage: str) -> Failure:

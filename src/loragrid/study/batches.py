@@ -20,10 +20,10 @@ from loragrid.study.keys import key_of, short
 
 BATCHES = Path("results/batches")
 
-Stage = Literal["train", "generate", "score", "score_by_encoder"]
+Stage = Literal["train", "generate", "judge", "score", "score_by_encoder"]
 
-SCORING = ("score", "score_by_encoder")
-"""The stages that read answers: each with its own jobs, since the latter want a GPU."""
+READING = ("judge", "score", "score_by_encoder")
+"""The stages that read answers: each with its own jobs, since one needs the internet, and one wants a GPU."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Batch:
     """What one job works on.
 
     Args:
-        stage: `train`, `generate`, `score` or `score_by_encoder`.
+        stage: `train`, `generate`, `judge`, `score` or `score_by_encoder`.
         id: hash of the members; in the names of the batch's files.
         members: everything needed to work on each, so that a job reads no study.
         needs: files that must be there first.
@@ -61,6 +61,7 @@ class Plan:
 
     train: dict[str, Batch]
     generate: dict[str, Batch]
+    judge: dict[str, Batch]
     score: dict[str, Batch]
     score_by_encoder: dict[str, Batch]
 
@@ -71,6 +72,15 @@ class Plan:
     def by_answers(self) -> dict[str, Batch]:
         """The generate batch of each missing set of answers, by its folder."""
         return {member["answers"]["folder"]: batch for batch in self.generate.values() for member in batch.members}
+
+    def by_judgements(self) -> dict[str, Batch]:
+        """The batch that makes each missing file of judgements, by that file."""
+        return {
+            file: batch
+            for batch in self.judge.values()
+            for member in batch.members
+            for file in member["parts"].values()
+        }
 
     def by_score(self) -> dict[str, Batch]:
         """The batch that makes each missing score, by its file."""
@@ -111,7 +121,8 @@ def plan(grid: Grid) -> Plan:
             needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
             batch = _batch("generate", [member], needs, after)
             generate[batch.id] = batch
-    return Plan(train, generate, _score_batches(grid), _batches_by_encoder(grid))
+    scored = _score_batches(grid) | _judged_batches(grid)
+    return Plan(train, generate, _judge_batches(grid), scored, _batches_by_encoder(grid))
 
 
 def _score_batches(grid: Grid) -> dict[str, Batch]:
@@ -148,6 +159,16 @@ def _batches_by_encoder(grid: Grid) -> dict[str, Batch]:
     return batches
 
 
+def _judge_batches(grid: Grid) -> dict[str, Batch]:
+    """Of each set of answers, what judges have still to say of it."""
+    batches = {}
+    for answers in grid.answers.values():
+        if wanted := missing_judgements(answers):
+            batch = _batch("judge", [_asked_member("judge", grid, answers, wanted)], _judged(grid, answers, wanted), [])
+            batches[batch.id] = batch
+    return batches
+
+
 def _score_needs(grid: Grid, answers: Answers, wanted: Iterable[str]) -> list[str]:
     scores = [answers.scores[id_] for id_ in wanted]
     needs = [f"{answers.folder}/generations.jsonl", grid.prompts[answers.prompts].file]
@@ -155,6 +176,34 @@ def _score_needs(grid: Grid, answers: Answers, wanted: Iterable[str]) -> list[st
     if any(score["with_prompt"] for score in scores):
         needs.append(f"{grid.models[answers.model].folder}/model.json")
     return needs
+
+
+def _judged_batches(grid: Grid) -> dict[str, Batch]:
+    """Scores made of judgements: each by itself, so that a judge who does not answer holds up no other score."""
+    batches = {}
+    for answers in grid.answers.values():
+        for id_, file in answers.score_files("judge").items():
+            if not Path(file).exists():
+                needs = [answers.judgement_files()[id_], *_judged(grid, answers, [id_])]
+                batch = _batch("score", [_asked_member("score", grid, answers, {id_: file})], needs, [])
+                batches[batch.id] = batch
+    return batches
+
+
+def _judged(grid: Grid, answers: Answers, ids: Iterable[str]) -> list[str]:
+    """What scores by judges are about: the answers, those that they are compared with, and the prompts."""
+    opponents = {answers.scores[id_]["opponent"] for id_ in ids} - {None}
+    folders = sorted({answers.folder, *opponents})
+    return [*(f"{folder}/generations.jsonl" for folder in folders), grid.prompts[answers.prompts].file]
+
+
+def missing_judgements(answers: Answers) -> dict[str, str]:
+    """The files of judgements that are still to be made, by score; none for a score that is there without them."""
+    return {
+        id_: file
+        for id_, file in answers.judgement_files().items()
+        if not Path(file).exists() and not Path(answers.score_file(id_)).exists()
+    }
 
 
 def read_batch(stage: Stage, id_: str) -> Batch:
@@ -210,8 +259,8 @@ def work_folder(member: dict[str, Any]) -> Path:
 def is_settled(member: dict[str, Any]) -> bool:
     """Whether all that a member makes lies finished in its work folder, or its failure does."""
     work = work_folder(member)
-    # A failure to answer is none to score answers that are there.
-    if member.get("stage") not in SCORING and has_failed(work):
+    # A failure to answer is none to judge or score answers that are there.
+    if member.get("stage") not in READING and has_failed(work):
         return True
     return all((work / Path(file).name).exists() or failure_of(work, file).exists() for file in _products(member))
 

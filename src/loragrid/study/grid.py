@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.scores import file_name
+from loragrid.study.scores import file_name, judgements_of
 
 
 @dataclass(frozen=True)
@@ -294,13 +294,17 @@ class Answers:
         """The file of answers, if any score reads it."""
         return f"{self.folder}/generations.jsonl" if len(self.made_with("model")) < len(self.scores) else None
 
-    def made_with(self, place: str) -> list[str]:
-        """Ids of the scores that are computed in one place."""
-        return [id_ for id_, score in self.scores.items() if score["place"] == place]
+    def made_with(self, *places: str) -> list[str]:
+        """Ids of the scores that are computed in one of these places."""
+        return [id_ for id_, score in self.scores.items() if score["place"] in places]
 
     def score_file(self, id_: str) -> str:
         """The file of one score."""
         return f"{self.folder}/scores/{file_name(self.scores[id_])}"
+
+    def judgement_files(self) -> dict[str, str]:
+        """The files of what judges say, by the id of the score that is made of each."""
+        return {id_: judgements_of(self.folder, self.scores[id_]) for id_ in self.made_with("judge")}
 
     def score_files(self, place: str) -> dict[str, str]:
         """The files of the scores that are computed in one place, by id."""

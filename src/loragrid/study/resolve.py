@@ -36,6 +36,7 @@ from loragrid.study.keys import (
     short,
 )
 from loragrid.study.materials import Materials
+from loragrid.study.opponents import set_opponents
 from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
 from loragrid.study.schema import EvaluationSpec, Point, Recipe, Study
@@ -284,6 +285,7 @@ class _Resolver:
                         chat,
                     )
             used |= {clean.id for clean in asked.values()}
+        set_opponents(self.out, self.problems)
         self._contamination()
         self._keep(used)
 

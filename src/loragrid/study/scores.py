@@ -22,8 +22,10 @@ class Score:
         place: where it is computed.
         needs: files that have to be there.
         with_prompt: whether it reads prompts as the model saw them, for which the model's tokenizer has to be there.
-        key: of all but the label.
+        key: of all but the label and those settings that only say how fast it is made.
         encoded: of a score by an encoder, the ids of this `encoder` and of the evaluation's `references`.
+        against: whose answers it compares with, `untrained` or the name of a point; None for none.
+        opponent: folder of those answers, which is in the key, too.
     """
 
     name: str
@@ -35,6 +37,8 @@ class Score:
     with_prompt: bool
     key: str
     encoded: dict[str, str] | None = None
+    against: str | None = None
+    opponent: str | None = None
 
     @property
     def id(self) -> str:
@@ -45,6 +49,22 @@ class Score:
 def file_name(score: dict[str, Any]) -> str:
     """The name of a score's file, below `scores/` or in a work folder."""
     return f"{score['name']}-{short(score['key'])}.json"
+
+
+def judgements_of(folder: str, score: dict[str, Any]) -> str:
+    """The file of what a judge said of answers, from the folder of these; it is named like the score's own."""
+    return f"{folder}/judgements/{file_name(score).removesuffix('.json')}.jsonl"
+
+
+def columns_with(metric: Any, options: Mapping[str, Any]) -> Iterable[Any]:
+    """The columns of a metric; those of a judge depend on its rubric.
+
+    Args:
+        metric: its module.
+        options: its checked settings.
+    """
+    own = getattr(metric, "columns", None)
+    return own(metric.Options.model_validate(options)) if own else metric.COLUMNS
 
 
 def column_name(column: str, metric: str, label: str | None) -> str:
@@ -68,8 +88,11 @@ def column_names(evaluations: Any, registry: Registry) -> set[str]:
         for entry in entries if isinstance(entries, list) else ():
             choice, label = _without_label(entry)
             metric = registry.metrics.get(next(iter(choice))) if isinstance(choice, dict) else None
-            if metric is not None and isinstance(label, str):
-                names |= {column_name(column.name, next(iter(choice)), label) for column in metric.COLUMNS}
+            if metric is not None:
+                names |= {
+                    column_name(column.name, next(iter(choice)), label if isinstance(label, str) else None)
+                    for column in _columns_unchecked(metric, choice)
+                }
     return names
 
 
@@ -127,7 +150,9 @@ def column_problems(evaluations: Mapping[str, Any], registry: Registry) -> list[
 
 def _choice_problems(where: str, choice: Any, registry: Registry) -> list[str]:
     if isinstance(choice, str):
-        return unknown(where, choice, [*registry.metrics, *registry.groups])
+        if choice not in registry.metrics:
+            return unknown(where, choice, [*registry.metrics, *registry.groups])
+        return choices.problems(where, choice, registry.metrics)  # some metric may need settings
     if isinstance(choice, dict) and len(choice) == 1 and (name := next(iter(choice))) in registry.groups:
         return [f"{where}: {name!r} is several metrics; give settings to one of {', '.join(registry.groups[name])}"]
     return choices.problems(where, choice, registry.metrics)
@@ -142,16 +167,29 @@ def resolved_scores(entries: Iterable[choices.Choice], registry: Registry) -> di
             choice, label = _without_label(name)
             found = choices.resolved(choice, registry.metrics)
             metric = registry.metrics[found["name"]]
+            options = metric.Options.model_validate(found["options"])
+            against = getattr(metric, "against", None)
+            free = getattr(options, "NOT_IN_KEY", ())
+            keyed = {name: value for name, value in found["options"].items() if name not in free}
             score = Score(
                 label=label,
                 place=metric.PLACE,
                 needs=list(metric.NEEDS),
                 with_prompt=bool(found["options"].get("with_prompt")),
-                key=key_of("score", dict(found)),
+                key=key_of("score", found | {"options": keyed}),
+                against=against(options) if against else None,
                 **found,
             )
             scores[score.id] = score
     return scores
+
+
+def _columns_unchecked(metric: Any, choice: dict[str, Any]) -> Iterable[Any]:
+    """The columns of a metric with settings that may be wrong, which is told elsewhere."""
+    try:
+        return columns_with(metric, choices.parted(choice)[1])
+    except (ValueError, TypeError, AttributeError):  # pydantic's are of the first kind
+        return metric.COLUMNS
 
 
 def _without_label(entry: Any) -> tuple[Any, Any]:
