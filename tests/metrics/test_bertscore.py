@@ -87,7 +87,7 @@ def test_a_text_without_words_scores_0():
     assert found[:3] == [[0, 0, 0]] * 3
     assert found[3] == pytest.approx([1, 1, 1], abs=1e-6)
     told = about(Texts(answers, references), Options(encoder=minilm(), layer=LAYER))
-    assert told["empty"] == {"answers": 2, "references": 1}
+    assert (told["counts"]["answers_empty"], told["counts"]["references_empty"]) == (2, 1)
 
 
 def test_a_tokenizer_without_a_limit(tmp_path):
@@ -178,7 +178,7 @@ def test_long_texts_are_cut_as_the_package_cuts_them_and_counted():
         answers, references
     )
     told = about(Texts(answers, references), Options(encoder=minilm(), layer=LAYER))
-    assert told["cut"] == {"answers": 1, "references": 1}
+    assert (told["counts"]["answers_cut"], told["counts"]["references_cut"]) == (1, 1)
     assert told["encoder"]["longest"] == 512
 
 

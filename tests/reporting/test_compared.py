@@ -81,3 +81,12 @@ def test_scores_that_were_made_in_another_way_are_not_compared(grid):
     gains = [row for row in read("gains.csv") if row["metric"] == "rougeL"]
     assert {row["verdict"] for row in gains} == {""}
     assert all("scored in another way than the untrained model" in row["reason"] for row in gains)
+
+
+def test_what_is_counted_of_answers_is_no_other_way_to_score_them(grid):
+    answers = next(each for each in grid.grid.answers.values() if "untrained" in each.subject)
+    file = Path(answers.score_file("rouge"))
+    content = read_json(file)
+    write_json(file, content | {"made": content["made"] | {"counts": {"answers_cut": 3}, "answers_sha256": "0" * 64}})
+    tabulate(grid.grid)
+    assert all(row["verdict"] for row in read("gains.csv") if row["metric"] == "rougeL")

@@ -278,7 +278,7 @@ class _Reader:
 
 def _way(found: ScoreFile) -> str:
     """How a score was made, as far as values made in another way are other values."""
-    apart = ("libraries", "answers_sha256", "prompts_sha256", "judgements_sha256")
+    apart = {name for name in found.made if name in ("libraries", "counts") or name.endswith("_sha256")}
     return canonical({name: value for name, value in found.made.items() if name not in apart})
 
 

@@ -150,13 +150,11 @@ def about(texts: Texts, options: Options) -> dict[str, Any]:
         "encoder": {**_origin(encoder.folder), "layer": options.by.layer, "longest": encoder.longest},
         "idf": options.idf,
         "baseline": options.baseline(),
-        "cut": {
-            "answers": sum(answer.cut for answer in answers),
-            "references": int(references.cut[references.rows].sum()),
-        },
-        "empty": {
-            "answers": sum(answer.ids == nothing for answer in answers),
-            "references": sum(tuple(ids) == nothing for ids in of_references),
+        "counts": {
+            "answers_cut": sum(answer.cut for answer in answers),
+            "references_cut": int(references.cut[references.rows].sum()),
+            "answers_empty": sum(answer.ids == nothing for answer in answers),
+            "references_empty": sum(tuple(ids) == nothing for ids in of_references),
         },
     }
 
