@@ -5,11 +5,16 @@ import pytest
 from loragrid.data.wordnet import FILES, INSTALLED, download_wordnet
 
 
+def need_wordnet() -> None:
+    """Skip a test that WordNet is missing for."""
+    if not all((INSTALLED / name).exists() for name in FILES):
+        pytest.skip("no WordNet: Debian's wordnet-base and wordnet-sense-index are not installed")
+
+
 @pytest.fixture(scope="session")
 def with_wordnet(tmp_path_factory):
     """A folder in which WordNet is."""
-    if not all((INSTALLED / name).exists() for name in FILES):
-        pytest.skip("no WordNet: Debian's wordnet-base and wordnet-sense-index are not installed")
+    need_wordnet()
     folder = tmp_path_factory.mktemp("wordnet")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
