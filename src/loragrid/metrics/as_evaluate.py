@@ -3,7 +3,7 @@
 from typing import Any
 
 from loragrid.errors import UserError
-from loragrid.metrics.base import MetricOptions, TextMetric, Texts
+from loragrid.metrics.base import MetricOptions, TextMetric, Texts, values_of
 
 
 def adapter(name: str, metric: TextMetric, options: MetricOptions) -> Any:
@@ -30,20 +30,8 @@ def adapter(name: str, metric: TextMetric, options: MetricOptions) -> Any:
         def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
             if not predictions:
                 raise UserError(f"{name}: no predictions, so there is nothing to score")
-            return values(metric, Texts(predictions, references), options)
+            texts = Texts(predictions, references)
+            return values_of(metric, texts, options, metric.items(texts, options))
 
     # In memory: its files would be of the Arrow cache of every process that computes something.
     return Adapter(config_name=name, keep_in_memory=True)
-
-
-def values(metric: TextMetric, texts: Texts, options: MetricOptions) -> dict[str, float]:
-    """The value of each column; NaN where it is undefined.
-
-    Args:
-        metric: its module.
-        texts: what is scored.
-        options: its settings.
-    """
-    items = metric.items(texts, options)
-    of_sample = {} if all(column.is_sum for column in metric.COLUMNS) else metric.whole(texts, options)
-    return {column.name: column.of(items) if column.is_sum else of_sample[column.name] for column in metric.COLUMNS}

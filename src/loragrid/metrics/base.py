@@ -145,6 +145,19 @@ class TextMetric(Metric, Protocol):
         """What else decided the values: tokenizer, signature, encoder; JSON values for the score file."""
 
 
+def values_of(metric: TextMetric, texts: Texts, options: Any, items: Sequence[Item]) -> dict[str, float]:
+    """The value of each column of a metric of texts; NaN where it is undefined.
+
+    Args:
+        metric: its module.
+        texts: what is scored.
+        options: checked settings.
+        items: as the metric has made them of the texts.
+    """
+    of_sample = {} if all(column.is_sum for column in metric.COLUMNS) else metric.whole(texts, options)
+    return {column.name: column.of(items) if column.is_sum else of_sample[column.name] for column in metric.COLUMNS}
+
+
 def mean(
     name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True, is_brief: bool = False
 ) -> Column:

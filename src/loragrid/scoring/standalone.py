@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from loragrid.errors import UserError
 from loragrid.files import parse_jsonl, unreadable
 from loragrid.metrics import GROUPS, METRICS
-from loragrid.metrics.base import Column, TextMetric, Texts
+from loragrid.metrics.base import Column, TextMetric, Texts, values_of
 from loragrid.study.problems import describe, suggestion
 
 
@@ -50,11 +50,8 @@ def score_rows(file: Path, names: Sequence[str], settings: dict[str, Any]) -> tu
     for metric in metrics:
         options = _options(metric, settings)
         items = [{**row, **item} for row, item in zip(about, metric.items(texts, options), strict=True)]
-        whole = {} if all(column.is_sum for column in metric.COLUMNS) else metric.whole(texts, options)
-        scored += [
-            Scored(column, items, column.of(items) if column.is_sum else whole[column.name])
-            for column in metric.COLUMNS
-        ]
+        values = values_of(metric, texts, options, items)
+        scored += [Scored(column, items, values[column.name]) for column in metric.COLUMNS]
     return texts, scored
 
 
