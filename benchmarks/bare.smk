@@ -11,8 +11,11 @@ FOLDER = {batch: folder for folder, batch in BATCH.items()}
 EVALUATION = "eval/test-0123456789"
 STUDY = "results/studies/bare"
 SCORES = [f"{folder}/run.json" for folder in FOLDERS[:-1]] + [
-    f"{folder}/{EVALUATION}/scores/{family}-0123456789.json" for folder in FOLDERS for family in ("text", "likelihood")
+    f"{folder}/{EVALUATION}/scores/{score}-0123456789.json"
+    for folder in FOLDERS
+    for score in ("rouge", "sacrebleu", "likelihood")
 ]
+CONTAMINATION = "results/contamination/letters.json"
 
 
 localrules:
@@ -33,7 +36,7 @@ wildcard_constraints:
     prompts=r"[^/]+",
     evaluation=r"[^/]+",
     subject=r"(?:runs/[^/]+/[^/]+|untrained)/[^/]+",
-    family=r"[a-z]+",
+    score=r"[a-z0-9_]+",
     key=r"[0-9a-f]+",
 
 
@@ -41,6 +44,7 @@ rule all:
     default_target: True
     input:
         SCORES,
+        CONTAMINATION,
         f"{STUDY}/comparison.csv",
 
 
@@ -64,6 +68,17 @@ rule clean:
         "data/clean/{dataset}/cleaning.json",
     log:
         "results/logs/clean/{dataset}.log",
+    shell:
+        "true"
+
+
+rule contamination:
+    input:
+        ancient("data/clean/letters/cleaning.json"),
+    output:
+        "results/contamination/{dataset}.json",
+    log:
+        "results/logs/contamination/{dataset}.log",
     shell:
         "true"
 
@@ -163,29 +178,34 @@ rule publish_generations:
         "true"
 
 
-rule publish_score:
-    input:
-        batch_of_answers,
-    output:
-        "results/{subject}/eval/{evaluation}/scores/{family}-{key}.json",
-    log:
-        "results/logs/publish_score/{subject}/{evaluation}/{family}-{key}.log",
-    wildcard_constraints:
-        family="likelihood",
-    shell:
-        "true"
+def inputs_of_score(wildcards):
+    answers = f"{FOLDER[wildcards.batch]}/{EVALUATION}/generations.jsonl"
+    return [ancient(answers), ancient("data/prompts/test.jsonl")]
 
 
 rule score:
     input:
-        ancient("results/{subject}/eval/{evaluation}/generations.jsonl"),
-        ancient("data/prompts/test.jsonl"),
+        inputs_of_score,
     output:
-        "results/{subject}/eval/{evaluation}/scores/{family}-{key}.json",
+        touch("results/batches/score-{batch}.done"),
     log:
-        "results/logs/score/{subject}/{evaluation}/{family}-{key}.log",
-    wildcard_constraints:
-        family="text",
+        "results/logs/score/{batch}.log",
+    shell:
+        "true"
+
+
+def batch_of_score(wildcards):
+    stage = "generate" if wildcards.score == "likelihood" else "score"
+    return ancient(f"results/batches/{stage}-{BATCH[f'results/{wildcards.subject}']}.done")
+
+
+rule publish_score:
+    input:
+        batch_of_score,
+    output:
+        "results/{subject}/eval/{evaluation}/scores/{score}-{key}.json",
+    log:
+        "results/logs/publish_score/{subject}/{evaluation}/{score}-{key}.log",
     shell:
         "true"
 
@@ -194,6 +214,7 @@ rule tabulate:
     input:
         study="bare.yaml",
         scores=SCORES,
+        contamination=CONTAMINATION,
     output:
         f"{STUDY}/comparison.html",
         f"{STUDY}/comparison.csv",
