@@ -7,11 +7,11 @@ def out_of_memory(rows):
 import sys
 if "worker" in sys.orig_argv:
     import torch
-    import loragrid.training.trainer as trainer
-    step = trainer.RunTrainer.training_step
+    import loragrid.training.sft as sft
+    step = sft.SupervisedTrainer.training_step
     def training_step(self, model, inputs, *rest):
         if len(inputs["input_ids"]) > {rows}:
             raise torch.OutOfMemoryError("CUDA out of memory (injected by a test)")
         return step(self, model, inputs, *rest)
-    trainer.RunTrainer.training_step = training_step
+    sft.SupervisedTrainer.training_step = training_step
 """

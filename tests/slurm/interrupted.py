@@ -21,12 +21,12 @@ PACE = """
 import sys
 if "worker" in sys.orig_argv:
     import time
-    import loragrid.training.trainer as trainer
-    step = trainer.RunTrainer.training_step
+    import loragrid.training.sft as sft
+    step = sft.SupervisedTrainer.training_step
     def training_step(self, *inputs):
         time.sleep(0.12)
         return step(self, *inputs)
-    trainer.RunTrainer.training_step = training_step
+    sft.SupervisedTrainer.training_step = training_step
 """
 
 # The time limit of jobs that shall come to it, in minutes: in one minute a busy machine just gets a training started.

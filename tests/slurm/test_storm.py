@@ -29,12 +29,12 @@ PATIENCE = 900
 SLOW = """
 import sys, time
 if "worker" in sys.orig_argv and "train" in sys.orig_argv:
-    import loragrid.training.trainer as trainer
-    step = trainer.RunTrainer.training_step
+    import loragrid.training.sft as sft
+    step = sft.SupervisedTrainer.training_step
     def training_step(self, *inputs):
         time.sleep(6)
         return step(self, *inputs)
-    trainer.RunTrainer.training_step = training_step
+    sft.SupervisedTrainer.training_step = training_step
 elif "worker" in sys.orig_argv:
     import loragrid.generation.answer as answer
     generate = answer._generate

@@ -32,8 +32,8 @@ from loragrid.generation.generate import generate_batch
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.scoring.likelihood import write_likelihood
+from loragrid.training.records import Records
 from loragrid.training.train import train_batch
-from loragrid.training.trainer import RunTrainer
 
 HEAD, EMBEDDING = (
     f"base_model.model.{name}.token_adapter.trainable_tokens_delta" for name in ("lm_head", "model.embed_tokens")
@@ -118,16 +118,16 @@ def test_peft_alone_loads_it_with_its_tokenizer(nano, trained):
 
 def test_interrupted_and_resumed_it_is_the_same(nano, trained, tmp_path, monkeypatch):
     model, whole = trained
-    record = RunTrainer._record
+    add = Records.add
 
-    def told(self, **values):
-        record(self, **values)
-        if self.state.global_step == 7 and "loss" in values:
+    def told(self, step, **values):
+        add(self, step, **values)
+        if step == 7 and "loss" in values:
             os.kill(os.getpid(), signal.SIGTERM)
 
     member = train_member(tmp_path / "run", **recipe(model))
     with monkeypatch.context() as patch:
-        patch.setattr(RunTrainer, "_record", told)
+        patch.setattr(Records, "add", told)
         assert not train_batch(batch_of(member), 60.0)
     assert train_batch(batch_of(member), 60.0)
     work = tmp_path / "run" / "work"

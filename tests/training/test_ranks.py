@@ -113,13 +113,13 @@ INTERRUPTED = """
 import sys
 if "worker" in sys.orig_argv:
     import os, signal
-    import loragrid.training.trainer as trainer
-    record = trainer.RunTrainer._record
-    def recorded(self, **values):
-        record(self, **values)
-        if self.state.global_step == {} and "loss" in values and self.ranks.rank == 0:
+    import loragrid.training.records as records
+    add = records.Records.add
+    def added(self, step, **values):
+        add(self, step, **values)
+        if step == {} and "loss" in values and os.environ.get("RANK", "0") == "0":
             os.kill(os.getpid(), signal.SIGTERM)
-    trainer.RunTrainer._record = recorded
+    records.Records.add = added
 """
 
 

@@ -14,6 +14,7 @@ from nano import adapter, batch_of, records, train, train_member, write_batch
 
 from loragrid.jobs.attempts import read_attempts
 from loragrid.training import checkpoint as checkpoints
+from loragrid.training.records import Records
 from loragrid.training.train import train_batch
 from loragrid.training.trainer import RunTrainer
 
@@ -49,18 +50,18 @@ def attempt(nano, tmp_path):
 
 def interrupt(monkeypatch, at, how, kind="loss"):
     """Let the first record of a step be followed by a signal to this process, or by its end."""
-    record = RunTrainer._record
+    add = Records.add
     waiting = [True]
 
-    def recorded(self, **values):
-        record(self, **values)
-        if waiting and self.state.global_step == at and kind in values:
+    def added(self, step, **values):
+        add(self, step, **values)
+        if waiting and step == at and kind in values:
             waiting.clear()
             if how == "kill":
                 raise Killed
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(RunTrainer, "_record", recorded)
+    monkeypatch.setattr(Records, "add", added)
 
 
 def assert_equal(work, whole):
@@ -95,14 +96,14 @@ def test_told_to_end_at_a_step(attempt, uninterrupted, monkeypatch, step):
 
 
 def test_told_to_end_within_a_validation(attempt, uninterrupted, monkeypatch):
-    validate = RunTrainer._validation_loss
+    validate = RunTrainer.evaluate
 
-    def stop_and_validate(self):
+    def stop_and_validate(self, *arguments, **keywords):
         if self.state.global_step == 8 and len(read_attempts(attempt.work)) == 1:
-            self.stop.signalled = True
-        return validate(self)
+            self.run.stop.signalled = True
+        return validate(self, *arguments, **keywords)
 
-    monkeypatch.setattr(RunTrainer, "_validation_loss", stop_and_validate)
+    monkeypatch.setattr(RunTrainer, "evaluate", stop_and_validate)
     assert not attempt()
     assert [line["step"] for line in records(attempt.work) if "validation_loss" in line] == [4]
     # Killed after the validation that was caught up on: the third attempt goes on from the same checkpoint.

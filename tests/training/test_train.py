@@ -93,7 +93,7 @@ def test_initial_weights_are_trained_as_they_were_drawn(nano, tmp_path, monkeypa
     seen = {}
 
     def look(self, *_, **__):
-        seen.update({name: weight.detach().clone() for name, weight in self.adapter.items()})
+        seen.update({name: weight.detach().clone() for name, weight in self.run.adapter.items()})
         raise InterruptedError
 
     monkeypatch.setattr(SFTTrainer, "train", look)

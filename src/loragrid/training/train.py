@@ -6,10 +6,9 @@ from typing import Any
 
 from datasets import Dataset
 from peft import PeftModel
-from trl import SFTConfig
 
 from loragrid.errors import UserError
-from loragrid.files import read_json, read_jsonl, remove, sha256_of, write_json
+from loragrid.files import read_json, remove, sha256_of, write_json
 from loragrid.jobs import old, slurm
 from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
@@ -24,10 +23,11 @@ from loragrid.modeling.load import (
 )
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch, is_settled, work_folder
+from loragrid.training import sft
 from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
 from loragrid.training.ranks import world_size
 from loragrid.training.shards import shard
-from loragrid.training.trainer import RunTrainer
+from loragrid.training.state import RunState
 
 OPTIMIZERS = {"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_32bit": "paged_adamw_32bit"}
 
@@ -66,7 +66,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     model = _model(member, chat.added_token)
     trainable, everything = model.get_nb_trainable_parameters()
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
-    arguments = _arguments(run, micro, work, steps)  # opens the process group
+    configuration = sft.configuration(_arguments(run, micro, work, steps))
     if _is_sharded(member):
         shard(model)
     order = WholeTraining(
@@ -76,26 +76,23 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         f"{manifest['key']}:{stream(run['seed'], 'order')}",
         group=recipe["group_by_length"],
     )
-    trainer = RunTrainer(
-        model,
-        arguments,
-        work=work,
+    state = RunState(
+        work,
         order=order,
         steps_per_epoch=steps_per_epoch(len(train_rows), recipe["batch_size"]),
         validate_at={round(steps * part / recipe["evaluations"]) for part in range(1, recipe["evaluations"] + 1)} - {0},
         keep_best=recipe["keep"] == "best",
         checkpoint_seconds=60 * checkpoint_minutes,
+        seed=configuration.seed,
         stop=stop,
-        train_dataset=train_rows.select_columns(["input_ids", "labels"]),
-        eval_dataset=_by_length(validation_rows).select_columns(["input_ids", "labels"]),
-        processing_class=chat.tokenizer,
     )
+    trainer = sft.trainer(model, chat, state, configuration, train_rows, _by_length(validation_rows))
     stop.check("before the first step", progress=False)
     trainer.resume()
     if not is_main_process():
         return
     if recipe["keep"] == "best":
-        trainer.use_best()
+        state.use_best()
     _save_adapter(model, work / "adapter", member["model"]["hub"] or member["model_folder"], chat)
     record = {
         "version": old.VERSION,
@@ -108,8 +105,8 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         "rows": {"train": len(train_rows), "validation": len(validation_rows)},
         "cut": cut,
         "steps": steps,
-        "loss": _losses(work / "training.jsonl", trainer.best),
-        "cost": {**cost_of(work), "tokens": sum(trainer.tokens_by_step)},
+        "loss": state.losses(),
+        "cost": {**cost_of(work), "tokens": sum(state.tokens_by_step)},
         "micro_batch": micro,
         "gpus": world_size(),
         "out_of_memory": out_of_memory_attempts(work),
@@ -196,11 +193,12 @@ def _largest_divisor(number: int, most: int) -> int:
     return max(size for size in range(1, min(number, most) + 1) if number % size == 0)
 
 
-def _arguments(run: dict[str, Any], micro: int, work: Path, steps: int) -> SFTConfig:
+def _arguments(run: dict[str, Any], micro: int, work: Path, steps: int) -> dict[str, Any]:
+    """What the configurations of all methods have in common."""
     recipe = run["recipe"]
     on_gpu = device().type == "cuda"
     half = str(compute_dtype()).removeprefix("torch.")
-    return SFTConfig(
+    return dict(  # noqa: C408 – keywords read like the configuration that they become
         output_dir=str(work),
         max_steps=steps,
         per_device_train_batch_size=micro,
@@ -219,8 +217,6 @@ def _arguments(run: dict[str, Any], micro: int, work: Path, steps: int) -> SFTCo
         ddp_find_unused_parameters=False,
         activation_checkpointing=on_gpu,
         seed=stream(run["seed"], "dropout"),
-        max_length=None,  # the rows fit already
-        dataset_kwargs={"skip_prepare_dataset": True},
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",  # by the clock instead
@@ -262,16 +258,3 @@ def _save_adapter(model: PeftModel, folder: Path, base_name: str, chat: Chat) ->
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     remove(folder)
     temporary.rename(folder)
-
-
-def _losses(records: Path, best: dict[str, float]) -> dict[str, Any]:
-    """Mean training loss over the last epoch, last and best validation loss, all in nats a token."""
-    lines = list(read_jsonl(records))
-    train = [line for line in lines if "loss" in line]
-    last_epoch = [line["loss"] for line in train if line["epoch"] > train[-1]["epoch"] - 1]
-    return {
-        "train": sum(last_epoch) / len(last_epoch),
-        "validation": next(line["validation_loss"] for line in reversed(lines) if "validation_loss" in line),
-        "best_validation": best["loss"],
-        "best_step": best["step"],
-    }

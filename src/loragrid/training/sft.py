@@ -1,0 +1,61 @@
+"""Supervised fine-tuning: the loss is that of the tokens that have a label (TRL's SFTTrainer)."""
+
+from typing import Any
+
+from datasets import Dataset
+from peft import PeftModel
+from trl import SFTConfig, SFTTrainer
+
+from loragrid.modeling.chat import Chat
+from loragrid.training.state import RunState
+from loragrid.training.trainer import RunTrainer
+
+COLUMNS = ["input_ids", "labels"]
+
+
+class SupervisedTrainer(RunTrainer, SFTTrainer):
+    """TRL's trainer, with what loragrid does its own way."""
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As above."""
+        self._metrics["train"].clear()  # TRL collects a number for each micro-batch, for a log that is not kept
+        super().log(logs, start_time)
+
+    def sums_of(self, batch: dict[str, Any]) -> list[float]:
+        """Nats, and how many tokens have a label."""
+        model: Any = self.model
+        # The same chunked head as in training: the logits of a batch would not fit a small GPU.
+        out = model(**batch, fused_lm_head=True)
+        return [-out.log_probs.double().sum().item(), int(out.label_mask.sum())]  # zero where there is no label
+
+
+def configuration(arguments: dict[str, Any]) -> SFTConfig:
+    """TRL's configuration, of what all methods have in common and what is this one's. It opens the process group."""
+    return SFTConfig(
+        **arguments,
+        max_length=None,  # the rows fit already
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
+
+
+def trainer(
+    model: PeftModel, chat: Chat, run: RunState, configuration: SFTConfig, train: Dataset, validation: Dataset
+) -> SupervisedTrainer:
+    """The trainer of a run.
+
+    Args:
+        model: base model with a trainable adapter.
+        chat: its tokenizer and template.
+        run: the run's standing.
+        configuration: as above.
+        train: formatted rows.
+        validation: likewise, rows of like length side by side.
+    """
+    return SupervisedTrainer(
+        model,
+        configuration,
+        run=run,
+        train_dataset=train.select_columns(COLUMNS),
+        eval_dataset=validation.select_columns(COLUMNS),
+        processing_class=chat.tokenizer,
+    )
