@@ -112,8 +112,9 @@ class Results:
     @cached_property
     def columns(self) -> dict[str, Column]:
         """The columns of all scores that the study asks for, by name, in the order of the metrics."""
+        # Evaluations may have other columns of one metric, such as the categories of their questions.
         asked = {
-            score["label"] or score["name"]: score
+            (score["label"] or score["name"], score["key"]): score
             for answers in self.grid.answers.values()
             for score in answers.scores.values()
         }
