@@ -122,6 +122,19 @@ class Results:
         scores = sorted(asked.values(), key=lambda score: (order.index(score["name"]), score["label"] or ""))
         return {column.name: column for score in scores for column in columns_of(score).values()}
 
+    def columns_in(self, evaluation: str) -> frozenset[str]:
+        """Names of the columns that an evaluation has values in."""
+        return self._columns_by_evaluation.get(evaluation, frozenset())
+
+    @cached_property
+    def _columns_by_evaluation(self) -> dict[str, frozenset[str]]:
+        # Answers of one evaluation are scored alike.
+        one = {answers.evaluation: answers for answers in self.grid.answers.values()}
+        return {
+            name: frozenset(column.name for score in answers.scores.values() for column in columns_of(score).values())
+            for name, answers in one.items()
+        }
+
     @cached_property
     def _untrained_rows(self) -> list[Row]:
         return [row for row in self.rows if row.run is None]
