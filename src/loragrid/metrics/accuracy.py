@@ -41,7 +41,7 @@ class Options(MetricOptions):
                 raise ValueError(f"{name!r} is no name of a column: small letters, digits and _, not `by_subject`")
             if not subjects:
                 raise ValueError(f"{name!r} has no subjects")
-        return {name: sorted(set(subjects)) for name, subjects in sorted(value.items())}
+        return {name: sorted(set(subjects)) for name, subjects in value.items()}
 
 
 COLUMNS = (
