@@ -166,10 +166,10 @@ def generation_memory(
     # Nothing is kept for a backward pass: what one layer holds at a time, and the mask.
     layer = number * tokens * (4 * size.hidden + 3 * size.intermediate + prompt + answer)
     logits = batch * answer * size.vocabulary * (number + LOGITS)
-    if of_choices:
-        logits = tokens * size.vocabulary * (number + 4)
     unpacked = 2 * _largest(size) * number if precision == "nf4" else 0
     working = max(cache + layer, layer + logits) + unpacked
+    if of_choices:  # the cache is made, and stays, though nothing goes on from it
+        working = cache + max(layer, tokens * size.vocabulary * (number + 4)) + unpacked
     if device.is_gpu:
         layers = math.ceil(size.layers / gpus) / size.layers
         held = layers * (_weights(size, precision, device) + 4 * adapter) + working
