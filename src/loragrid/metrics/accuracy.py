@@ -55,7 +55,13 @@ COLUMNS = (
 def columns(options: Options) -> tuple[Column, ...]:
     """The columns of some categories: each the mean over those of its subjects that are asked."""
     of_categories = (
-        grouped_mean(f"accuracy_{name}", name.replace("_", " "), of="correct", by="subject", among=frozenset(subjects))
+        grouped_mean(
+            f"accuracy_{name}",
+            f"accuracy, {name.replace('_', ' ')}",
+            of="correct",
+            by="subject",
+            among=frozenset(subjects),
+        )
         for name, subjects in options.categories.items()
     )
     return (*COLUMNS, *of_categories)
