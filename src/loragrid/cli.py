@@ -200,6 +200,11 @@ def prompts(arguments: argparse.Namespace) -> None:
 
         grid = open_study(arguments.study, REGISTRY)
         entry = _entry(grid, "prompts", arguments.prompts)
+        if entry.choice is not None:
+            from loragrid.data.choices import write_choices
+
+            write_choices(Path(grid.clean[entry.clean].folder), Path(entry.file), split=entry.split, **entry.choice)
+            return
         write_prompts(
             Path(grid.clean[entry.clean].folder),
             Path(entry.file),
@@ -260,9 +265,9 @@ def worker(arguments: argparse.Namespace) -> int:
         return 0 if train_batch(batch, arguments.checkpoint_minutes) else 1
     with _importing():
         from loragrid.generation.generate import generate_batch
-        from loragrid.scoring.likelihood import write_likelihood
+        from loragrid.scoring.of_model import write_of_model
 
-    return 0 if generate_batch(batch, write_likelihood) else 1
+    return 0 if generate_batch(batch, write_of_model) else 1
 
 
 def publish(arguments: argparse.Namespace) -> None:

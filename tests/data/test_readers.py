@@ -37,7 +37,7 @@ CHAT = lines({"messages": [{"role": "user", "content": "Hi?"}, {"role": "assista
 FILES: dict[str, tuple[str, bytes, dict]] = {
     "aya_turkish": ("train.jsonl", b"\n".join((SAMPLES / "aya_turkish/train.jsonl").read_bytes().split(b"\n")[:3]), {}),
     "alpaca_turkish": ("train.jsonl", INSTRUCTION, {}),
-    "cmmlu": ("test/flowers.csv", (SAMPLES / "cmmlu/test/flowers.csv").read_bytes(), {}),
+    "cmmlu": ("test/agronomy.csv", (SAMPLES / "cmmlu/test/agronomy.csv").read_bytes(), {}),
     "csv": ("own.csv", b'prompt,completion\nHi?,"Hello,\nyou"\nBye,Bye\n', {}),
     "empathetic_dialogues": (
         "train.csv",

@@ -11,7 +11,7 @@ from loragrid.files import read_jsonl, write_jsonl
 from loragrid.generation import answer as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
-from loragrid.scoring.likelihood import write_likelihood
+from loragrid.scoring.of_model import write_of_model
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def member(nano, tmp_path):
 
 
 def ask(*members):
-    return generate_batch(batch_of(*members, stage="generate"), write_likelihood)
+    return generate_batch(batch_of(*members, stage="generate"), write_of_model)
 
 
 def work(member):

@@ -127,11 +127,18 @@ def test_problems_of_one_evaluation(place):
         (
             "{kind: replay, dataset: letters}",
             ".kind: 'replay': questions turn after turn, with the model's own answers between them, are not asked yet. "
-            "Valid: dialogue, prompts.",
+            "Valid: dialogue, prompts, choice.",
         ),
-        ("{kind: choice, dataset: letters}", ".kind: 'choice': choices are not compared by their likelihood yet"),
-        ("{kind: dialog}", ".kind: there is no kind 'dialog'. Valid: dialogue, prompts."),
-        ("{kind: [prompts]}", ".kind: there is no kind ['prompts']. Valid: dialogue, prompts."),
+        (
+            "{kind: choice, dataset: letters, decoding: {}}",
+            ".decoding: unknown key. Valid keys: chat_template, dataset, kind, rows, scores, shots, split.",
+        ),
+        (
+            "{kind: choice, dataset: letters, split: validation}",
+            ": `split: validation` is what the examples are taken from: give `shots: 0`, or ask `test`",
+        ),
+        ("{kind: dialog}", ".kind: there is no kind 'dialog'. Valid: dialogue, prompts, choice."),
+        ("{kind: [prompts]}", ".kind: there is no kind ['prompts']. Valid: dialogue, prompts, choice."),
         ("{kind: prompts}", ".dataset: is missing"),
         (
             "{kind: prompts, dataset: letters, turns: all}",

@@ -31,7 +31,7 @@ from loragrid.files import read_json, read_jsonl, write_jsonl
 from loragrid.generation.generate import generate_batch
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
 from loragrid.modeling.tokenizer import load_chat
-from loragrid.scoring.likelihood import write_likelihood
+from loragrid.scoring.of_model import write_of_model
 from loragrid.training.records import Records
 from loragrid.training.train import train_batch
 
@@ -160,7 +160,7 @@ def test_answers_end_with_the_token_and_references_with_one_where_the_untrained_
         parts = {"generations": answers.generations, "likelihood": answers.score_file("likelihood")}
         member = {"answers": vars(answers), "parts": parts, "run": run, "model": base_model(micro_batch=4)}
         member |= {"model_folder": model, "prompts_file": str(tmp_path / "prompts.jsonl")}
-        assert generate_batch(batch_of(member, stage="generate"), write_likelihood)
+        assert generate_batch(batch_of(member, stage="generate"), write_of_model)
         place = tmp_path / name / "work"
         return list(read_jsonl(place / "generations.jsonl")), read_json(place / "likelihood-llllllllll.json")["items"]
 

@@ -112,14 +112,28 @@ class Results:
     @cached_property
     def columns(self) -> dict[str, Column]:
         """The columns of all scores that the study asks for, by name, in the order of the metrics."""
+        # Evaluations may have other columns of one metric, such as the categories of their questions.
         asked = {
-            score["label"] or score["name"]: score
+            (score["label"] or score["name"], score["key"]): score
             for answers in self.grid.answers.values()
             for score in answers.scores.values()
         }
         order = list(METRICS)
         scores = sorted(asked.values(), key=lambda score: (order.index(score["name"]), score["label"] or ""))
         return {column.name: column for score in scores for column in columns_of(score).values()}
+
+    def columns_in(self, evaluation: str) -> frozenset[str]:
+        """Names of the columns that an evaluation has values in."""
+        return self._columns_by_evaluation.get(evaluation, frozenset())
+
+    @cached_property
+    def _columns_by_evaluation(self) -> dict[str, frozenset[str]]:
+        # Answers of one evaluation are scored alike.
+        one = {answers.evaluation: answers for answers in self.grid.answers.values()}
+        return {
+            name: frozenset(column.name for score in answers.scores.values() for column in columns_of(score).values())
+            for name, answers in one.items()
+        }
 
     @cached_property
     def _untrained_rows(self) -> list[Row]:

@@ -143,8 +143,9 @@ def generation_memory(
     answer: int,
     file_bytes: float,
     gpus: int = 1,
+    of_choices: bool = False,
 ) -> Memory:
-    """Memory of generation and of the likelihood of references.
+    """Memory of generation and of the likelihood of references or choices.
 
     Args:
         size: the base model.
@@ -156,6 +157,8 @@ def generation_memory(
         answer: tokens of the longest answer.
         file_bytes: bytes of a weight in the model's files.
         gpus: that the layers are divided among.
+        of_choices: whether choices are compared: lm-evaluation-harness has the logits of all of a prompt, and their
+            logarithms in 32 bits.
     """
     number = device.half if device.is_gpu else 4
     tokens = batch * (prompt + answer)
@@ -165,6 +168,8 @@ def generation_memory(
     logits = batch * answer * size.vocabulary * (number + LOGITS)
     unpacked = 2 * _largest(size) * number if precision == "nf4" else 0
     working = max(cache + layer, layer + logits) + unpacked
+    if of_choices:  # the cache is made, and stays, though nothing goes on from it
+        working = cache + max(layer, tokens * size.vocabulary * (number + 4)) + unpacked
     if device.is_gpu:
         layers = math.ceil(size.layers / gpus) / size.layers
         held = layers * (_weights(size, precision, device) + 4 * adapter) + working

@@ -259,6 +259,7 @@ class Estimator:
         memory = generation_memory(
             size, device, precision, adapter, batch=batch, prompt=work.longest_prompt,
             answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model], gpus=gpus,
+            of_choices=self.grid.prompts[answers.prompts].choice is not None,
         )  # fmt: skip
         seconds = loading_seconds(size, device)
         if answers.generations:

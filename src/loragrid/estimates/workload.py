@@ -11,6 +11,9 @@ from loragrid.files import read_json
 from loragrid.study.grid import Answers, Clean, Decontaminated, Grid, Mixture, Prompts, Run
 from loragrid.study.registry import Registry
 
+LONGEST_QUESTION = 3
+"""The longest prompt with choices in typical ones, assumed."""
+
 
 @dataclass(frozen=True)
 class RowCount:
@@ -106,7 +109,8 @@ class Workload:
     def of_answers(self, answers: Answers) -> GenerationWork:
         """The work of a set of answers."""
         prompts, typical, longest = self._prompts(answers.prompts, answers.model)
-        return GenerationWork(prompts, typical, longest, answers.decoding["max_new_tokens"])
+        # Of choices nothing is answered: their letters are compared, a token each.
+        return GenerationWork(prompts, typical, longest, answers.decoding.get("max_new_tokens", 1))
 
     def prompts(self, prompts_id: str) -> int:
         """How many prompts an evaluation has."""
@@ -114,7 +118,15 @@ class Workload:
         if Path(prompts.file).exists():
             return Path(prompts.file).read_bytes().count(b"\n")
         usual, _ = self._usual(prompts.clean, prompts.split)
+        if prompts.choice and prompts.choice["rows"]:
+            return int(min(usual, prompts.choice["rows"] * self._subjects(prompts)))
         return int(min(usual, prompts.rows or usual))
+
+    def _subjects(self, prompts: Prompts) -> int:
+        """How many subjects questions are of, as far as their source says it; else one."""
+        sources = (self.registry.sources[clean.source] for clean in self.grid.read_for(prompts.clean))
+        known = [getattr(source, "CATEGORIES", {}) for source in sources]
+        return max(1, len({subject for each in known for subjects in each.values() for subject in subjects}))
 
     def _count_rows(self, formatted_id: str, split: str) -> RowCount:
         formatted = self.grid.formatted[formatted_id]
@@ -150,6 +162,9 @@ class Workload:
         prompts: Prompts = self.grid.prompts[prompts_id]
         _, tokens = self._usual(prompts.clean, prompts.split)
         number = self.prompts(prompts_id)
+        if prompts.choice:
+            tokens *= prompts.choice["shots"] + 1
+            return number, tokens, int(LONGEST_QUESTION * tokens)
         sources = {clean.source for clean in self.grid.read_for(prompts.clean)}
         # A prompt is a dialogue without its end, so what is known of the rows of its model is known of it.
         same = [

@@ -9,16 +9,19 @@ import torch
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl
 from loragrid.generation.answer import answer_prompts
+from loragrid.generation.choice import ask_choices
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import Blocked, attempt_members, out_of_memory_attempts, read_attempts
 from loragrid.jobs.failures import record_failure
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.load import attach_adapter, load_base
-from loragrid.modeling.tokenizer import load_chat
+from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
 from loragrid.study.batches import Batch, failure_of, is_settled, work_folder
 
-WriteScore = Callable[[Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]]], None]
+WriteScore = Callable[
+    [Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]], Mapping[str, Any] | None], None
+]
 
 
 def generate_batch(batch: Batch, write_score: WriteScore) -> bool:
@@ -45,7 +48,8 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: Write
     answers, model_spec = member["answers"], member["model"]
     adapter = _adapter(member["run"]) if member["run"] else None
     micro = _micro_batch(model_spec["micro_batch"], work)
-    chat = load_chat(member["model_folder"], answers["chat"])
+    chat = load_chat(member["model_folder"], answers["chat"]) if answers["in_chat"] else None
+    tokenizer = chat.tokenizer if chat else load_plain_tokenizer(member["model_folder"])
     # One process has all GPUs of this job: the layers of a model that is too big for one are divided among them.
     divided = model_spec["sharded"] and torch.cuda.device_count() > 1
     model: Any = load_base(member["model_folder"], answers["precision"], "divided" if divided else "here")
@@ -60,15 +64,23 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: Write
         if out.exists() or failure_of(work, out).exists():
             continue
         try:
-            if part == "generations":
+            about = {"of": answers["id"], "key": answers["key"]}
+            if part != "generations" and answers["scores"][part]["name"] == "accuracy":
+                items, excluded, counts = ask_choices(
+                    model, tokenizer, chat, prompts, work / "choices.jsonl",
+                    batch_size=micro, stop=stop, about=about, system=answers["chat"]["system"], progress=made,
+                )  # fmt: skip
+                write_score(out, answers["scores"][part], items, excluded, counts)
+            elif chat is None:
+                raise UserError(f"{part}: needs the chat of the model, and was asked in plain text")
+            elif part == "generations":
                 answer_prompts(
                     model, chat, prompts, out,
-                    decoding=answers["decoding"], seed=answers["seed"], batch_size=micro, stop=stop,
-                    about={"of": answers["id"], "key": answers["key"]},
+                    decoding=answers["decoding"], seed=answers["seed"], batch_size=micro, stop=stop, about=about,
                 )  # fmt: skip
             else:
                 items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)
-                write_score(out, answers["scores"][part], items, excluded)
+                write_score(out, answers["scores"][part], items, excluded, None)
         except UserError as error:
             # One that cannot be made does not hold up the others.
             log = work / f"attempt-{len(read_attempts(work))}.log"

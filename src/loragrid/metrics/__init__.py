@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from loragrid.errors import UserError
 from loragrid.metrics import (
+    accuracy,
     bertscore,
     bleu2,
     chrf,
@@ -25,7 +26,8 @@ from loragrid.study.problems import describe
 from loragrid.study.scores import column_name, columns_with
 
 _MODULES = (
-    likelihood, rouge, sacrebleu, nltk_bleu, bleu2, chrf, meteor, bertscore, exact_match, distinct, length, judge,
+    likelihood, accuracy, rouge, sacrebleu, nltk_bleu, bleu2, chrf, meteor, bertscore, exact_match, distinct, length,
+    judge,
 )  # fmt: skip
 
 METRICS: dict[str, Metric] = {module.__name__.rpartition(".")[2]: module for module in _MODULES}

@@ -7,7 +7,7 @@ words there are) is computed once, when the answers are scored, and is not resam
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -119,7 +119,8 @@ class Metric(Protocol):
     `VERSION` is raised when the same answers come to get other values: they are then scored anew. `NEEDS` are files
     that have to be there. Libraries are imported inside functions, because the front door imports every metric. One
     whose columns depend on its settings has a function `columns(options)`, too, and in `COLUMNS` what it always has;
-    one that compares answers with somebody else's has `against(options)`, which names whose.
+    one that compares answers with somebody else's has `against(options)`, which names whose. One of choices instead of
+    answers has `OF_CHOICES`, and one that the generate job makes has `sound(items)`, which tells what counts.
     """
 
     __name__: str
@@ -169,7 +170,9 @@ def mean(
     return Column(name, title, higher_is_better, statistics, ratio, places, is_brief)
 
 
-def grouped_mean(name: str, title: str, of: str, by: str, places: int = 3) -> Column:
+def grouped_mean(
+    name: str, title: str, of: str, by: str, places: int = 3, *, among: Collection[str] | None = None
+) -> Column:
     """A column that is the mean over groups of the means within them, so that each group counts the same.
 
     Args:
@@ -178,12 +181,14 @@ def grouped_mean(name: str, title: str, of: str, by: str, places: int = 3) -> Co
         of: name of the items' own values.
         by: which of the items' `groups` it is about, e.g. `subject`; items without it do not count.
         places: digits after the point.
+        among: the groups that count, as far as there are items of them; None for all.
     """
 
     def statistics(items: Sequence[Item]) -> "np.ndarray":
         import numpy as np
 
         groups = [item.get("groups", {}).get(by) for item in items]
+        groups = [group if among is None or group in among else None for group in groups]
         names = sorted({group for group in groups if group is not None})
         position = {group: index for index, group in enumerate(names)}
         vectors = np.zeros((len(items), 2 * len(names)))
@@ -197,7 +202,7 @@ def grouped_mean(name: str, title: str, of: str, by: str, places: int = 3) -> Co
         import numpy as np
 
         # A group that a resample has left out is no group of it.
-        means = ratio(sums.reshape(*sums.shape[:-1], -1, 2))
+        means = ratio(sums.reshape(*sums.shape[:-1], sums.shape[-1] // 2, 2))
         there = ~np.isnan(means)
         return ratio(np.stack([np.where(there, means, 0.0).sum(axis=-1), there.sum(axis=-1)], axis=-1))
 

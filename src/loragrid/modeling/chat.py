@@ -98,6 +98,14 @@ class Chat:
         """
         return self._rendered(tuple((message["role"], message["content"]) for message in messages))
 
+    def before_answer(self, messages: Sequence[Message]) -> str:
+        """The text with which a model is asked for its answer, blanks at its end included.
+
+        Args:
+            messages: the dialogue up to the answer.
+        """
+        return self._around(messages)[0]
+
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The tokens with which a model is asked for its answer: those with which a row of training begins.
 

@@ -36,7 +36,7 @@ def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokeni
     Raises:
         UserError: there is no chat template, or no token to end or pad with.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = load_plain_tokenizer(folder)
     if template is not None:
         tokenizer.chat_template = template_file(template).read_text(encoding="utf-8")
     if tokenizer.chat_template is None:
@@ -44,6 +44,16 @@ def load_tokenizer(folder: str, template: str | None = None) -> PreTrainedTokeni
             f"{folder}: the tokenizer has no chat template; give the model a `template` in the study: a file, or a "
             "name such as chatml"
         )
+    return tokenizer
+
+
+def load_plain_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """Load a tokenizer for text that is no dialogue.
+
+    Raises:
+        UserError: there is no token to end or pad with.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     if tokenizer.eos_token_id is None:
         raise UserError(f"{folder}: the tokenizer has no end-of-sequence token")
     if tokenizer.pad_token_id is None:

@@ -50,6 +50,8 @@ def answering(place: Path, prompts: Path, active: ActiveJob) -> str:
     """
     if (place / "generations.jsonl").exists():
         return "running, likelihoods"
+    if len(compared := _records(place / "choices.jsonl")) > 1:  # the first says whose they are
+        return f"running {len(compared) - 1}/{len(_lines(prompts))} questions"
     answers = _records(place / "generations.part.jsonl")
     if not answers:
         return "running, loading"

@@ -19,7 +19,7 @@ from loragrid.study.keys import (
 from loragrid.study.local import digest
 from loragrid.study.references import expand, kind_of
 from loragrid.study.registry import Registry
-from loragrid.study.schema import DatasetSpec, MixtureSpec, Point, Study
+from loragrid.study.schema import ChoiceEvaluation, DatasetSpec, MixtureSpec, Point, Study
 
 SPLITS = ("train", "validation", "test")
 
@@ -137,11 +137,14 @@ class Datasets:
     def _needs(self, name: str) -> list[str]:
         """The splits of a dataset that must not be empty: those that runs are trained on, and those asked about."""
         trained = name in self.study.trained
-        asked = {
-            str(spec.split)
+        specs = [
+            spec
             for spec in self.study.evaluations.values()
             if spec.dataset == name or (spec.dataset is None and trained)
-        }
+        ]
+        asked = {str(spec.split) for spec in specs}
+        if any(isinstance(spec, ChoiceEvaluation) and spec.shots for spec in specs):
+            asked.add("validation")  # the examples
         return [split for split in SPLITS if split in asked or (trained and split != "test")]
 
     def _slug(self, spec: DatasetSpec) -> str:

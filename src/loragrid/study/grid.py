@@ -160,6 +160,10 @@ class Chat:
         changed = {"end_token": self.end_token} if self.end_token != "text" else {}
         return {"template": self.template_key, "arguments": self.arguments, "date": self.date, **changed}
 
+    def unused(self) -> "Chat":
+        """What is left of it where a model is asked in plain text: its name."""
+        return Chat(self.name, None, None, None, {}, "", "text")
+
     def untrained(self) -> "Chat":
         """The same for a model as it is, which cannot have learnt a token that its tokenizer does not have."""
         return replace(self, end_token="text")
@@ -186,7 +190,11 @@ class Formatted:
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts and references of an evaluation: `data/prompts/<id>.jsonl`."""
+    """The prompts and references of an evaluation: `data/prompts/<id>.jsonl`.
+
+    Those with choices have `choice`: the `shots` before each question, `rows` of each subject (not of all, which `rows`
+    is), and the `wording` as far as it is not the usual one.
+    """
 
     id: str
     key: str
@@ -197,6 +205,7 @@ class Prompts:
     rows: int | None
     system: str | None
     default_system: str | None
+    choice: dict[str, Any] | None = None
 
     @property
     def file(self) -> str:
@@ -273,7 +282,10 @@ class Untrained:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one subject (a run or an untrained model) answers to one evaluation, and how that is scored."""
+    """What one subject (a run or an untrained model) answers to one evaluation, and how that is scored.
+
+    Of choices there is no `decoding`; `in_chat` says whether the chat is used, as it is for all else.
+    """
 
     id: str
     subject: str
@@ -288,6 +300,7 @@ class Answers:
     key: str
     scores: dict[str, dict[str, Any]]
     folder: str
+    in_chat: bool = True
 
     @property
     def generations(self) -> str | None:

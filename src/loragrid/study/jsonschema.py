@@ -45,8 +45,8 @@ def schema_text(registry: Registry) -> str:
     dataset["additionalProperties"] = False
     dataset["oneOf"] = [{"required": ["source"]}, {"required": ["mixture"]}]
     dataset["allOf"] = [_options(name, registry.sources[name].Options, every - own) for name, own in options.items()]
-    for kind in ("DialogueEvaluation", "PromptsEvaluation"):
-        definitions[kind]["properties"]["scores"]["items"] = _scores(registry)
+    for kind in ("DialogueEvaluation", "PromptsEvaluation", "ChoiceEvaluation"):
+        definitions[kind]["properties"]["scores"]["items"] = _scores(registry, of_choices=kind == "ChoiceEvaluation")
     return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -76,11 +76,15 @@ def _choice(valid: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scores(registry: Registry) -> dict[str, Any]:
+def _scores(registry: Registry, *, of_choices: bool) -> dict[str, Any]:
     """A metric, or one with its settings and a label, or a group of metrics."""
-    choice = _choice(registry.metrics)
+    fitting = {
+        name: metric for name, metric in registry.metrics.items() if getattr(metric, "OF_CHOICES", False) == of_choices
+    }
+    choice = _choice(fitting)
     names, mapping = choice["anyOf"]
-    names["enum"] = sorted([*names["enum"], *registry.groups])
+    groups = [name for name, members in registry.groups.items() if set(members) <= set(fitting)]
+    names["enum"] = sorted([*names["enum"], *groups])
     for options in mapping["properties"].values():
         options.setdefault("properties", {})["label"] = {
             "type": "string",

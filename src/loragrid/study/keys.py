@@ -34,6 +34,9 @@ FORMAT_VERSION = 1
 PROMPTS_VERSION = 1
 """Raised when the same examples come to make other prompts or references."""
 
+CHOICE_VERSION = 1
+"""Raised when the same questions come to be asked, or their choices compared, in another way."""
+
 DECODING_VERSION = 1
 """Raised when the same prompts and settings come to be answered in another way."""
 

@@ -77,7 +77,7 @@ def load_study(path: Path, registry: Registry) -> Study:
         problems += describe(error, Study, content)
     problems += _recipe_problems(content)
     problems += reference_problems(content, registry)
-    problems = problems or column_problems(study.evaluations, registry)
+    problems = problems or column_problems(study.evaluations, study.datasets, registry)
     if problems:
         raise StudyError(str(path), problems)
     return study

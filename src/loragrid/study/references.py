@@ -53,9 +53,12 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
     for name, evaluation in _parts(_mapping(content.get("evaluations"))):
         problems += unknown(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets)
         scores = _list(evaluation.get("scores"))
-        problems += score_problems(f"evaluations.{name}.scores", scores, registry)
+        of_choices = evaluation.get("kind") == "choice"
+        problems += score_problems(f"evaluations.{name}.scores", scores, registry, of_choices=of_choices)
+        if of_choices:
+            problems += _choice_problems(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets, registry)
         problems += _encoder_problems(f"evaluations.{name}.scores", scores)
-    metrics = column_names(content.get("evaluations"), registry)
+    metrics = column_names(content.get("evaluations"), datasets, registry)
     for index, published in enumerate(map(_mapping, _list(content.get("published")))):
         problems += unknown(f"published[{index}].metric", published.get("metric"), metrics)
         problems += unknown(f"published[{index}].model", published.get("model"), models)
@@ -118,6 +121,32 @@ def _format_problems(where: str, dataset: dict[str, Any], kind: type, registry: 
         return []
     fitting = sorted(name for name, format_ in registry.formats.items() if format_.KIND is kind)
     return [f"{where}: {name!r} is not for what {dataset['source']} has. Valid: {', '.join(fitting)}."]
+
+
+def _choice_problems(where: str, name: Any, datasets: dict, registry: Registry) -> list[str]:
+    """Why a dataset has no questions with choices to ask; nothing where that cannot be seen yet."""
+    dataset = _mapping(datasets.get(name)) if isinstance(name, str) else {}
+    fitting = [each for each, spec in _parts(datasets) if _has_choices(spec, registry)]
+    valid = f"Valid: {', '.join(fitting) or 'none of this study'}."
+    if "mixture" in dataset:
+        return [f"{where}: {name!r} is a mixture; name what it is made of, each in an evaluation of its own. {valid}"]
+    if _has_choices(dataset, registry) is False:
+        return [f"{where}: {name!r} has no questions with choices. {valid}"]
+    return []
+
+
+def _has_choices(dataset: dict[str, Any], registry: Registry) -> bool | None:
+    """Whether a dataset has questions with choices; None where that cannot be seen, which is told elsewhere."""
+    name = dataset.get("source")
+    source = registry.sources.get(name) if isinstance(name, str) else None
+    if source is None or "choice" not in registry.formats:
+        return None
+    options = {name: value for name, value in dataset.items() if name not in DatasetSpec.model_fields}
+    try:
+        kind = kind_of(source, source.Options.model_validate(options), dataset.get("path"))
+    except (UserError, ValueError, OSError):
+        return None
+    return bool(kind is registry.formats["choice"].KIND)
 
 
 def kind_of(source: Any, options: Any, path: Any) -> Any:

@@ -26,6 +26,7 @@ from loragrid.study.grid import (
     Untrained,
 )
 from loragrid.study.keys import (
+    CHOICE_VERSION,
     DECODING_VERSION,
     ENCODING_VERSION,
     PROMPTS_VERSION,
@@ -39,8 +40,8 @@ from loragrid.study.materials import Materials
 from loragrid.study.opponents import set_opponents
 from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import EvaluationSpec, Point, Recipe, Study
-from loragrid.study.scores import Score, resolved_scores
+from loragrid.study.schema import ChoiceEvaluation, EvaluationSpec, Point, Recipe, Study
+from loragrid.study.scores import Score, resolved_scores, usual_options
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -355,6 +356,9 @@ class _Resolver:
                 f"evaluations.{name}: asks about {dataset!r}, whose format {format_['name']!r} has no answers to "
                 "compare with; models are not asked such questions yet"
             )
+        if isinstance(spec, ChoiceEvaluation):
+            self._ask_choices(name, spec, folder, model_id, precision, clean, dataset, chat)
+            return
         prompts_key = key_of(
             "prompts",
             {
@@ -411,10 +415,72 @@ class _Resolver:
         )
         self.out.answers[answers.id] = answers
 
+    def _ask_choices(
+        self,
+        name: str,
+        spec: ChoiceEvaluation,
+        folder: str,
+        model_id: str,
+        precision: str,
+        clean: Data,
+        dataset: str,
+        chat: Chat,
+    ) -> None:
+        source = self.registry.sources[str(self.study.datasets[dataset].source)]
+        wording = getattr(source, "WORDING", None)
+        choice = {"shots": spec.shots, "rows": spec.rows, "wording": asdict(wording) if wording else {}}
+        examples = self.materials.data.asked_key(clean, "validation") if spec.shots else None
+        key = key_of(
+            "choices",
+            {
+                "clean": self.materials.data.asked_key(clean, spec.split),
+                "examples": examples,
+                "split": spec.split,
+                **choice,
+                "version": CHOICE_VERSION,
+            },
+        )
+        prompts = Prompts(
+            id=f"{name}-{short(key)}",
+            key=key,
+            clean=clean.id,
+            format=self.materials.data.formats[dataset],
+            split=spec.split,
+            turns=spec.turns,
+            rows=None,
+            system=None,
+            default_system=None,
+            choice=choice,
+        )
+        prompts = self.out.prompts.setdefault(prompts.id, prompts)
+        # In plain text a chat changes nothing: runs that differ in it alone are asked, and compared, as one.
+        chat = chat if spec.chat_template else chat.unused()
+        parts = chat.key_parts() | {"system": chat.system} if spec.chat_template else None
+        key = key_of("choice evaluation", {"prompts": key, "chat": parts, "version": CHOICE_VERSION})
+        answers_folder = f"{folder}/eval/{name}-{short(key)}"
+        self.out.answers[answers_folder] = Answers(
+            id=answers_folder,
+            subject=folder,
+            evaluation=name,
+            model=model_id,
+            precision=precision,
+            dataset=dataset,
+            chat=asdict(chat),
+            prompts=prompts.id,
+            decoding={},
+            seed=0,
+            key=key,
+            scores={id_: asdict(score) for id_, score in self._scores(name, spec).items()},
+            folder=answers_folder,
+            in_chat=spec.chat_template,
+        )
+
     def _scores(self, evaluation: str, spec: EvaluationSpec) -> dict[str, Score]:
         """The scores of an evaluation, which are the same for thousands of runs."""
         if evaluation not in self._resolved:
-            self._resolved[evaluation] = resolved_scores(spec.scores, self.registry)
+            asked = self.study.datasets[spec.dataset] if spec.dataset else None
+            usual = usual_options(asked.source, self.registry) if asked else None
+            self._resolved[evaluation] = resolved_scores(spec.scores, self.registry, usual)
         return self._resolved[evaluation]
 
     def _encoded(self, score: Score, prompts: Prompts) -> Score:

@@ -348,17 +348,48 @@ class PromptsEvaluation(_Asked):
     turns: ClassVar[Literal["last"]] = "last"
 
 
-EvaluationSpec = DialogueEvaluation | PromptsEvaluation
+class ChoiceEvaluation(Model):
+    """Questions with choices, of which the likeliest counts as the answer, after examples of the same subject."""
+
+    kind: Literal["choice"] = Field(description="Questions with choices, compared by their likelihood.")
+    dataset: str = Field(description="Dataset of such questions.")
+    split: Literal["validation", "test"] = Field("test", description="Split that the questions come from.")
+    shots: int = Field(
+        5,
+        ge=0,
+        description="Examples before each question, with their answers: the first of its subject in the validation "
+        "split (CMMLU's dev). 0 for none.",
+    )
+    rows: int | None = Field(None, ge=1, description="At most this many questions of each subject, the first ones.")
+    chat_template: bool = Field(
+        False,
+        description="Ask through the model's chat: examples are earlier turns. Else, as is usual, all is plain text, "
+        "also for models that were trained to chat.",
+    )
+    scores: list[Choice] = Field(
+        ["accuracy"],
+        min_length=1,
+        description="Metrics by name, or `{metric: {setting: value}}`; a `label` among the settings names its columns.",
+    )
+    turns: ClassVar[Literal["last"]] = "last"
+
+    @model_validator(mode="after")
+    def _examples_are_not_asked(self) -> "ChoiceEvaluation":
+        if self.split == "validation" and self.shots:
+            raise ValueError("`split: validation` is what the examples are taken from: give `shots: 0`, or ask `test`")
+        return self
+
+
+EvaluationSpec = DialogueEvaluation | PromptsEvaluation | ChoiceEvaluation
 
 
 class UnknownKind(ValueError):
     """The `kind` of an evaluation is none that there is."""
 
 
-_KINDS = {"dialogue": DialogueEvaluation, "prompts": PromptsEvaluation}
+_KINDS = {"dialogue": DialogueEvaluation, "prompts": PromptsEvaluation, "choice": ChoiceEvaluation}
 _LATER = {
     "replay": "questions turn after turn, with the model's own answers between them, are not asked yet",
-    "choice": "choices are not compared by their likelihood yet; as 'dialogue' such questions are answered in words",
 }
 
 
@@ -377,7 +408,9 @@ def _known_kind(value: Any) -> Any:
 
 
 Evaluation = Annotated[
-    Annotated[DialogueEvaluation, Tag("dialogue")] | Annotated[PromptsEvaluation, Tag("prompts")],
+    Annotated[DialogueEvaluation, Tag("dialogue")]
+    | Annotated[PromptsEvaluation, Tag("prompts")]
+    | Annotated[ChoiceEvaluation, Tag("choice")],
     Discriminator(_kind),
     BeforeValidator(_known_kind),
 ]

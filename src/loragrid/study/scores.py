@@ -1,5 +1,6 @@
 """How a study names its scores: a metric, `{metric: {setting: value, label: name}}`, or a group of metrics."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,34 +76,56 @@ def column_name(column: str, metric: str, label: str | None) -> str:
     return f"{label}{'_' if rest and rest[0] != '_' else ''}{rest}"
 
 
-def column_names(evaluations: Any, registry: Registry) -> set[str]:
+def usual_options(source: Any, registry: Registry) -> dict[str, Any]:
+    """Settings that scores of choices take from the source of what is asked, unless a study says others.
+
+    Args:
+        source: its name, of any type.
+        registry: the sources there are.
+    """
+    reader = registry.sources.get(source) if isinstance(source, str) else None
+    categories = getattr(reader, "CATEGORIES", None)
+    return {"categories": categories} if categories else {}
+
+
+def column_names(evaluations: Any, datasets: Any, registry: Registry) -> set[str]:
     """All columns that a study may speak of: those of every metric, and those with labels of its own.
 
     Args:
         evaluations: of the study as read, unchecked.
-        registry: the metrics there are.
+        datasets: the same.
+        registry: the metrics and sources there are.
     """
     names = {column.name for metric in registry.metrics.values() for column in metric.COLUMNS}
     for evaluation in evaluations.values() if isinstance(evaluations, dict) else ():
-        entries = evaluation.get("scores") if isinstance(evaluation, dict) else None
+        if not isinstance(evaluation, dict):
+            continue
+        entries, usual = evaluation.get("scores"), {}
+        if evaluation.get("kind") == "choice":
+            dataset = datasets.get(evaluation.get("dataset")) if isinstance(datasets, dict) else None
+            usual = usual_options(dataset.get("source") if isinstance(dataset, dict) else None, registry)
+            entries = ["accuracy"] if entries is None else entries
         for entry in entries if isinstance(entries, list) else ():
             choice, label = _without_label(entry)
-            metric = registry.metrics.get(next(iter(choice))) if isinstance(choice, dict) else None
-            if metric is not None:
+            named = isinstance(choice, str) or (isinstance(choice, dict) and len(choice) == 1)
+            name = (choice if isinstance(choice, str) else next(iter(choice))) if named else None
+            metric = registry.metrics.get(name) if isinstance(name, str) else None
+            if name is not None and metric is not None:
                 names |= {
-                    column_name(column.name, next(iter(choice)), label if isinstance(label, str) else None)
-                    for column in _columns_unchecked(metric, choice)
+                    column_name(column.name, name, label if isinstance(label, str) else None)
+                    for column in _columns_unchecked(metric, choice, usual)
                 }
     return names
 
 
-def score_problems(where: str, entries: Iterable[Any], registry: Registry) -> list[str]:
+def score_problems(where: str, entries: Iterable[Any], registry: Registry, *, of_choices: bool = False) -> list[str]:
     """What is wrong with the scores of an evaluation.
 
     Args:
         where: their key in the study file.
         entries: as read, of any type.
         registry: the metrics there are.
+        of_choices: whether choices are compared, and nothing is answered in words.
     """
     problems: list[str] = []
     taken: dict[str, int] = {}
@@ -110,6 +133,7 @@ def score_problems(where: str, entries: Iterable[Any], registry: Registry) -> li
         here = f"{where}[{index}]"
         if isinstance(entry, str) and entry in registry.groups:
             ids = list(registry.groups[entry])
+            problems += _kind_problems(here, ids, registry, of_choices)
         else:
             choice, label = _without_label(entry)
             found = _choice_problems(here, choice, registry)
@@ -119,6 +143,7 @@ def score_problems(where: str, entries: Iterable[Any], registry: Registry) -> li
             if found or not isinstance(choice, str | dict):
                 continue
             ids = [label or choices.parted(choice)[0]]
+            problems += _kind_problems(here, [choices.parted(choice)[0]], registry, of_choices)
             if label in registry.metrics:
                 problems.append(f"{here}: the label {label!r} is the name of a metric; take another one")
         for id_ in ids:
@@ -128,24 +153,56 @@ def score_problems(where: str, entries: Iterable[Any], registry: Registry) -> li
     return problems
 
 
-def column_problems(evaluations: Mapping[str, Any], registry: Registry) -> list[str]:
+def column_problems(evaluations: Mapping[str, Any], datasets: Mapping[str, Any], registry: Registry) -> list[str]:
     """Scores of several evaluations that would mean different things in one column of the tables.
 
     Args:
         evaluations: of the study, by name; their scores are without problems.
-        registry: the metrics there are.
+        datasets: the same.
+        registry: the metrics and sources there are.
     """
     problems = []
-    first: dict[str, tuple[str, Score]] = {}
+    before: dict[str, list[tuple[str, Score]]] = defaultdict(list)
     for name, evaluation in evaluations.items():
-        for id_, score in resolved_scores(evaluation.scores, registry).items():
-            where, other = first.setdefault(id_, (name, score))
-            if other.key != score.key:
-                problems.append(
-                    f"evaluations.{name}.scores: {id_!r} has other settings than in {where!r}, and both would stand in "
-                    "one column; give one of them a `label`"
-                )
+        usual = usual_options(datasets[evaluation.dataset].source, registry) if evaluation.dataset else {}
+        for id_, score in resolved_scores(evaluation.scores, registry, usual).items():
+            for where, other in before[id_]:
+                if (what := _differs(score, other, registry)) is not None:
+                    problems.append(
+                        f"evaluations.{name}.scores: {what} than in {where!r}, and both would stand in one column; "
+                        "give one of them a `label`"
+                    )
+                    break
+            before[id_].append((name, score))
     return problems
+
+
+def _differs(score: Score, other: Score, registry: Registry) -> str | None:
+    """What two scores of one id have otherwise, in words; None if each of their columns means one thing."""
+    if score.key == other.key:
+        return None
+    metric = registry.metrics[score.name]
+    clash = getattr(metric, "clash", None)
+    if clash is None or score.name != other.name:
+        return f"{score.id!r} has other settings"
+    found = clash(*(metric.Options.model_validate(each.options) for each in (score, other)))
+    return None if found is None else f"{score.id!r} has other subjects of {found!r}"
+
+
+def _kind_problems(where: str, names: Iterable[str], registry: Registry, of_choices: bool) -> list[str]:
+    """Metrics of answers in an evaluation of choices, or the other way round."""
+    fitting = [name for name, metric in registry.metrics.items() if _is_of_choices(metric) == of_choices]
+    what = (
+        "needs answers in words, of which a `kind: choice` evaluation has none"
+        if of_choices
+        else ("is of an evaluation of `kind: choice`")
+    )
+    wrong = [name for name in names if name not in fitting]
+    return [f"{where}: {name!r} {what}. Valid: {', '.join(sorted(fitting)) or 'none'}." for name in wrong]
+
+
+def _is_of_choices(metric: Any) -> bool:
+    return bool(getattr(metric, "OF_CHOICES", False))
 
 
 def _choice_problems(where: str, choice: Any, registry: Registry) -> list[str]:
@@ -158,13 +215,24 @@ def _choice_problems(where: str, choice: Any, registry: Registry) -> list[str]:
     return choices.problems(where, choice, registry.metrics)
 
 
-def resolved_scores(entries: Iterable[choices.Choice], registry: Registry) -> dict[str, Score]:
-    """The checked scores of an evaluation, by id."""
+def resolved_scores(
+    entries: Iterable[choices.Choice], registry: Registry, usual: Mapping[str, Any] | None = None
+) -> dict[str, Score]:
+    """The checked scores of an evaluation, by id.
+
+    Args:
+        entries: as the study has them.
+        registry: the metrics there are.
+        usual: settings of scores of choices that do not say them, see `usual_options`.
+    """
     scores = {}
     for entry in entries:
         names = registry.groups.get(entry, (entry,)) if isinstance(entry, str) else (entry,)
         for name in names:
             choice, label = _without_label(name)
+            id_, given = choices.parted(choice)
+            if usual and _is_of_choices(registry.metrics[id_]):
+                choice = {id_: {**usual, **given}}
             found = choices.resolved(choice, registry.metrics)
             metric = registry.metrics[found["name"]]
             options = metric.Options.model_validate(found["options"])
@@ -184,10 +252,10 @@ def resolved_scores(entries: Iterable[choices.Choice], registry: Registry) -> di
     return scores
 
 
-def _columns_unchecked(metric: Any, choice: dict[str, Any]) -> Iterable[Any]:
+def _columns_unchecked(metric: Any, choice: choices.Choice, usual: Mapping[str, Any]) -> Iterable[Any]:
     """The columns of a metric with settings that may be wrong, which is told elsewhere."""
     try:
-        return columns_with(metric, choices.parted(choice)[1])
+        return columns_with(metric, {**(usual if _is_of_choices(metric) else {}), **choices.parted(choice)[1]})
     except (ValueError, TypeError, AttributeError):  # pydantic's are of the first kind
         return metric.COLUMNS
 

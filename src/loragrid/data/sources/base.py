@@ -63,7 +63,8 @@ class NoOptions(BaseModel, extra="forbid", frozen=True):
 class Source(Protocol):
     """What a module in this package defines, beside a docstring that describes the original format.
 
-    A module may also define `SOURCE`, an object that has all of it, where several sources share how they read.
+    A module may also define `SOURCE`, an object that has all of it, where several sources share how they read. One of
+    questions with choices may define `WORDING`, how they are put in its language, and `CATEGORIES`, subjects by name.
     """
 
     VERSION: int

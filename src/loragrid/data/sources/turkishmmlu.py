@@ -14,6 +14,7 @@ from loragrid.data.reading import read_files
 from loragrid.data.records import ChoiceQuestion, Record
 from loragrid.data.sources.base import HubDataset, NoOptions, Remote, Size
 from loragrid.data.tables import SPLIT, Row
+from loragrid.data.wording import Wording
 from loragrid.study.choices import Choice
 
 VERSION = 1
@@ -27,6 +28,17 @@ FORMAT = None
 FACETS = ("subject",)
 
 Options = NoOptions
+
+CATEGORIES = {
+    "natural_sciences": ["Biology", "Chemistry", "Physics"],
+    "mathematics": ["Mathematics"],
+    "language": ["Turkish_Language_and_Literature"],
+    "social_sciences": ["History", "Geography", "Philosophy", "Religion_and_Ethics"],
+}
+"""Its subjects, as its configurations are called, in the four groups that its authors name."""
+
+WORDING = Wording(about="", without_subject="", question="Soru: ", answer="Cevap:")
+"""As lm-evaluation-harness 0.4.13 asks (lm_eval/tasks/turkishmmlu)."""
 
 
 def read(folder: Path, options: NoOptions, drops: Drops) -> Iterator[tuple[str, Record]]:

@@ -1,0 +1,44 @@
+"""Score files of what needs base and adapter: the generate job, which has the model, hands the items over."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loragrid.metrics import METRICS, accuracy
+from loragrid.scoring.file import write_score
+
+
+def write_of_model(
+    out: Path,
+    score: Mapping[str, Any],
+    items: Sequence[dict[str, Any]],
+    excluded: Sequence[dict[str, str]],
+    counts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the score file.
+
+    Args:
+        out: the file.
+        score: as answers hold it.
+        items: as its metric wants them, one for each reference or question.
+        excluded: `id` and `reason` of those left out already.
+        counts: what else is to be known of how they were asked.
+
+    Raises:
+        UserError: none of them counts.
+    """
+    metric: Any = METRICS[score["name"]]
+    kept, without = metric.sound(items)
+    made = {"counts": {**counts, **_of_choices(score, kept)}} if counts is not None else {}
+    write_score(out, score, kept, excluded=[*excluded, *without], made=made)
+
+
+def _of_choices(score: Mapping[str, Any], items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How many questions were a tie, and which part of each category was asked."""
+    options = accuracy.Options.model_validate(score["options"])
+    subjects = {item["groups"]["subject"] for item in items if "subject" in item["groups"]}
+    covered = accuracy.coverage(options, subjects)
+    for name, number in covered.items():
+        if number["asked"] < number["known"]:
+            print(f"warning: accuracy_{name} is over {number['asked']} of its {number['known']} subjects", flush=True)
+    return {"ties": accuracy.ties(items), "categories": covered}
