@@ -63,7 +63,8 @@ onstart:
 
 
 onsuccess:
-    shell(REMAKE_TABLES)
+    if not has_made_tables():
+        shell(REMAKE_TABLES)
 
 
 onerror:

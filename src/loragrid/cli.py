@@ -10,12 +10,19 @@ from pathlib import Path
 from loragrid.errors import UserError
 from loragrid.files import make_once
 from loragrid.jobs.stage import restarting
-from loragrid.plugins import REGISTRY
 from loragrid.study.grid import Grid
-from loragrid.study.open import open_alone, open_study
 from loragrid.terminal import escape_what_encodings_lack
 
-# Each command imports its stage when it runs: torch alone takes seconds, and most commands do without.
+# Each command imports its stage when it runs: torch alone takes seconds, and most commands do without. What a study may
+# be made of takes half a second, which those do without that are started for each file of a grid.
+
+
+def open_study(name: str) -> Grid:
+    """The grid of a study: a name, a YAML file, or a recorded study.json."""
+    from loragrid.plugins import REGISTRY
+    from loragrid.study.open import open_study as opened
+
+    return opened(name, REGISTRY)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -24,9 +31,10 @@ def check(arguments: argparse.Namespace) -> None:
     from loragrid.estimates.plan import summary
     from loragrid.estimates.requests import Estimator
     from loragrid.judging.endpoint import what_is_missing
+    from loragrid.plugins import REGISTRY
     from loragrid.study.batches import plan as batches_of
 
-    grid = open_study(arguments.study, REGISTRY)
+    grid = open_study(arguments.study)
     batches = batches_of(grid)
     print(summary(grid, batches, Estimator(grid, REGISTRY, find_device(DEFAULT))))
     if batches.judge and (missing := what_is_missing()):
@@ -38,9 +46,10 @@ def plan(arguments: argparse.Namespace) -> None:
     from loragrid.estimates.devices import find_device, for_this_machine
     from loragrid.estimates.plan import detailed
     from loragrid.estimates.requests import Estimator
+    from loragrid.plugins import REGISTRY
     from loragrid.study.batches import plan as batches_of
 
-    grid = open_study(arguments.study, REGISTRY)
+    grid = open_study(arguments.study)
     device = find_device(arguments.device)
     estimator = Estimator(grid, REGISTRY, device if device.is_gpu else for_this_machine(device))
     print(detailed(grid, batches_of(grid), estimator))
@@ -52,7 +61,7 @@ def status(arguments: argparse.Namespace) -> None:
     from loragrid.status.show import console, show
     from loragrid.status.watch import watch
 
-    grid = open_study(arguments.study, REGISTRY)
+    grid = open_study(arguments.study)
     if arguments.watch is None:
         show(overview(grid), console())
         return
@@ -65,16 +74,18 @@ def failures(arguments: argparse.Namespace) -> None:
     from loragrid.status.failures import describe_failures
     from loragrid.status.overview import overview
 
-    print(describe_failures(overview(open_study(arguments.study, REGISTRY)), arguments.lines))
+    print(describe_failures(overview(open_study(arguments.study)), arguments.lines))
 
 
 def inspect(arguments: argparse.Namespace) -> None:
     """Show records of a study as they are read, cleaned, and seen by a model; before and without any training."""
     from loragrid.files import write_text
+    from loragrid.plugins import REGISTRY
     from loragrid.reporting.inspect import inspect as look
     from loragrid.reporting.inspect_show import as_page, show
+    from loragrid.study.open import open_alone
 
-    grid = open_study(arguments.study, REGISTRY)
+    grid = open_study(arguments.study)
     used = [run.dataset for run in grid.runs.values()] + [answers.dataset for answers in grid.answers.values()]
     used += [part["name"] for data in grid.clean.values() for part in getattr(data, "parts", ())]
     for dataset in [arguments.dataset] if arguments.dataset else dict.fromkeys(used):
@@ -89,6 +100,7 @@ def inspect(arguments: argparse.Namespace) -> None:
 
 def schema(arguments: argparse.Namespace) -> None:
     """Print the JSON Schema of study files, as YAML."""
+    from loragrid.plugins import REGISTRY
     from loragrid.study.jsonschema import schema_text
 
     print(schema_text(REGISTRY), end="")
@@ -106,7 +118,7 @@ def download(arguments: argparse.Namespace) -> None:
         return
     if not arguments.study:
         raise UserError("download: --dataset, --model and --encoder need the --study that they belong to")
-    grid = open_study(arguments.study, REGISTRY)
+    grid = open_study(arguments.study)
     if arguments.dataset:
         raw = _entry(grid, "raw", arguments.dataset)
         path = str(expand(raw.path)) if raw.path else None
@@ -136,7 +148,7 @@ def build(arguments: argparse.Namespace) -> None:
             from loragrid.study.references import expand
 
         torch.set_num_threads(arguments.threads)
-        model = _entry(open_study(arguments.study, REGISTRY), "models", arguments.model)
+        model = _entry(open_study(arguments.study), "models", arguments.model)
         make_once(
             Path(model.folder),
             ["model.json"],
@@ -149,7 +161,7 @@ def clean(arguments: argparse.Namespace) -> None:
     with restarting("clean", arguments.dataset):
         from loragrid.data.make import make_clean
 
-        grid = open_study(arguments.study, REGISTRY)
+        grid = open_study(arguments.study)
         data = _entry(grid, "clean", arguments.dataset)
         make_once(
             Path(data.folder),
@@ -163,7 +175,7 @@ def contamination(arguments: argparse.Namespace) -> None:
     with restarting("contamination", arguments.dataset):
         from loragrid.data.make import make_contamination
 
-        grid = open_study(arguments.study, REGISTRY)
+        grid = open_study(arguments.study)
         make_contamination(grid, _entry(grid, "contamination", arguments.dataset))
 
 
@@ -173,7 +185,7 @@ def format_(arguments: argparse.Namespace) -> None:
         with _importing():
             from loragrid.data.format import format_dataset
 
-        grid = open_study(arguments.study, REGISTRY)
+        grid = open_study(arguments.study)
         formatted = _entry(grid, "formatted", arguments.formatted)
         model = grid.models[formatted.model]
         make_once(
@@ -198,7 +210,7 @@ def prompts(arguments: argparse.Namespace) -> None:
     with restarting("prompts", arguments.prompts):
         from loragrid.data.prompts import write_prompts
 
-        grid = open_study(arguments.study, REGISTRY)
+        grid = open_study(arguments.study)
         entry = _entry(grid, "prompts", arguments.prompts)
         if entry.choice is not None:
             from loragrid.data.choices import write_choices
@@ -224,7 +236,7 @@ def encode(arguments: argparse.Namespace) -> None:
             from loragrid.modeling.encoder import load_encoder
             from loragrid.scoring.references import encoded_references
 
-        grid = open_study(arguments.study, REGISTRY)
+        grid = open_study(arguments.study)
         references = _entry(grid, "references", arguments.references)
         encoder = load_encoder(grid.encoders[references.encoder].folder, references.layer)
         prompts = Path(grid.prompts[references.prompts].file)
@@ -322,7 +334,7 @@ def tabulate(arguments: argparse.Namespace) -> None:
     """Make the tables from whatever scores exist."""
     from loragrid.reporting.tabulate import tabulate as write_tables
 
-    grid = open_study(arguments.study, REGISTRY)
+    grid = open_study(arguments.study)
     write_tables(grid)
     others = "values.csv, gains.csv, over_best.csv, effects.csv, cost.csv"
     print(f"tables of {grid.study}: {grid.folder}/comparison.html, .md, .csv, .tex; {others}")
@@ -332,7 +344,7 @@ def table(arguments: argparse.Namespace) -> None:
     """Print the comparison table."""
     from loragrid.reporting.tabulate import terminal_table
 
-    print(terminal_table(open_study(arguments.study, REGISTRY)))
+    print(terminal_table(open_study(arguments.study)))
 
 
 SHOWING = (check, plan, status, failures, inspect, schema, table)

@@ -1,5 +1,7 @@
 """A real Slurm for the tests of this folder; without root or its packages they are skipped, which says why."""
 
+import itertools
+
 import pytest
 from filelock import FileLock
 from head import Head
@@ -11,16 +13,19 @@ import cluster
 __all__ = ["equal_to_whole", "finished_once", "fresh", "prepared", "with_data", "with_model"]
 
 
+LONGEST = ("requeueing_by_hand_and_the_time_limit", "use_up_no_attempt")
+"""Tests of five minutes, as parts of their names; for the first, trainings are prepared that others want, too."""
+
+
 def pytest_collection_modifyitems(items):
-    """Begin with the longest, for which trainings are prepared; meanwhile others do what needs none of them."""
-
-    def place(item):
-        longest = "requeueing_by_hand_and_the_time_limit" in item.name
-        return 0 if longest else 1 if item.path.name.startswith("test_submitit") else 2
-
-    items.sort(key=place)
+    """Begin with the longest and end with the shortest, so that no worker waits for the last test of another one."""
+    longest = [item for item in items if any(name in item.name for name in LONGEST)]
+    rest = [item for item in items if item not in longest]
+    rest.sort(key=lambda item: item.path.name.startswith("test_submitit"))
     # Each worker is given two in a row to begin with.
-    items[1:3] = reversed(items[1:3])
+    kept = max(0, len(rest) - len(longest))
+    pairs = itertools.zip_longest(longest, rest[kept:])
+    items[:] = [item for pair in pairs for item in pair if item] + rest[:kept]
 
 
 @pytest.fixture(scope="session")

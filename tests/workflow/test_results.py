@@ -3,7 +3,6 @@
 import json
 import re
 
-import pytest
 from workspace import jobs
 
 
@@ -67,13 +66,6 @@ def test_tables_are_remade_from_the_scores_alone_to_the_same_bytes(finished):
     finished.snakemake("tables")
     assert {name: (folder / f"comparison.{name}").read_bytes() for name in before} == before
     assert finished.made() == made
-
-
-@pytest.mark.slow
-def test_the_same_study_in_another_fresh_clone_gives_the_same_table(with_model, finished_once):
-    with_model.snakemake()
-    table = "results/studies/nano/comparison.csv"
-    assert (with_model.folder / table).read_bytes() == (finished_once.folder / table).read_bytes()
 
 
 def test_report_holds_tables_curves_and_examples_with_captions(finished):

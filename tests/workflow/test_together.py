@@ -27,6 +27,9 @@ def test_what_two_studies_share_is_made_once_and_is_the_same(fresh, finished_onc
             "finished"
         ]
     expected = row_of(finished_once.table(), "4")
+    # In another fresh clone, and beside another study, the whole table is the same.
+    ours, theirs = (place.folder / "results/studies/nano/comparison.csv" for place in (fresh, finished_once))
+    assert ours.read_bytes() == theirs.read_bytes()
     for study in heads:
         assert {row["status"] for row in fresh.table(study)} == {"done"}
         row = row_of(fresh.table(study), "4")

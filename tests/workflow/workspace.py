@@ -55,9 +55,20 @@ class Workspace:
         content.update(changes)
         (self.folder / f"config/studies/{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
-    def snakemake(self, *arguments: str, study: str = "nano", fails: bool = False) -> subprocess.CompletedProcess:
-        """Run the workflow here; no network can be reached."""
-        done = subprocess.run(self.command(*arguments, study=study), cwd=self.folder, env=environment(), text=True,
+    def snakemake(
+        self, *arguments: str, study: str = "nano", fails: bool = False, network: bool = False, own: dict | None = None
+    ) -> subprocess.CompletedProcess:
+        """Run the workflow here; no network can be reached, unless a server of a test has to be.
+
+        Args:
+            *arguments: of Snakemake.
+            study: which.
+            fails: whether it is expected to.
+            network: leave the network as it is.
+            own: further environment variables.
+        """
+        command = self.command(*arguments, study=study, network=network)
+        done = subprocess.run(command, cwd=self.folder, env=environment() | (own or {}), text=True,
                               capture_output=True, check=False)  # fmt: skip
         said = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, said[-6000:] + self.last_logs()

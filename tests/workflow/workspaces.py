@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from workspace import REPO, Workspace
+from workspace import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -26,27 +26,6 @@ def finished_once(tmp_path_factory, worker_id):
             done = Workspace.fresh(folder).snakemake()
             (base / "finished.log").write_text(done.stdout + done.stderr)
     return Workspace(folder)
-
-
-@pytest.fixture(scope="session")
-def small_studies(tmp_path_factory, worker_id):
-    """The small variant of a study by name, run from nothing, once for all workers; for tests that change nothing."""
-    base = tmp_path_factory.getbasetemp()
-    base = base if worker_id == "master" else base.parent
-    built = REPO / "data/models"  # the demo's model, if the demo has been run here
-
-    def run(name):
-        folder = base / f"study-{name}"
-        with FileLock(base / f"{name}.lock"):
-            if not (base / f"{name}.log").exists():
-                workspace = Workspace.fresh(folder)
-                for model in built.iterdir() if built.is_dir() else ():
-                    shutil.copytree(model, folder / "data/models" / model.name)
-                done = workspace.snakemake(study=f"{name}-small")
-                (base / f"{name}.log").write_text(done.stdout + done.stderr)
-        return Workspace(folder)
-
-    return run
 
 
 @pytest.fixture(scope="session")

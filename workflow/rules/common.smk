@@ -167,6 +167,11 @@ def record_plan():
     PLAN.record()
 
 
+def has_made_tables():
+    """Whether this start has made them of all that it has made: `tabulate` comes last, where it is wanted."""
+    return any(job.name == "tabulate" for job in workflow.dag.needrun_jobs(exclude_finished=False))
+
+
 def check_cluster():
     """Say what would go wrong on this cluster before anything is submitted."""
     executor = workflow.executor_plugin.name

@@ -56,6 +56,9 @@ def set_up() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Needed by torch.use_deterministic_algorithms on CUDA; must be set before the first cuBLAS call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Nothing here is compiled by torch. bitsandbytes, when it is imported, prepares to compile what it has no kernels
+    # for on some devices, and imports 500 modules to do so: a second of CPU time.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     _keep_logs_clean()
     import torch
 
