@@ -52,8 +52,8 @@ def test_samples_come_out_the_same(tmp_path):
 def run(fresh):
     """Run the small variant of a study from nothing, and see that its table is whole.
 
-    It is scored by all that the whole study is. BERTScore computes with a small real encoder in the place of those that have to be downloaded, and the judge is an
-    HTTP server on this machine.
+    It is scored by all that the whole study is. BERTScore computes with a small real encoder in the place of those that
+    have to be downloaded, and the judge is an HTTP server on this machine.
     """
     built = REPO / "data/models"  # the demo's model, if the demo has been run here
     for model in built.iterdir() if built.is_dir() else ():
