@@ -173,3 +173,15 @@ def test_a_metric_without_direction_is_higher_or_lower():
 def test_dialogues_needed_for_a_verdict(comparisons, needed):
     # Two-sided: 2/2ⁿ, multiplied by the number of comparisons, has to come below 0.05.
     assert dialogues_needed(comparisons) == needed
+
+
+def test_dialogues_that_are_alike_are_counted_and_the_interval_is_the_same():
+    # Right or wrong answers: four kinds of dialogues for two systems. Told apart by what is less than rounding, they
+    # are resampled one by one.
+    random = np.random.default_rng(5)
+    right = random.integers(0, 2, size=(2, 80)).astype(float)
+    tiny = random.random((2, 80)) * 1e-14
+    (counted,) = compare(ROUGE, means(right[0]), [means(right[1])], Draws(names(80)))
+    (one_by_one,) = compare(ROUGE, means(right[0] + tiny[0]), [means(right[1] + tiny[1])], Draws(names(80)))
+    assert (counted.low, counted.high) == pytest.approx((one_by_one.low, one_by_one.high), abs=1e-9)
+    assert counted.low < counted.gain < counted.high

@@ -19,7 +19,7 @@ from loragrid.comparing.measure import Measure, of_all
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_text
 
-VERSION = 1
+VERSION = 2
 """Raised when intervals or p-values of the same scores change."""
 
 

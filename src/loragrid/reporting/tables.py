@@ -344,8 +344,8 @@ def _published(results: Results, row: Row, metric: str) -> str | None:
         place = item["model"], item["dataset"] or results.dataset(row)
         if item["metric"] != metric or item["subject"] != subject:
             continue
-        if metric not in results.columns_in(row.answers.evaluation):
-            continue  # another evaluation's
+        if metric in results.columns and metric not in results.columns_in(row.answers.evaluation):
+            continue  # another evaluation's; one that the study does not measure stands beside all
         if place != (results.model(row), results.dataset(row)):
             continue
         fields = {**row.run.recipe, "name": row.run.label} if row.run else {}
