@@ -312,8 +312,14 @@ def _score_rows(arguments: argparse.Namespace) -> None:
     from loragrid.scoring.standalone import score_rows
 
     settings = {"language": arguments.language} if arguments.language else {}
-    texts, scored = score_rows(arguments.file, arguments.metrics, settings)
-    found = with_intervals(texts, scored)
+    texts, scored, made = score_rows(arguments.file, arguments.metrics, settings)
+    found = with_intervals(texts, scored, made)
+    if number := found["empty_references"]:
+        print(
+            f"warning: {number} of {found['items']} references have no text: what is compared with nothing counts as "
+            "wrong, in most metrics",
+            file=sys.stderr,
+        )
     if arguments.output:
         write_json(arguments.output, found)
         print(f"{found['items']} items scored: {arguments.output}")

@@ -272,7 +272,7 @@ def test_it_is_a_metric_of_evaluate():
 def test_a_file_of_predictions_is_scored(tmp_path):
     file = tmp_path / "answers.jsonl"
     file.write_text(json.dumps({"id": "a", "prediction": "hello there", "reference": "hello you"}) + "\n")
-    _, scored = score_rows(file, ["bertscore"], {"encoder": minilm(), "layer": LAYER})
+    _, scored, _ = score_rows(file, ["bertscore"], {"encoder": minilm(), "layer": LAYER})
     assert [each.column.name for each in scored] == list(NAMES)
     assert [each.value for each in scored] == pytest.approx(values(["hello there"], ["hello you"])[0])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from objects import make_answers, make_prompts
 
+from loragrid.files import read_json, write_json
 from loragrid.reporting.tabulate import tabulate, terminal_table
 
 CATEGORIES = {"zh": {"one": ["law"], "two": ["art", "law", "sea"], "three": ["zoo"]}, "tr": {}}
@@ -80,3 +81,21 @@ def test_the_table_in_a_terminal_has_the_accuracy(choices):
     shown = terminal_table(choices.grid)
     assert "tiny · ed · zh" in shown
     assert "+0.500 [" in shown
+
+
+def test_questions_with_fewer_examples_are_a_column_and_a_warning(choices):
+    for answers in choices.grid.answers.values():
+        file = Path(answers.score_file("accuracy"))
+        content = read_json(file)
+        content["made"] = {**content["made"], "counts": {"fewer_examples": 10}}
+        write_json(file, content)
+    tabulate(choices.grid)
+    assert {row["fewer_examples"] for row in table(choices, "comparison")} == {"0.25"}
+    page = Path(choices.grid.folder, "comparison.md").read_text()
+    assert "of the questions were asked with fewer examples" in page
+
+
+def test_the_verdict_on_an_evaluation_is_about_a_metric_that_it_has(choices):
+    page = Path(choices.grid.folder, "comparison.md").read_text()
+    assert "yet: ." not in page
+    assert "1.000 accuracy, the untrained model 0.500: a gain of 0.500" in page

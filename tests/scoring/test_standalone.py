@@ -117,3 +117,31 @@ def test_a_language_decides_about_capital_letters(score):
     status, printed = score(rows, "--metrics", "rouge", "--language", "turkish")
     assert status == 1
     assert "language" in printed.err
+
+
+def test_mixed_languages_and_empty_references_are_told_and_how_each_number_was_made(score):
+    rows = [
+        {"id": 1, "prediction": "The cat sat on the mat.", "reference": "The cat sat on the mat."},
+        {"id": 2, "prediction": "今天天气很好。", "reference": "今天天气很好啊。"},
+        {"id": 3, "prediction": "Hello there.", "reference": ""},
+    ]
+    status, printed = score(rows, "--metrics", "sacrebleu", "exact_match", "length")
+    assert status == 0
+    found = json.loads(printed.out)
+    assert found["empty_references"] == 1
+    assert "1 of 3 references have no text" in printed.err
+    assert "the references are written in several ways" in printed.err
+    assert "tok:" in found["made"]["sacrebleu"]["signature"]
+    assert "sacrebleu" in found["made"]["sacrebleu"]["libraries"]
+
+
+def test_no_interval_goes_beyond_what_a_metric_can_be(score):
+    rows = [
+        {"id": 1, "prediction": "The cat sat on the mat.", "reference": "The cat sat on the mat."},
+        {"id": 2, "prediction": "Something else.", "reference": "A dog barked at the old man."},
+    ]
+    _, printed = score(rows, "--metrics", "rouge", "sacrebleu", "chrf", "exact_match", "length")
+    for name, each in json.loads(printed.out)["metrics"].items():
+        most = {"sacrebleu": 100, "sacrebleu_sentence": 100, "chrf": 100}.get(name, 1)
+        assert 0 <= each["low"] <= each["value"] <= each["high"], name
+        assert each["high"] <= most or name in ("answer_words", "length_ratio"), name

@@ -68,6 +68,7 @@ class Row:
         attempts: attempts at training that are on record.
         scores: by column.
         excluded: answers that a score left out, e.g. because the model's context is too short.
+        fewer_examples: questions that were asked with fewer examples than wanted; None where none are wanted.
     """
 
     subject: Run | Untrained
@@ -79,6 +80,7 @@ class Row:
     attempts: int | None = None
     scores: dict[str, Score] = field(default_factory=dict)
     excluded: int = 0
+    fewer_examples: int | None = None
 
     @property
     def run(self) -> Run | None:
@@ -267,6 +269,7 @@ class _Reader:
                 continue
             row.scores.update(self._columns(found, score))
             row.excluded = max(row.excluded, len(found.excluded))
+            row.fewer_examples = found.made.get("counts", {}).get("fewer_examples", row.fewer_examples)
         if damaged:
             row.status, row.reason = "failed", "; ".join(damaged)
         elif absent:

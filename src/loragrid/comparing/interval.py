@@ -50,6 +50,12 @@ class Interval:
     high: float
 
 
+def within(measure: Measure, interval: Interval) -> tuple[float, float]:
+    """The ends of the interval of a value, cut where the metric can have no value."""
+    least, most = measure.bounds
+    return max(interval.low, least), min(interval.high, most)
+
+
 Contrast = Mapping[int, float]
 """A weighted sum of the values of systems: number of the system → weight. One system with weight 1 is its own value."""
 

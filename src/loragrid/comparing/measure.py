@@ -25,6 +25,10 @@ class Measure(Protocol):
         """Direction of improvement; None where there is none, as for the length of answers."""
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest value that it can have."""
+
+    @property
     def value(self) -> "Value":
         """Summed statistics → value."""
 

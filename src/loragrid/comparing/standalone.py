@@ -7,22 +7,24 @@ from typing import Any
 import numpy as np
 
 from loragrid.comparing.draws import Draws
-from loragrid.comparing.interval import bootstrap
+from loragrid.comparing.interval import bootstrap, within
 from loragrid.metrics.base import Texts
 from loragrid.scoring.standalone import Scored
 
 
-def with_intervals(texts: Texts, scored: Sequence[Scored]) -> dict[str, Any]:
+def with_intervals(texts: Texts, scored: Sequence[Scored], made: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """What was scored, for people and programs.
 
     Args:
         texts: the predictions and references.
         scored: each column.
+        made: how each metric was made.
 
     Returns:
-        `items`, their number; `empty`, how many predictions have no text; and by column in `metrics` its `value` and
-        the ends `low` and `high` of its 95 % interval over rows, or over dialogues where rows name theirs. None where
-        there is no number: a value that is undefined, an interval of one row or of a value of the whole sample.
+        `items`, their number; `empty`, how many predictions have no text, and `empty_references`; how each metric was
+        `made`; and by column in `metrics` its `value` and the ends `low` and `high` of its 95 % interval over rows, or
+        over dialogues where rows name theirs. None where there is no number: a value that is undefined, an interval of
+        one row or of a value of the whole sample.
     """
     draws: dict[tuple[str, ...], Draws] = {}
     metrics = {}
@@ -37,11 +39,17 @@ def with_intervals(texts: Texts, scored: Sequence[Scored]) -> dict[str, Any]:
             if dialogues not in draws:
                 draws[dialogues] = Draws(dialogues)
             (found,) = bootstrap(each.column, [sums], [{0: 1.0}], draws[dialogues])
-            interval = (found.low, found.high)
+            interval = within(each.column, found)
         low, high = map(_number, interval) if interval else (None, None)
         metrics[each.column.name] = {"value": _number(each.value), "low": low, "high": high}
-    empty = sum(not answer.strip() for answer in texts.answers)
-    return {"items": len(texts.answers), "empty": empty, "metrics": metrics}
+    empty, unanswerable = (sum(not text.strip() for text in each) for each in (texts.answers, texts.references))
+    return {
+        "items": len(texts.answers),
+        "empty": empty,
+        "empty_references": unanswerable,
+        "metrics": metrics,
+        "made": made,
+    }
 
 
 def _number(value: float) -> float | None:

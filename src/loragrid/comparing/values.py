@@ -7,7 +7,7 @@ from loragrid.comparing.cache import Cache, key
 from loragrid.comparing.collect import Results, Score
 from loragrid.comparing.compare import ONE_DIALOGUE, UNDEFINED, Comparison
 from loragrid.comparing.draws import Draws, SharedDraws
-from loragrid.comparing.interval import bootstrap
+from loragrid.comparing.interval import bootstrap, within
 from loragrid.comparing.measure import Measure, of_all
 
 
@@ -49,4 +49,4 @@ def _value(metric: Measure, score: Score, draws: Draws | None) -> Comparison:
     (interval,) = bootstrap(metric, [score.sums], [{0: 1.0}], draws)
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return Comparison(value, reason=UNDEFINED)
-    return Comparison(value, interval.low, interval.high)
+    return Comparison(value, *within(metric, interval))

@@ -136,6 +136,9 @@ def read_rows(
         for where, row in rows(path, path.relative_to(folder).as_posix(), split, drops, delimiter):
             layout = layout or layout_of(row, options, path)
             meta = {column: _plain(row[column]) for column in options.meta if row.get(column) is not None}
+            # Examples and averages of choice questions are by subject.
+            if layout == "choice" and isinstance(subject := row.get("subject"), str) and subject:
+                meta.setdefault("subject", subject)
             try:
                 record = layouts.record(layout, renamed(row, options.columns), where, meta)
             except Unusable as problem:

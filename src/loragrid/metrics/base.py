@@ -66,6 +66,7 @@ class Column:
         is_brief: whether it stands for its metric where there is room for one column only.
         same: statistics that must be equal for two values to be of the same thing, by position.
         unless_same: what to say where they are not; `{who}` stands for what it is compared with.
+        bounds: the least and the largest value that it can have, beyond which no interval of a value goes.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Column:
     is_brief: bool = False
     same: tuple[int, ...] = ()
     unless_same: str = ""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def is_sum(self) -> bool:
@@ -160,14 +162,20 @@ def values_of(metric: TextMetric, texts: Texts, options: Any, items: Sequence[It
 
 
 def mean(
-    name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True, is_brief: bool = False
+    name: str,
+    title: str,
+    places: int = 3,
+    *,
+    higher_is_better: bool | None = True,
+    is_brief: bool = False,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Column:
     """A column that is the mean of the items' own values, found in the items under its name."""
 
     def statistics(items: Sequence[Item]) -> "np.ndarray":
         return _vectors([item[name], 1.0] for item in items)
 
-    return Column(name, title, higher_is_better, statistics, ratio, places, is_brief)
+    return Column(name, title, higher_is_better, statistics, ratio, places, is_brief, bounds=bounds)
 
 
 def grouped_mean(
@@ -206,7 +214,7 @@ def grouped_mean(
         there = ~np.isnan(means)
         return ratio(np.stack([np.where(there, means, 0.0).sum(axis=-1), there.sum(axis=-1)], axis=-1))
 
-    return Column(name, title, True, statistics, value, places)
+    return Column(name, title, True, statistics, value, places, bounds=(0.0, 1.0))
 
 
 def whole_sample(name: str, title: str, places: int = 3, *, higher_is_better: bool | None = True) -> Column:

@@ -45,7 +45,7 @@ NEEDS: tuple[str, ...] = ()
 
 NAMES = ("bertscore_p", "bertscore_r", "bertscore_f1")
 
-COLUMNS = tuple(mean(name, f"BERTScore {name.rpartition('_')[2].upper()}") for name in NAMES)
+COLUMNS = tuple(mean(name, f"BERTScore {name.rpartition('_')[2].upper()}", bounds=(-math.inf, 1.0)) for name in NAMES)
 
 Weigh = Callable[[Sequence[int]], list[float]]
 

@@ -48,7 +48,7 @@ def _value(sums: "np.ndarray") -> "np.ndarray":
     return 100 * (1 + BETA**2) * precision * recall / np.where(both > 0, both, 1)
 
 
-COLUMNS = (Column("chrf", "chrF", True, _statistics, _value, places=2, is_brief=True),)
+COLUMNS = (Column("chrf", "chrF", True, _statistics, _value, places=2, is_brief=True, bounds=(0.0, 100.0)),)
 
 
 def items(texts: Texts, options: Options) -> list[dict[str, Any]]:

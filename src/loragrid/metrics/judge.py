@@ -100,6 +100,7 @@ _FAILURES = Column(
     None,
     sums_of(lambda item: item["unread"], lambda item: item["replies"]),
     ratio,
+    bounds=(0.0, 1.0),
 )
 _LENGTH = whole_sample("judge_length_correlation", "with length", 2, higher_is_better=None)
 
@@ -113,13 +114,14 @@ def columns(options: Options) -> tuple[Column, ...]:
     found: list[Column]
     if rubric.is_pairwise:
         found = [
-            _of_item("win_rate", "wins", _value(BETTER), True, is_brief=True),
+            _of_item("win_rate", "wins", _value(BETTER), True, is_brief=True, bounds=(0.0, 1.0)),
             Column(
                 "order_agreement",
                 "orders agree",
                 None,
                 sums_of(lambda item: item["agreed"], lambda item: item["pairs"]),
                 ratio,
+                bounds=(0.0, 1.0),
             ),
         ]
     else:

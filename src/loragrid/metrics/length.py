@@ -1,5 +1,6 @@
 """How long answers are, in words, and over the length of the references: most scores depend on it."""
 
+import math
 from typing import Any
 
 from loragrid.metrics.base import Column, Place, TextOptions, Texts, mean, ratio, sums_of
@@ -12,7 +13,7 @@ LIBRARIES: tuple[str, ...] = ()
 NEEDS: tuple[str, ...] = ()
 
 COLUMNS = (
-    mean("answer_words", "words an answer", places=1, higher_is_better=None),
+    mean("answer_words", "words an answer", places=1, higher_is_better=None, bounds=(0.0, math.inf)),
     Column(
         "length_ratio",
         "words, answers over references",
@@ -20,6 +21,7 @@ COLUMNS = (
         sums_of(lambda item: item["answer_words"], lambda item: item["reference_words"]),
         ratio,
         places=2,
+        bounds=(0.0, math.inf),
     ),
 )
 

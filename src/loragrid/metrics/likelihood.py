@@ -43,6 +43,7 @@ COLUMNS = (
         # One may have a token of its own for the end of answers: the mean over tokens is one over other things.
         same=(1,),
         unless_same="counted in other tokens than those of {who}; bits per byte compares both",
+        bounds=(0.0, math.inf),
     ),
     # Σ nats / (ln 2 · Σ bytes): comparable across tokenizers, which perplexity is not.
     Column(
@@ -52,6 +53,7 @@ COLUMNS = (
         sums_of(lambda item: item["nats"], lambda item: math.log(2) * item["bytes"]),
         ratio,
         is_brief=True,
+        bounds=(0.0, math.inf),
     ),
 )
 

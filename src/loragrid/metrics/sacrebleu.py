@@ -71,8 +71,8 @@ def _value(sums: "np.ndarray") -> "np.ndarray":
 
 
 COLUMNS = (
-    Column("sacrebleu", "BLEU", True, _statistics, _value, places=2, is_brief=True),
-    mean("sacrebleu_sentence", "BLEU of sentences", places=2),
+    Column("sacrebleu", "BLEU", True, _statistics, _value, places=2, is_brief=True, bounds=(0.0, 100.0)),
+    mean("sacrebleu_sentence", "BLEU of sentences", places=2, bounds=(0.0, 100.0)),
 )
 
 

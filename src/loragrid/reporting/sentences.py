@@ -1,6 +1,7 @@
 """In plain words: what won for each model and dataset, by how much, and whether chance explains it."""
 
 from loragrid.comparing.collect import Row
+from loragrid.metrics import Column as Metric
 from loragrid.reporting.columns import of_metric
 from loragrid.reporting.overview import Overview
 from loragrid.reporting.shares import warnings
@@ -67,8 +68,15 @@ def _progress(rows: list[Row]) -> str:
     return f"{counts['done']} of {len(runs)} results are there ({others}): what follows may change."
 
 
+def _headline_of(overview: Overview, row: Row) -> Metric:
+    """What the verdict on a row is about: the headline, or the first brief column of an evaluation without it."""
+    there = overview.results.columns_in(row.answers.evaluation)
+    brief = (metric for metric in overview.metrics.values() if metric.is_brief and metric.name in there)
+    return overview.headline if overview.headline.name in there else next(brief, overview.headline)
+
+
 def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
-    metric = overview.headline
+    metric = _headline_of(overview, row)
     shown = of_metric(metric).shown
     recipe = f"rank {run.recipe['rank']}, alpha {run.recipe['alpha']:g}, seed {run.seed}"
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
@@ -93,15 +101,15 @@ def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
         "too few": f"No claim either way: {gain.reason}.",
         "chance": "Chance can explain the difference: no claim either way.",
     }[gain.verdict]
-    return f"{start} has {numbers}. {meaning}{_other_metrics(overview, row)}"
+    return f"{start} has {numbers}. {meaning}{_other_metrics(overview, row, metric)}"
 
 
-def _other_metrics(overview: Overview, row: Row) -> str:
+def _other_metrics(overview: Overview, row: Row, shown: Metric) -> str:
     """What the other metrics say of the same run, so that no metric is picked for its answer."""
     by_verdict: dict[str, list[str]] = {}
     for name, metric in overview.metrics.items():
         gain = overview.gains.get((row.answers.id, name))
-        if name != overview.headline.name and gain is not None and gain.verdict is not None:
+        if name != shown.name and gain is not None and gain.verdict is not None:
             by_verdict.setdefault(gain.verdict, []).append(metric.title)
     texts = [
         f"{verdict} in {', '.join(by_verdict[verdict])}"

@@ -21,6 +21,7 @@ COLUMNS = (
     Column("train_cut", "training rows cut", "share", group="cut or left out"),
     Column("excluded_share", "references left out", "share", group="cut or left out"),
 )
+_OF_CHOICES = Column("fewer_examples", "questions with fewer examples", "share", group="cut or left out")
 
 _WARNINGS = {
     "share_at_limit": (
@@ -35,6 +36,10 @@ _WARNINGS = {
     "excluded_share": (
         "of the references were left out, being too long for the model",
         "The scores that need them are about the shorter ones.",
+    ),
+    "fewer_examples": (
+        "of the questions were asked with fewer examples than `shots` says, since these are longer than the context",
+        "Their accuracy is not that of so many shots.",
     ),
 }
 
@@ -59,6 +64,12 @@ class Share:
         return self.part / self.whole
 
 
+def columns(results: Results) -> tuple[Column, ...]:
+    """The columns of a study: that of examples only where questions with choices are asked."""
+    asked = any(prompts.choice for prompts in results.grid.prompts.values())
+    return (*COLUMNS, _OF_CHOICES) if asked else COLUMNS
+
+
 def shares(results: Results) -> dict[str, list[Share]]:
     """What is known of each row, by id of its answers; what is not known is no share.
 
@@ -78,6 +89,7 @@ def shares(results: Results) -> dict[str, list[Share]]:
             ("share_at_limit", row.generated.get("ended_by_length"), row.generated.get("answers")),
             ("train_cut", *_training(row, of_data)),
             ("excluded_share", *_references(row)),
+            ("fewer_examples", row.fewer_examples, max((score.count for score in row.scores.values()), default=None)),
         ]
         known[row.answers.id] = [
             Share(name, part, whole)

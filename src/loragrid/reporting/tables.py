@@ -9,9 +9,9 @@ from loragrid.comparing.compare import Comparison
 from loragrid.comparing.effects import Effect
 from loragrid.comparing.gains import WHOLE, Gains, gain_columns
 from loragrid.comparing.seeds import over_seeds
+from loragrid.reporting import shares as cut_or_left_out
 from loragrid.reporting.columns import Column, Table, TableRow, of_metric
 from loragrid.reporting.overview import Overview
-from loragrid.reporting.shares import COLUMNS as SHARES
 from loragrid.study.grid import Clean, Decontaminated
 from loragrid.study.schema import Recipe
 
@@ -53,7 +53,7 @@ def comparison(overview: Overview) -> Table:
         Column("verdict", "verdict", "verdict", group="gain"),
         Column("best", "best on validation", group="gain"),
         Column("answers", "answers", "count", group="cut or left out"),
-        *SHARES,
+        *cut_or_left_out.columns(results),
         Column("excluded", "references left out, in number", "count", group="cut or left out"),
         # Of what is asked: records that training data has something in common with.
         Column("share_in_training", "also in training data", "share", group="seen before"),
@@ -81,7 +81,7 @@ def comparison(overview: Overview) -> Table:
                 "verdict": gain.verdict if gain else None,
                 "best": "yes" if row.run and row.run.folder in overview.best else None,
                 "answers": max((score.count for score in row.scores.values()), default=None),
-                **{column.key: shares.get(column.key) for column in SHARES},
+                **{column.key: shares.get(column.key) for column in cut_or_left_out.columns(results)},
                 "excluded": row.excluded or None,
                 "share_in_training": overview.overlaps.share(row),
                 **{f"{name}_published": _published(results, row, name) for name in published},

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loragrid.errors import UserError, shortened
 from loragrid.metrics import METRICS, accuracy
 from loragrid.scoring.file import write_score
 
@@ -25,7 +26,7 @@ def write_of_model(
         counts: what else is to be known of how they were asked.
 
     Raises:
-        UserError: none of them counts.
+        UserError: none of them counts, or none is of a category that was asked for.
     """
     metric: Any = METRICS[score["name"]]
     kept, without = metric.sound(items)
@@ -38,6 +39,11 @@ def _of_choices(score: Mapping[str, Any], items: Sequence[dict[str, Any]]) -> di
     options = accuracy.Options.model_validate(score["options"])
     subjects = {item["groups"]["subject"] for item in items if "subject" in item["groups"]}
     covered = accuracy.coverage(options, subjects)
+    if covered and not any(number["asked"] for number in covered.values()):
+        there = shortened(", ".join(sorted(subjects))) or "none: records need `subject` in their `meta`"
+        raise UserError(
+            f"accuracy: no question is of a subject in `categories` ({', '.join(covered)}); subjects asked: {there}"
+        )
     for name, number in covered.items():
         if number["asked"] < number["known"]:
             print(f"warning: accuracy_{name} is over {number['asked']} of its {number['known']} subjects", flush=True)

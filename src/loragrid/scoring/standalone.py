@@ -1,8 +1,11 @@
 """Score any file of predictions and references, without a study."""
 
+import contextlib
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +33,9 @@ class Scored:
     value: float
 
 
-def score_rows(file: Path, names: Sequence[str], settings: dict[str, Any]) -> tuple[Texts, list[Scored]]:
+def score_rows(
+    file: Path, names: Sequence[str], settings: dict[str, Any]
+) -> tuple[Texts, list[Scored], dict[str, dict[str, Any]]]:
     """Score the rows of a file.
 
     Args:
@@ -39,20 +44,26 @@ def score_rows(file: Path, names: Sequence[str], settings: dict[str, Any]) -> tu
         settings: of every metric, e.g. `language`.
 
     Returns:
-        The texts, and each column of the metrics.
+        The texts, each column of the metrics, and by metric how it was made.
 
     Raises:
         UserError: a metric is unknown, or a row is not as it must be.
     """
     metrics = _metrics(names)
     about, texts = _read(file)
-    scored = []
+    scored, made = [], {}
     for metric in metrics:
         options = _options(metric, settings)
         items = [{**row, **item} for row, item in zip(about, metric.items(texts, options), strict=True)]
         values = values_of(metric, texts, options, items)
         scored += [Scored(column, items, values[column.name]) for column in metric.COLUMNS]
-    return texts, scored
+        with contextlib.redirect_stdout(sys.stderr):  # its warnings; the result may be printed, and piped
+            about_metric = metric.about(texts, options)
+        made[metric.__name__.rpartition(".")[2]] = {
+            "libraries": {name: version(name) for name in metric.LIBRARIES},
+            **about_metric,
+        }
+    return texts, scored, made
 
 
 def _options(metric: TextMetric, settings: dict[str, Any]) -> Any:
