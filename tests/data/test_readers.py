@@ -231,3 +231,10 @@ def test_columns_in_another_order_are_the_same_records(reader):
         random.Random(1).shuffle(items)
         shuffled.append(dict(items))
     assert reader(lines(*rows))[0] == reader(lines(*shuffled))[0]
+
+
+@pytest.mark.parametrize("reader", ["jsonl"], indirect=True)
+def test_the_subject_of_a_question_is_kept(reader):
+    records, _ = reader(lines({"question": "Q?", "choices": ["a", "b"], "answer": "B", "subject": "law"}))
+    ((_, record),) = records
+    assert record.meta == {"subject": "law"}
