@@ -8,11 +8,13 @@ from transformers import GenerationConfig
 from loragrid.errors import UserError
 from loragrid.generation import answer as answering
 from loragrid.generation.answer import answer_prompts
+from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Interrupted
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import load_base
 from loragrid.modeling.tokenizer import load_tokenizer
 
+NOBODY = Reporter(None)
 GREEDY = {"max_new_tokens": 12, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
 SAMPLING = GREEDY | {"temperature": 1.5, "top_k": 20}
 
@@ -37,7 +39,9 @@ def prompts():
 def ask(model, tokenizer, prompts, tmp_path):
     def ask(out="generations.jsonl", prompts=prompts, **changes):
         settings = {"decoding": GREEDY, "seed": 0, "batch_size": 4, "stop": never()} | changes
-        answer_prompts(model, Chat(tokenizer), prompts, tmp_path / out, about={"of": "them"}, **settings)
+        answer_prompts(
+            model, Chat(tokenizer), prompts, tmp_path / out, about={"of": "them"}, reporter=NOBODY, **settings
+        )
         return [json.loads(line) for line in (tmp_path / out).read_bytes().splitlines()]
 
     ask.folder = tmp_path

@@ -18,6 +18,7 @@ from loragrid.files import read_json, read_jsonl, write_jsonl
 from loragrid.generation.choice import ask_choices
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
+from loragrid.jobs.standing import Reporter
 from loragrid.metrics.accuracy import COLUMNS
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import attach_adapter, load_base
@@ -60,7 +61,16 @@ def tokenizer(nano):
 
 def compare(model, tokenizer, prompts, kept, chat=None, batch_size=4, stop=None, **more):
     return ask_choices(
-        model, tokenizer, chat, prompts, kept, batch_size=batch_size, stop=stop or never(), about=ABOUT, **more
+        model,
+        tokenizer,
+        chat,
+        prompts,
+        kept,
+        batch_size=batch_size,
+        stop=stop or never(),
+        reporter=Reporter(None),
+        about=ABOUT,
+        **more,
     )
 
 

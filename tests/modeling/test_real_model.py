@@ -13,6 +13,7 @@ from nano import never
 from objects import OWN_CHAT
 
 from loragrid.generation.answer import answer_prompts
+from loragrid.jobs.standing import Reporter
 from loragrid.modeling.load import load_base
 from loragrid.modeling.templates import TEMPLATES
 from loragrid.modeling.tokenizer import load_chat
@@ -89,6 +90,7 @@ def test_its_answers_can_be_read(smol, tmp_path):
         seed=0,
         batch_size=1,
         stop=never(),
+        reporter=Reporter(None),
         about={},
     )
     answer = json.loads((tmp_path / "out.jsonl").read_text())

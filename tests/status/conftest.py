@@ -82,11 +82,15 @@ class Place:
         self.write(file, log)
         return file
 
-    def steps(self, run: Any, number: int, more: str = "") -> None:
-        """Steps, the last of which was made 100 seconds after the attempt began."""
+    def steps(self, run: Any, number: int) -> None:
+        """Steps that are on record."""
         lines = [json.dumps({"step": step, "loss": 3 - step / 100}) for step in range(1, number + 1)]
-        file = self.write(f"{run.folder}/work/training.jsonl", "".join(line + "\n" for line in lines) + more)
-        os.utime(file, (self.began + 100, self.began + 100))
+        self.write(f"{run.folder}/work/training.jsonl", "".join(line + "\n" for line in lines))
+
+    def standing(self, part: Any, what: str, done: int, total: int, first: int = 0, loss: float | None = None) -> None:
+        """How far an attempt is that began its work with the attempt, and did the last of it 100 seconds later."""
+        numbers = {"first": first, "done": done, "total": total, "began": self.began, "at": self.began + 100}
+        self.write(f"{part.folder}/work/standing.json", {"what": what, **numbers, "loss": loss})
 
     def fail(self, part: Any, stage: str, reason: str, log: str = "", blocked_by: str | None = None) -> Path:
         record = {"reason": reason, "stage": stage, "log": log, "blocked_by": blocked_by}

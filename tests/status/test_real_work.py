@@ -9,7 +9,7 @@ from nano import nano, nano_root, train_member, write_batch  # noqa: F401
 
 from loragrid.jobs.attempts import read_attempts
 from loragrid.status.activity import ActiveJob
-from loragrid.status.progress import training
+from loragrid.status.progress import progress
 
 
 def test_a_training_started_by_hand_in_a_terminal(nano, tmp_path):  # noqa: F811
@@ -28,7 +28,7 @@ def test_a_training_started_by_hand_in_a_terminal(nano, tmp_path):  # noqa: F811
     assert process.wait() == 0, said.decode()
     assert b"\x1b[Krun: running" in said
     (attempt,) = read_attempts(tmp_path / "run/work")
-    told = training(tmp_path / "run/work", attempt, ActiveJob())
+    told = progress(tmp_path / "run/work", attempt, ActiveJob())
     assert told.startswith("running 120/120, loss ")
     assert told.endswith(", 0 s left")
     assert "running" not in (tmp_path / "run/work/attempt-1.log").read_text()

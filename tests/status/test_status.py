@@ -72,24 +72,28 @@ def test_a_study_that_is_done_needs_no_data_and_no_workflow(place):
 
 
 def test_running_with_step_loss_and_time_left(place, process):
-    place.attempt(place.first, pid=process.pid, log="some warning\ntraining from step 0 to 60\n")
-    place.steps(place.first, 20)
+    place.attempt(place.first, pid=process.pid, log="some warning\n")
+    place.standing(place.first, "steps", 20, 60, loss=2.8)
     # 20 steps in 100 seconds, 40 to go.
     assert place.cell(place.first) == "running 20/60, loss 2.800, 3 min left"
 
 
 def test_an_attempt_that_goes_on_is_paced_by_its_own_steps(place, process):
     place.attempt(place.first, "terminated")
-    place.attempt(place.first, number=2, pid=process.pid, log="training from step 10 to 60\n")
-    place.steps(place.first, 20)
+    place.attempt(
+        place.first,
+        number=2,
+        pid=process.pid,
+    )
+    place.standing(place.first, "steps", 20, 60, first=10)
     # 10 steps in 100 seconds, 40 to go.
     assert place.cell(place.first).endswith("7 min left")
 
 
 def test_the_limit_of_the_job_is_told_if_it_comes_first(place, process):
     place.queue(("7", "RUNNING", "None", "3:00", ""))
-    place.attempt(place.first, pid=process.pid, job="7", log="training from step 0 to 600\n")
-    place.steps(place.first, 20)
+    place.attempt(place.first, pid=process.pid, job="7")
+    place.standing(place.first, "steps", 20, 600)
     assert place.cell(place.first).endswith(" min left, its job ends in 3 min")
 
 
@@ -99,8 +103,8 @@ def test_loading_before_the_first_step(place, process):
 
 
 def test_a_half_written_last_line_is_left_out(place, process):
-    place.attempt(place.first, pid=process.pid, log="training from step 0 to 60\n")
-    place.steps(place.first, 20, more='{"step": 21, "lo')
+    place.attempt(place.first, pid=process.pid)
+    place.standing(place.first, "steps", 20, 60, loss=2.8)
     with Path(place.first.folder, "work/attempts.jsonl").open("a") as file:
         file.write('{"attempt": 1, "end')
     assert place.cell(place.first).startswith("running 20/60, loss 2.800")
@@ -120,7 +124,8 @@ def test_a_process_that_only_has_the_number_of_the_one_that_began(place, process
 
 
 def test_on_another_machine_the_last_sign_of_life_counts(place):
-    place.attempt(place.first, host="elsewhere", log="training from step 0 to 60\n")
+    place.attempt(place.first, host="elsewhere")
+    place.standing(place.first, "steps", 0, 60)
     assert place.cell(place.first) == "running 0/60"
     old = time.time() - 7200
     for file in Path(place.first.folder, "work").iterdir():
@@ -189,11 +194,21 @@ def test_a_damaged_result_is_told_in_its_cell(place, content):
     assert re.match(r"failed: .*run\.json: (damaged|made with other settings); delete ", place.cell(place.first))
 
 
-@pytest.mark.parametrize("content", ["", "\n\n", "{", '{"step": "x", "loss": []}\n', "\x00\xff\n", "[]\n"])
-def test_damaged_steps_hide_no_more_than_the_steps(place, process, content):
-    place.attempt(place.first, pid=process.pid, log="training from step 0 to 60\n")
-    place.write(f"{place.first.folder}/work/training.jsonl", content)
-    assert place.cell(place.first) == "running 0/60"
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "\x00\xff",
+        '{"what": "steps"}',
+        '{"what": "steps", "first": 0, "done": "x", "total": 60, "began": 9e9, "at": 9e9}',
+    ],
+)
+def test_a_damaged_standing_hides_no_more_than_the_steps(place, process, content):
+    place.attempt(place.first, pid=process.pid)
+    place.write(f"{place.first.folder}/work/standing.json", content)
+    assert place.cell(place.first) == "running, loading"
 
 
 def test_control_characters_do_not_reach_the_terminal(place):
@@ -211,10 +226,18 @@ def test_answers_that_are_being_made(place, process):
     place.data()
     place.attempt(answers, pid=process.pid)
     assert place.cell(place.untrained, "generate") == "running, loading"
-    part = place.write(f"{answers.folder}/work/generations.part.jsonl", '{"id": "a", "seconds": 30}\n' * 10 + '{"id')
-    assert place.cell(place.untrained, "generate") == "running 10/40 answers, 15 min left"
-    part.rename(f"{answers.folder}/work/generations.jsonl")
-    assert place.cell(place.untrained, "generate") == "running, likelihoods"
+    place.standing(answers, "answers", 10, 40)
+    assert place.cell(place.untrained, "generate") == "running 10/40 answers, 5 min left"
+    place.standing(answers, "likelihoods", 30, 40, first=30)
+    assert place.cell(place.untrained, "generate") == "running 30/40 likelihoods"
+
+
+def test_what_an_earlier_attempt_wrote_does_not_count(place, process):
+    place.standing(place.first, "steps", 20, 60)
+    place.began += 200
+    place.attempt(place.first, "terminated")
+    place.attempt(place.first, number=2, pid=process.pid)
+    assert place.cell(place.first) == "running, loading"
 
 
 def test_answers_that_are_made_and_not_published(place):

@@ -11,9 +11,10 @@ import numpy as np
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json
 from loragrid.jobs.attempts import read_attempts
+from loragrid.jobs.outcome import Outcome, failure_in, outcome_of
 from loragrid.metrics import METRICS, Column, columns_of
 from loragrid.scoring.file import ScoreFile, read_score
-from loragrid.study.batches import failure_of, has_failed
+from loragrid.study.batches import failure_of
 from loragrid.study.grid import Answers, Grid, Run, Untrained
 
 Status = Literal["done", "missing", "failed"]
@@ -331,52 +332,38 @@ def _unscored(row: Row, absent: list[str]) -> tuple[Status, str]:
     parts = [generations or "", *(row.answers.score_file(id_) for id_ in absent)]
     for failed in (failure_of(work, part) for part in parts if part and not Path(part).exists()):
         if failed.exists():
-            return "failed", _failure_in_words(failed, "score")
+            return "failed", _failure_in_words(failure_in(failed), "score")
     if generations is None or not Path(generations).exists():
         asked = "trained, not asked yet" if row.run else "not asked yet"
         return _unfinished(Path(row.answers.folder), "generate") or ("missing", asked)
     return "missing", f"asked, not scored yet: {', '.join(absent)}"
 
 
-def _failure_in_words(file: Path, stage: str) -> str:
+def _failure_in_words(failed: Outcome, stage: str) -> str:
     """What a record of a failure says."""
-    try:
-        failure = read_json(file)
-        reason = f"failed in {failure.get('stage') or stage}: {failure.get('reason')}"
-        return reason + (f" (log {failure['log']})" if failure.get("log") else "")
-    except UserError as error:
-        return str(error)
-    except (AttributeError, KeyError, TypeError):
-        return f"{file}: damaged record"
+    if failed.state == "damaged":
+        return failed.reason
+    return f"failed in {failed.stage or stage}: {failed.reason}{f' (log {failed.log})' if failed.log else ''}"
 
 
 def _unfinished(folder: Path, stage: str) -> tuple[Status, str] | None:
     """What the work folder tells of attempts that made no result; None if there were none."""
-    failed, attempts = folder / "work" / "failed.json", folder / "work" / "attempts.jsonl"
-    try:
-        if has_failed(folder / "work"):
-            return "failed", _failure_in_words(failed, stage)
-        records = read_attempts(folder / "work")
-        if not records:
-            return None
-        last = records[-1]
-        ended, why = last.get("ended"), last.get("why")
-    except UserError as error:
-        return "failed", str(error)
-    except (AttributeError, KeyError, TypeError):
-        return "failed", f"{failed if failed.exists() else attempts}: damaged record"
-    if ended == "failed":
-        log = f" (log {last['log']})" if last.get("log") else ""
-        return "failed", f"failed in {stage}: {why or 'no reason on record'}{log}"
+    outcome = outcome_of(folder / "work")
+    if outcome.state == "untried":
+        return None
+    if outcome.state in ("failed", "damaged"):
+        return "failed", _failure_in_words(outcome, stage)
+    if outcome.state == "begun":
+        return "missing", f"attempt {outcome.attempts} has begun and not ended: it is running, or was killed"
+    ended = outcome.last["ended"]
     return "missing", {
-        None: f"attempt {len(records)} has begun and not ended: it is running, or was killed",
         "finished": "the last attempt finished, but its result is not published yet",
         "stopped": "the last attempt was stopped by the clock; will be continued",
         "terminated": "the last attempt was terminated; will be continued",
         "out of memory": "the last attempt ran out of the GPU's memory; will be tried again with a smaller micro-batch",
         "out of host memory": "the last attempt ran out of the host's memory; will be tried again with more",
         "out of time": "the last attempt came to its job's time limit; will be continued",
-        "killed": f"the last attempt was killed{f' ({why})' if why else ''}; will be continued",
+        "killed": f"the last attempt was killed{f' ({outcome.reason})' if outcome.reason else ''}; will be continued",
     }.get(ended, f"the last attempt ended: {ended}")
 
 

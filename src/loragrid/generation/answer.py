@@ -13,6 +13,7 @@ from transformers import GenerationConfig
 
 from loragrid.errors import UserError
 from loragrid.files import write_json, write_jsonl, write_text
+from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, peak_memory, stream
@@ -31,6 +32,7 @@ def answer_prompts(
     seed: int,
     batch_size: int,
     stop: Stop,
+    reporter: Reporter,
     about: Mapping[str, Any],
 ) -> None:
     """Generate an answer to each prompt; write generations.jsonl and, beside it, generation.json with what it took.
@@ -46,6 +48,7 @@ def answer_prompts(
         seed: seed of sampling.
         batch_size: prompts at a time.
         stop: tells when to end.
+        reporter: is told how many are answered.
         about: whose answers these are, for generation.json.
 
     Raises:
@@ -64,6 +67,7 @@ def answer_prompts(
     # The model's own file may ask for sampling, a penalty, suppressed tokens …: what counts is the study's decoding.
     model.generation_config = GenerationConfig()
     before, longest = len(done), 0.0
+    reporter.begin("answers", sum(map(len, done)), len(prompts))
     for ids in batches[len(done) :]:
         stop.unless_time_for(2 * longest)
         stop.check(f"after {sum(map(len, done))} of {len(prompts)} answers", progress=len(done) > before)
@@ -79,6 +83,7 @@ def answer_prompts(
         with growing.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
         done.append(records)
+        reporter.reach(sum(map(len, done)))
         print(f"answered {sum(map(len, done))} of {len(prompts)}", flush=True)
     by_id = {record["id"]: record for records in done for record in records}
     in_order = [by_id[prompt["id"]] for prompt in prompts]

@@ -16,6 +16,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from loragrid.files import canonical, read_growing, write_jsonl
+from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.messages import Message
@@ -37,6 +38,7 @@ def ask_choices(
     *,
     batch_size: int,
     stop: Stop,
+    reporter: Reporter,
     about: Mapping[str, Any],
     system: str | None = None,
     progress: bool = False,
@@ -55,6 +57,7 @@ def ask_choices(
         kept: the growing file. That of other answers, or to other questions, is begun anew.
         batch_size: questions at a time.
         stop: tells when to end.
+        reporter: is told how many questions are asked.
         about: whose answers these are.
         system: system prompt of the chat.
         progress: whether this attempt has made something before.
@@ -73,6 +76,7 @@ def ask_choices(
     digest = hashlib.sha256(canonical(prompts).encode()).hexdigest()
     done = _finished(kept, about, digest, by_subject)
     before, pace = len(done), 0.0
+    reporter.begin("questions", sum(map(len, done)), len(prompts))
     for questions in by_subject[len(done) :]:
         stop.unless_time_for(2 * pace * len(questions))
         stop.check(f"after {sum(map(len, done))} of {len(prompts)} questions", progress=progress or len(done) > before)
@@ -82,6 +86,7 @@ def ask_choices(
         with kept.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         done.append(lines)
+        reporter.reach(sum(map(len, done)))
         print(f"compared the choices of {sum(map(len, done))} of {len(prompts)} questions", flush=True)
     lines = [line for each in done for line in each]
     items = [line for line in lines if "reason" not in line]

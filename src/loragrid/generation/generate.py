@@ -14,6 +14,7 @@ from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import Blocked, attempt_members, out_of_memory_attempts, read_attempts
 from loragrid.jobs.failures import record_failure
+from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
@@ -57,7 +58,7 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: Write
         model = attach_adapter(model, adapter)
     model.eval()
     prompts = list(read_jsonl(Path(member["prompts_file"])))
-    made = False
+    made, reporter = False, Reporter(work)
     for part, file in sorted(member["parts"].items()):
         stop.check(f"before {part}", progress=made)
         out = work / Path(file).name
@@ -68,7 +69,8 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: Write
             if part != "generations" and answers["scores"][part]["name"] == "accuracy":
                 items, excluded, counts = ask_choices(
                     model, tokenizer, chat, prompts, work / "choices.jsonl",
-                    batch_size=micro, stop=stop, about=about, system=answers["chat"]["system"], progress=made,
+                    batch_size=micro, stop=stop, reporter=reporter, about=about,
+                    system=answers["chat"]["system"], progress=made,
                 )  # fmt: skip
                 write_score(out, answers["scores"][part], items, excluded, counts)
             elif chat is None:
@@ -76,10 +78,11 @@ def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: Write
             elif part == "generations":
                 answer_prompts(
                     model, chat, prompts, out,
-                    decoding=answers["decoding"], seed=answers["seed"], batch_size=micro, stop=stop, about=about,
+                    decoding=answers["decoding"], seed=answers["seed"], batch_size=micro, stop=stop, reporter=reporter,
+                    about=about,
                 )  # fmt: skip
             else:
-                items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, progress=made)
+                items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, reporter, progress=made)
                 write_score(out, answers["scores"][part], items, excluded, None)
         except UserError as error:
             # One that cannot be made does not hold up the others.

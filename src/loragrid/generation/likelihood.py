@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from loragrid.errors import UserError
+from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import Chat
 
@@ -17,6 +18,7 @@ def reference_likelihoods(
     prompts: list[dict[str, Any]],
     batch_size: int,
     stop: Stop,
+    reporter: Reporter,
     *,
     progress: bool = False,
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
@@ -31,6 +33,7 @@ def reference_likelihoods(
         prompts: `id`, `dialogue`, `messages` and `reference` each.
         batch_size: rows at a time.
         stop: tells when to end; what was computed so far is lost then.
+        reporter: is told how many are computed.
         progress: whether this attempt has made something before.
 
     Returns:
@@ -54,6 +57,7 @@ def reference_likelihoods(
     order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
     nats: dict[int, float] = {}
     longest = 0.0
+    reporter.begin("likelihoods", 0, len(order))
     for start in range(0, len(order), batch_size):
         stop.unless_time_for(2 * longest)
         stop.check(f"after {start} of {len(order)} likelihoods", progress=progress)
@@ -61,6 +65,7 @@ def reference_likelihoods(
         batch = order[start : start + batch_size]
         values = _negative_log_likelihoods(model, [rows[index] for index in batch], chat.tokenizer.pad_token_id)
         nats.update(zip(batch, values, strict=True))
+        reporter.reach(start + len(batch))
         longest = max(longest, time.monotonic() - began)
     items = [
         {

@@ -4,12 +4,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from loragrid.errors import UserError
 from loragrid.jobs.attempts import read_attempts
 from loragrid.status.activity import ActiveJob
-from loragrid.status.progress import answering, training
+from loragrid.status.progress import progress
 from loragrid.study.batches import Batch, work_folder
 from loragrid.terminal import printable
 
@@ -49,7 +48,5 @@ def _text(batch: Batch) -> str:
             continue  # damaged, which the worker says
         if not attempts or "ended" in attempts[-1]:
             continue
-        if batch.stage == "train":
-            return f"{place.parent.name}: {training(place, attempts[-1], ActiveJob())}"
-        return f"{place.parent.name}: {answering(place, Path(member['prompts_file']), ActiveJob())}"
+        return f"{place.parent.name}: {progress(place, attempts[-1], ActiveJob())}"
     return ""

@@ -1,23 +1,23 @@
 """The stages of each run and each untrained model, one cell each, from what lies in their folders."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.jobs.attempts import ATTEMPTS, FAILED, read_attempts
+from loragrid.jobs.attempts import ATTEMPTS
+from loragrid.jobs.outcome import Outcome, failure_in, outcome_of
 from loragrid.status.activity import ActiveJob, Activity
 from loragrid.status.cell import DONE, URGENCY, WAITING, Cell, Failure, failed, together
 from loragrid.status.log import error_in
-from loragrid.status.progress import answering, last_sign_of_life, training
+from loragrid.status.progress import last_sign_of_life, progress
 from loragrid.status.tail import last_record
 from loragrid.study.batches import (
     BATCHES,
     Stage,
     failure_of,
-    has_failed,
     is_trained,
     missing_judgements,
     missing_parts,
@@ -44,8 +44,6 @@ MADE: dict[Stage, str] = {
 }  # fmt: skip
 """What a subject is after a stage, whether or not the workflow has published it."""
 
-Progress = Callable[[Path, dict[str, Any], ActiveJob], str]
-
 
 class Stages:
     """Reads how far the stages are.
@@ -66,7 +64,7 @@ class Stages:
             return _published(run)
         products = [f"{run.folder}/run.json"]
         publishing = LOGS / f"publish_run/{Path(run.folder).relative_to('results/runs')}.log"
-        return self._attempted("train", run.folder, products, publishing, training)
+        return self._attempted("train", run.folder, products, publishing)
 
     def generate(self, answers: dict[str, Answers]) -> Cell | None:
         """What a subject is asked, by evaluation; None if that is nothing."""
@@ -92,15 +90,8 @@ class Stages:
         if "generations" not in missing:
             publishing = _log_of_score(answers, next(iter(missing.values())))
         if failure := _own_failure(place / "work", missing.values()):
-            return failed(_for_good(failure, "generate"))
-        prompts = Path(self.grid.prompts[answers.prompts].file)
-        return self._attempted(
-            "generate",
-            answers.folder,
-            list(missing.values()),
-            publishing,
-            lambda work, _, job: answering(work, prompts, job),
-        )
+            return failed(_in_words(failure_in(failure), "generate"))
+        return self._attempted("generate", answers.folder, list(missing.values()), publishing)
 
     def _judge(self, answers: Answers) -> Cell:
         missing = list(missing_judgements(answers).values())
@@ -111,7 +102,7 @@ class Stages:
         if active := self.activity.of_member("judge", answers.folder):
             return active_cell(active)
         if failure := _own_failure(work, missing):
-            return failed(_for_good(failure, "judge"))
+            return failed(_in_words(failure_in(failure), "judge"))
         made = [work / Path(file).name for file in missing]
         if all(file.exists() for file in made):
             return _unpublished("judge", made, _log_of_judgements(answers, missing[0]))
@@ -134,7 +125,7 @@ class Stages:
         """The scores that one stage has still to make."""
         work = Path(answers.folder, "work")
         if failure := _own_failure(work, missing):
-            return failed(_for_good(failure, "score"))
+            return failed(_in_words(failure_in(failure), "score"))
         if not Path(answers.folder, "generations.jsonl").exists():
             return WAITING
         if active := self.activity.of_member(stage, answers.folder):
@@ -145,39 +136,37 @@ class Stages:
         early = self._early.get((stage, answers.folder))
         return failed(early) if early else WAITING
 
-    def _attempted(self, stage: Stage, folder: str, products: list[str], publishing: Path, progress: Progress) -> Cell:
+    def _attempted(self, stage: Stage, folder: str, products: list[str], publishing: Path) -> Cell:
         """A stage that is worked on in attempts, as long as its products are not published."""
         place = Path(folder, "work")
+        outcome = outcome_of(place)
+        if outcome.record:
+            return failed(_in_words(outcome, stage))
+        made = [place / Path(product).name for product in products]
+        if all(file.exists() for file in made):
+            return _unpublished(stage, made, publishing)
+        if outcome.state == "damaged":
+            return failed(_in_words(outcome, stage))
         try:
-            if has_failed(place):
-                return failed(_for_good(place / FAILED, stage))
-            made = [place / Path(product).name for product in products]
-            if all(file.exists() for file in made):
-                return _unpublished(stage, made, publishing)
-            return self._last_attempt(stage, folder, read_attempts(place), progress)
-        except UserError as error:
-            return _damaged(stage, str(error))
-        except (AttributeError, KeyError, TypeError, ValueError, OSError):
-            return _damaged(stage, f"{place}: damaged record ({FAILED} or {ATTEMPTS})")
+            return self._last_attempt(stage, folder, outcome)
+        except (KeyError, TypeError, ValueError):
+            return _damaged(stage, f"{place / ATTEMPTS}: damaged record")
 
-    def _last_attempt(self, stage: Stage, folder: str, attempts: list[dict[str, Any]], progress: Progress) -> Cell:
+    def _last_attempt(self, stage: Stage, folder: str, outcome: Outcome) -> Cell:
         place = Path(folder, "work")
-        last = attempts[-1] if attempts else {}
-        unended = bool(attempts) and "ended" not in last
-        active = self.activity.of_attempt(last, last_sign_of_life(place, last)) if unended else None
+        last, begun = outcome.last, outcome.state == "begun"
+        active = self.activity.of_attempt(dict(last), last_sign_of_life(place, last)) if begun else None
         if active and not active.queued:
             return Cell("running", progress(place, last, active))
         at = f" at step {step}" if (step := last_record(place / "training.jsonl", "step").get("step")) else ""
         if active := active or self.activity.of_member(stage, folder):
             return active_cell(active, f", goes on{at.replace('at', 'from')}" if active.queued and at else "")
-        if unended:
+        if begun:
             return Cell("interrupted", "killed?")
-        if attempts and last["ended"] in ENDED:
-            return Cell("interrupted", ENDED[last["ended"]].format(at=at))
-        if attempts:
-            log = Path(last["log"]) if last.get("log") else None
-            reason = str(last.get("why") or "no reason on record")
-            return failed(Failure(stage, reason, log, last["attempt"]))
+        if outcome.state == "ended":
+            return Cell("interrupted", ENDED.get(last["ended"], f"ended: {last['ended']}").format(at=at))
+        if outcome.state == "failed":
+            return failed(_in_words(outcome, stage))
         early = self._early.get((stage, folder))
         return failed(early) if early else WAITING
 
@@ -223,15 +212,10 @@ def _log_of_judgements(answers: Answers, file: str) -> Path:
     return LOGS / "publish_judgements" / subject / place.name / f"{Path(file).stem}.log"
 
 
-def _for_good(file: Path, stage: str) -> Failure:
-    record = read_json(file)
-    log = Path(record["log"]) if record.get("log") else None
-    blocked_by = Path(record["blocked_by"]) if record.get("blocked_by") else None
-    attempts: list[dict[str, Any]] = []
-    with suppress(UserError, KeyError, TypeError):
-        attempts = read_attempts(file.parent)
-    number = attempts[-1]["attempt"] if attempts else None
-    return Failure(record.get("stage") or stage, str(record.get("reason")), log, number, file, blocked_by)
+def _in_words(outcome: Outcome, stage: str) -> Failure:
+    """A failure as it is told."""
+    number = outcome.attempts or None
+    return Failure(outcome.stage or stage, outcome.reason, outcome.log, number, outcome.record, outcome.blocked_by)
 
 
 def _unpublished(stage: Stage, made: list[Path], publishing: Path) -> Cell:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from loragrid.errors import UserError
+from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.environment import stream
 from loragrid.training import checkpoint as checkpoints
@@ -57,6 +58,7 @@ class RunState:
         self.ranks = Ranks()
         self.is_main = self.ranks.rank == 0
         self.records = Records(work / "training.jsonl", steps_per_epoch, writes=self.is_main)
+        self.reporter = Reporter(work if self.is_main else None)
         self.best = Best(keeps_weights=keep_best)
         self.clock = Clock(stop, self.ranks, checkpoint_seconds)
         self.adapter: dict[str, torch.nn.Parameter] = {}
@@ -81,6 +83,7 @@ class RunState:
         step, validated_at = (self.saved.step, self.saved.validated_at) if self.saved else (0, 0)
         self.began_at = step
         self.records.cut(step, validated_at)
+        self.reporter.begin("steps", step, self.steps)
         print(f"training from step {step} to {self.steps}", flush=True)
         return found
 

@@ -105,6 +105,7 @@ class RunTrainer(Trainer):
             tokens=self.run.tokens_by_step[step - 1],
             **self.step_record(logs),
         )
+        self.run.reporter.reach(step, logs["loss"])
 
     # -- validation
 
