@@ -18,7 +18,9 @@ from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.build import build_model
+from loragrid.study.grid import LogProbabilities
 from loragrid.study.schema import Build
+from loragrid.training.references import reference_batch
 from loragrid.training.train import train_batch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -26,6 +28,10 @@ torch.set_num_threads(1)
 
 MODEL, CLEAN, FORMATTED = "data/models/nano", "data/clean/inline", "data/formatted/nano/inline"
 TIED, TURNS = "data/models/tied", "data/formatted/nano/turns"
+PAIRS, PAIRS_CLEAN = "data/formatted/nano/pairs", "data/clean/pairs"
+PREFERENCE = {"name": "preference", "version": 1, "options": {}}
+"""The format of pairs, resolved."""
+
 TURNS_CHAT = OWN_CHAT | {"template": "turns.jinja", "end_token": "train"}
 """A chat whose end of turn is no token of the model's, and becomes one."""
 
@@ -82,6 +88,50 @@ def add_end_tokens():
     os.chdir(before)
 
 
+@functools.cache
+def add_pairs():
+    """What runs by DPO are trained on: of two answers the rude one is the worse."""
+    root = workshop()
+    for split, numbers in {"train": range(30), "validation": range(100, 107)}.items():
+        write_jsonl(root / PAIRS_CLEAN / f"{split}.jsonl", map(pair, numbers))
+    settings = {"format_": PREFERENCE, "chat": OWN_CHAT, "mask": "answers", "max_length": 96}
+    format_dataset(root / PAIRS_CLEAN, root / MODEL, root / PAIRS, key="p" * 64, **settings)
+
+
+def pair(number):
+    *messages, answer = dialogue(number)["messages"]
+    rude = random.Random(number).choice(["I do not care.", "So what?", "Whatever you say."])
+    return {
+        "id": f"p{number}",
+        "messages": messages,
+        "chosen": answer["content"],
+        "rejected": rude,
+        "meta": {},
+    }
+
+
+def compare(folder, parent=None, precision="nf4", micro_batch=8):
+    """Compute what runs by DPO are compared with; a member's `compared_with`.
+
+    Args:
+        folder: to write.
+        parent: member of the parent's batch; None for the untrained model.
+        precision: of the base.
+        micro_batch: rows at a time.
+    """
+    found = LogProbabilities(
+        os.path.relpath(folder, "results/log_probabilities"), "l" * 64, "nano", precision, "nano/pairs", OWN_CHAT,
+        parent and parent["run"]["folder"],
+    )  # fmt: skip
+    member = {
+        "stage": "log_probabilities", "log_probabilities": vars(found), "parts": {"log_probabilities": found.file},
+        "run": parent and parent["run"], "model": base_model(micro_batch=micro_batch), "model_folder": MODEL,
+        "formatted_folder": PAIRS,
+    }  # fmt: skip
+    assert reference_batch(batch_of(member, stage="log_probabilities"))
+    return {"file": found.file, "key": found.key}
+
+
 @pytest.fixture(scope="session")
 def nano_root():
     yield workshop()
@@ -113,6 +163,7 @@ def train_member(
     model_folder=MODEL,
     formatted_folder=FORMATTED,
     chat=OWN_CHAT,
+    compared_with=None,
     **recipe,
 ):
     """A run as a train batch holds it; its recipe is 12 steps (three epochs of 30 rows) unless changed."""
@@ -123,6 +174,7 @@ def train_member(
         "model": base_model(micro_batch=micro_batch, sharded=sharded),
         "model_folder": model_folder,
         "formatted_folder": formatted_folder,
+        "compared_with": compared_with,
     }
 
 

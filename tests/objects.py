@@ -68,7 +68,7 @@ def make_run(recipe=None, **changes):
     fields = {
         "key": "r" * 64, "label": None, "model": "nano", "dataset": "inline", "clean": "inline",
         "formatted": "nano/inline", "precision": "nf4", "chat": OWN_CHAT, "seed": 42, "parent": None,
-        "folder": "results/runs/run",
+        "compared_with": None, "folder": "results/runs/run",
     } | changes  # fmt: skip
     return Run(**({"name": Path(fields["folder"]).name} | fields), recipe=Recipe(**(recipe or {})).model_dump())
 

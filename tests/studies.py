@@ -37,7 +37,7 @@ class Remote(BaseModel):
 
 def part(kind: type = Dialogue) -> SimpleNamespace:
     return SimpleNamespace(
-        VERSION=1, Options=Options, KIND=kind, HAS_ANSWERS=True, METHODS=("qlora", "lora") if kind is Dialogue else ()
+        VERSION=1, Options=Options, KIND=kind, HAS_ANSWERS=True, OBJECTIVES=("sft",) if kind is Dialogue else ("dpo",)
     )
 
 
@@ -83,6 +83,19 @@ SMALL = """
     datasets:
       letters: {source: letters}
     """
+
+
+VOTES = """
+    title: Dialogues, and pairs of answers
+    models:
+      base: {id: org/Base-7B, revision: abc123, parameters: 7e9}
+    datasets:
+      letters: {source: letters}
+      votes: {source: votes}
+    """
+
+DPO = "dataset: votes, objective: dpo"
+"""What points by DPO have in common, in a mapping."""
 
 
 class Place:

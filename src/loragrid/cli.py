@@ -253,6 +253,16 @@ def train(arguments: argparse.Namespace) -> int:
     return 0 if run_batch("train", batch, arguments.batch, options, arguments.gpus, line_of(batch)) else 1
 
 
+def log_probabilities(arguments: argparse.Namespace) -> int:
+    """Compute what runs by DPO are compared with."""
+    from loragrid.jobs.launch import run_batch
+    from loragrid.status.line import line_of
+    from loragrid.study.batches import open_batch
+
+    batch = open_batch(arguments.batch)
+    return 0 if run_batch("log_probabilities", batch, arguments.batch, [], gpus=1, on_poll=line_of(batch)) else 1
+
+
 def generate(arguments: argparse.Namespace) -> int:
     """Ask the subjects of a batch."""
     from loragrid.jobs.launch import run_batch
@@ -264,7 +274,7 @@ def generate(arguments: argparse.Namespace) -> int:
 
 
 def worker(arguments: argparse.Namespace) -> int:
-    """Do the work of `train` or `generate`, as a process that these start."""
+    """Do the work of `train`, `log_probabilities` or `generate`, as a process that these start."""
     from loragrid.jobs.parent import die_with_parent
     from loragrid.study.batches import open_batch
 
@@ -275,6 +285,11 @@ def worker(arguments: argparse.Namespace) -> int:
             from loragrid.training.train import train_batch
 
         return 0 if train_batch(batch, arguments.checkpoint_minutes) else 1
+    if arguments.stage == "log_probabilities":
+        with _importing():
+            from loragrid.training.references import reference_batch
+
+        return 0 if reference_batch(batch) else 1
     with _importing():
         from loragrid.generation.generate import generate_batch
         from loragrid.scoring.of_model import write_of_model
@@ -447,9 +462,11 @@ def _parser() -> argparse.ArgumentParser:
     trained = add("train", train, study=False)
     trained.add_argument("batch", type=Path, help="results/batches/train-….json")
     trained.add_argument("--gpus", type=int, default=1, help="that train each run together (default: 1)")
+    compared = add("log_probabilities", log_probabilities, study=False)
+    compared.add_argument("batch", type=Path, help="results/batches/log_probabilities-….json")
     add("generate", generate, study=False).add_argument("batch", type=Path, help="results/batches/generate-….json")
     working = add("worker", worker, study=False)
-    working.add_argument("stage", choices=["train", "generate"])
+    working.add_argument("stage", choices=["train", "log_probabilities", "generate"])
     working.add_argument("batch", type=Path, help="results/batches/….json")
     for some in (trained, working):
         some.add_argument("--checkpoint-minutes", type=float, default=10, help="between checkpoints (default: 10)")

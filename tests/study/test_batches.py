@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from studies import DPO, VOTES
 
 from loragrid.errors import UserError
 from loragrid.study.batches import Batch, has_failed, is_settled, open_batch, plan, read_batch, work_folder
@@ -48,17 +49,39 @@ def test_generation_comes_after_training_its_run(place):
     made = plan(grid)
     for folder, batch in made.by_answers().items():
         subject = grid.answers[folder].subject
-        assert batch.after == ([made.by_run()[subject].id] if subject in grid.runs else [])
+        assert batch.after == ([made.by_run()[subject].done] if subject in grid.runs else [])
 
 
 def test_a_child_is_trained_after_its_parent(place):
     grid = place.small("points: [{name: b, parent: a, epochs: 1}, {name: a}]")
     runs = {run.label: run.folder for run in grid.runs.values()}
     batches = plan(grid).by_run()
-    assert batches[runs["b"]].after == [batches[runs["a"]].id]
+    assert batches[runs["b"]].after == [batches[runs["a"]].done]
     assert batches[runs["a"]].after == []
     touch(f"{runs['a']}/run.json")
     assert plan(grid).by_run()[runs["b"]].after == []
+
+
+def test_what_dpo_compares_with_comes_between_the_parent_and_its_children(place):
+    points = "{name: a, dataset: letters}, {name: b, parent: a, DPO}, {name: c, parent: a, DPO, beta: 0.2}"
+    grid = place.open(VOTES, f"points: [{points}]".replace("DPO", DPO))
+    runs = {run.label: run for run in grid.runs.values()}
+    made = plan(grid)
+    compared, trained = only(made.log_probabilities), made.by_run()
+    assert compared.after == [trained[runs["a"].folder].done]
+    for child in (runs["b"], runs["c"]):
+        assert trained[child.folder].after == sorted([trained[runs["a"].folder].done, compared.done])
+    touch(f"{runs['a'].folder}/run.json")
+    assert only(plan(grid).log_probabilities).after == []
+    touch(only(grid.log_probabilities).file)
+    again = plan(grid)
+    assert again.log_probabilities == {}
+    assert again.by_run()[runs["b"].folder].after == []
+    # Those of trained runs are not made again.
+    Path(only(grid.log_probabilities).file).unlink()
+    for child in (runs["b"], runs["c"]):
+        touch(f"{child.folder}/run.json")
+    assert plan(grid).log_probabilities == {}
 
 
 def test_a_batch_needs_data_and_model(place):

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from studies import DPO, VOTES
 
 from loragrid.errors import StudyError, UserError
 from loragrid.study.grid import Grid
@@ -322,9 +323,66 @@ def test_what_nothing_uses_is_not_made(place):
 
 
 def test_preference_pairs_cannot_be_answers_to_learn(place):
-    with pytest.raises(StudyError, match=r"grid: 'qlora' cannot be trained on 'votes' in the format 'pairs'"):
+    with pytest.raises(StudyError, match=r"grid: objective 'sft' cannot be trained for on 'votes' in the format"):
         with_data(place, "votes: {source: votes}")
     with_data(place, "votes: {source: votes, train: false}")
+
+
+# -- preferences
+
+SFT = "{name: a, dataset: letters}"
+CHILD = f"parent: a, {DPO}"
+
+
+def with_points(place, *points, models=VOTES):
+    return place.open(models, f"points: [{', '.join((SFT, *points))}]")
+
+
+def test_runs_with_one_parent_are_compared_with_the_same(place):
+    grid = with_points(place, f"{{name: b, {CHILD}}}", f"{{name: c, {CHILD}, beta: 0.2, adapter: stack, rank: 4}}")
+    runs = {run.label: run for run in grid.runs.values()}
+    (compared,) = grid.log_probabilities.values()
+    assert [runs[name].compared_with for name in "abc"] == [None, compared.id, compared.id]
+    assert compared.run == runs["a"].folder
+    assert f"/{runs['a'].name}-" in compared.file
+    assert runs["b"].name.startswith("dpo-r16-a32-s42-")
+
+
+def test_without_a_parent_it_is_the_untrained_model(place):
+    (compared,) = with_points(place, f"{{name: b, {DPO}}}").log_probabilities.values()
+    assert compared.run is None
+    assert "/untrained-nf4-" in compared.id
+
+
+@pytest.mark.parametrize(
+    ("point", "problem"),
+    [
+        ("dataset: letters, objective: dpo", r"'dpo' cannot be trained for on 'letters' .*can: sft"),
+        ("dataset: letters, beta: 0.2", r"points\[1\].*beta: belongs to DPO; give `objective: dpo`"),
+        (f"{CHILD}, mask: all", r"points\[1\].*mask: DPO compares answers"),
+        ("dataset: letters, adapter: stack", r"points\[1\]\.adapter: `stack` puts .*`parent`"),
+        (f"{CHILD}, rank: 4", r"points\[1\]\.rank: training goes on with the adapter of 'a'"),
+        (f"{CHILD}, method: lora, adapter: stack", r"points\[1\]\.method: goes on .*'qlora'"),
+    ],
+)
+def test_what_does_not_go_together(place, point, problem):
+    with pytest.raises(StudyError, match=problem):
+        with_points(place, f"{{name: b, {point}}}")
+
+
+def test_a_stack_has_no_one_rank_to_go_on_with(place):
+    stack = f"{{name: b, {CHILD}, adapter: stack}}"
+    with pytest.raises(
+        StudyError, match=r"points\[2\]\.adapter: 'b' has several adapters in one.*use `adapter: stack`"
+    ):
+        with_points(place, stack, f"{{name: c, parent: b, {DPO}}}")
+    assert len(with_points(place, stack, f"{{name: c, parent: b, {DPO}, adapter: stack}}").runs) == 3
+
+
+def test_a_sharded_model_cannot_learn_from_preferences(place):
+    sharded = VOTES.replace("parameters: 7e9", "gpus: 2, sharded: true")
+    with pytest.raises(StudyError, match=r"`objective: dpo` does not work with 'base', whose weights are spread"):
+        with_points(place, f"{{name: b, {DPO}}}", models=sharded)
 
 
 # -- chats

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from pydantic import Field
-from studies import SMALL
+from studies import SMALL, VOTES
 
 from loragrid.study import resolve as resolve_module
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, short
@@ -99,7 +99,7 @@ def test_defaults_stay():
     """
     assert RECIPE_VERSION == 1
     assert (
-        key_of("defaults", Recipe().model_dump()) == "198353639ef333a333ce32d8952e50e01ba58fcfbfee877932bc65f60de6dcd1"
+        key_of("defaults", Recipe().model_dump()) == "191750066c924ac35b26eb877b8bbc3ea694d443d0b8d69a7637976196a55977"
     )
     assert (
         key_of("defaults", Decoding().model_dump())
@@ -163,9 +163,24 @@ def test_each_recipe_field_is_in_the_key(place, field):
     assert only_run(place, f"recipe: {{{field}}}", "one").key != only_run(place, "", "other").key
 
 
+def test_what_belongs_to_preferences_is_in_the_key(place):
+    points = ("", "objective: dpo", "objective: dpo, beta: 0.2", "objective: dpo, adapter: stack", "adapter: stack")
+    keys = []
+    for point in points:
+        data = "votes" if "dpo" in point else "letters"
+        other = (
+            f"points: [{{name: a, dataset: letters}}, {{name: b, parent: a, dataset: {data}, {point or 'rank: 16'}}}]"
+        )
+        keys.append(next(run.key for run in place.open(VOTES, other).runs.values() if run.label == "b"))
+    assert len(set(keys)) == len(points)
+
+
+OF_PREFERENCES = {"objective", "beta", "adapter"}
+
+
 def test_no_recipe_field_is_forgotten_above():
     parameters = test_each_recipe_field_is_in_the_key.pytestmark[0].args[1]
-    assert {field.split(":")[0] for field in parameters} == set(Recipe.model_fields)
+    assert {field.split(":")[0] for field in parameters} | OF_PREFERENCES == set(Recipe.model_fields)
 
 
 def test_an_end_token_is_in_the_key_where_it_is_trained(place):

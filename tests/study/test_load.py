@@ -76,7 +76,7 @@ def problems(place):
         ("datasets.again.format", "'pairs' is not for what letters has. Valid: chat, turns."),
         ("datasets.votes.format.pairs", "its options are a mapping, not 7"),
         ("datasets.again.splits", "leave nothing to train on"),
-        ("recipe.lerning_rate", "unknown key. Did you mean 'learning_rate'? Valid keys: alpha, batch_size,"),
+        ("recipe.lerning_rate", "unknown key. Did you mean 'learning_rate'? Valid keys: adapter, alpha,"),
         ("recipe.optimizer", "'adamw', 'adamw_8bit' or 'paged_adamw_32bit', not 'sgd'"),
         ("grid.rank[1]", "not 'eight'"),
         ("grid.rank[2]", "greater than or equal to 1, not 0"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -134,7 +135,14 @@ def test_tinyllama_sft_dpo(run):
     prompts = records(place, "data/prompts/ten-*.jsonl")
     assert len(prompts) == 10
     rows = place.table("tinyllama-sft-dpo-small")
-    assert [row["label"] for row in rows if row["run"] != "untrained"] == ["SFT4", "SFT7"]
+    labels = [*(f"SFT{number}" for number in (4, 5, 6, 7, 8)), *(f"DPO{number}" for number in (1, 2, 3, 4, 5))]
+    assert sorted(row["label"] for row in rows if row["run"] != "untrained") == sorted(labels)
+    # What the five are compared with is computed once.
+    assert len(list(place.folder.glob("results/log_probabilities/**/log_probabilities.safetensors"))) == 1
+    for file in place.folder.glob("results/runs/*/human_like*/*/training.jsonl"):
+        steps = [json.loads(line) for line in file.read_text().splitlines()]
+        assert steps[0]["loss"] == pytest.approx(math.log(2), abs=1e-4)
+        assert steps[-1]["reward_margin"] > 0
 
 
 @pytest.mark.slow

@@ -224,7 +224,7 @@ def in_words(member):
     if run:
         subject = f"{run['label'] or run['name']} ({model} on {run['dataset']})"
     else:
-        subject = f"untrained {model} ({answers['precision']})"
+        subject = f"untrained {model} ({(answers or member['log_probabilities'])['precision']})"
     return f"{subject}: {answers['evaluation']} on {answers['dataset']}" if answers else subject
 
 
@@ -321,12 +321,15 @@ def batch_of(stage, wildcards):
 
 def inputs_of_batch(stage, wildcards):
     batch = batch_of(stage, wildcards)
-    after = [f"results/batches/train-{id_}.done" for id_ in batch.after]
-    return [ancient(file) for file in [*batch.needs, *after]]
+    return [ancient(file) for file in [*batch.needs, *batch.after]]
 
 
 def inputs_of_train(wildcards):
     return inputs_of_batch("train", wildcards)
+
+
+def inputs_of_log_probabilities(wildcards):
+    return inputs_of_batch("log_probabilities", wildcards)
 
 
 def inputs_of_generate(wildcards):
@@ -344,9 +347,17 @@ def cpus_of_train(wildcards):
     return 2 * (gpus_of_profile() or gpus_of_train(wildcards))
 
 
-def gpus_of_generate(wildcards):
-    models = [member["model"] for member in batch_of("generate", wildcards).members]
+def gpus_to_answer(stage, wildcards):
+    models = [member["model"] for member in batch_of(stage, wildcards).members]
     return max(model["gpus"] if model["sharded"] else 1 for model in models)
+
+
+def gpus_of_log_probabilities(wildcards):
+    return gpus_to_answer("log_probabilities", wildcards)
+
+
+def gpus_of_generate(wildcards):
+    return gpus_to_answer("generate", wildcards)
 
 
 # Job processes are asked for memory and minutes, too, when they have long been given them; they must answer a number.

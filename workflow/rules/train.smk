@@ -29,6 +29,33 @@ rule train:
         " --checkpoint-minutes {params.minutes} >> {log} 2>&1"
 
 
+# What runs by DPO are compared with: their pairs as the parent, or the untrained model, sees them.
+rule log_probabilities:
+    input:
+        inputs_of_log_probabilities,
+    output:
+        update(touch("results/batches/log_probabilities-{batch}.done")),
+    log:
+        "results/logs/log_probabilities/{batch}.log",
+    conda:
+        "../../envs/gpu.yaml"
+    resources:
+        gpu=gpus_of_log_probabilities,
+        cpus_per_task=2,
+        # All GPUs of a job on one node: its processes are started there.
+        nodes=1,
+        mem_mb=memory_of("log_probabilities"),
+        runtime=minutes_of("log_probabilities"),
+    params:
+        members=members_of("log_probabilities"),
+    message:
+        in_log("compare with {params.members}")
+    # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.
+    shell:
+        "exec python -m loragrid log_probabilities results/batches/log_probabilities-{wildcards.batch}.json"
+        " >> {log} 2>&1"
+
+
 rule publish_run:
     input:
         batch_of_run,

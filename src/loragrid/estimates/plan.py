@@ -50,6 +50,7 @@ def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
             f"answers to make: {len(missing)} of {len(grid.answers)}",
             f"  estimated: {training:.2g} {_unit(estimator.device)} of training, {answering:.2g} of answers "
             f"on {_called(estimator.device)} ({_basis(estimator)}; run by run: loragrid plan {grid.study})",
+            *(f"  {line}" for line in _comparison_lines(plan, estimator)),
             *(f"  {line}" for line in _encoder_lines(grid, plan, estimator)),
             *(["  " + judging] if (judging := judging_line(grid, estimator.workload)) else []),
             *_unknown_lines(unknown),
@@ -97,6 +98,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         *_table(rows, names=3),
         "",
         f"{total:.3g} {_unit(device)} to go, on {_called(device)}: {_basis(estimator)}.",
+        *_comparison_lines(plan, estimator),
         *_encoder_lines(grid, plan, estimator),
         f"Jobs ask for {MEMORY_MARGIN - 1:.0%} more of the host's memory, {TIME_MARGIN - 1:.0%} more time and some "
         f"minutes. Another GPU: --device {' | '.join(DEVICES)}",
@@ -114,6 +116,16 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         lines += ["", f"Does not fit {_called(device)}, which has {(device.memory or 0) / GIB:.3g} GiB:"]
         lines += [f"  {', '.join(cell)}: {_misfit(found, estimator)}" for cell, found in misfits.items()]
     return "\n".join(lines)
+
+
+def _comparison_lines(plan: Plan, estimator: Estimator) -> list[str]:
+    """What runs by DPO are compared with: a sentence, if something of it is still to be computed."""
+    if not plan.log_probabilities:
+        return []
+    ids = [member["log_probabilities"]["id"] for batch in plan.log_probabilities.values() for member in batch.members]
+    needs = [estimator.compared(estimator.grid.log_probabilities[id_]) for id_ in ids]
+    hours = sum(map(_gpu_hours, needs))
+    return [f"what DPO compares with: {len(ids)} to compute, estimated {hours:.2g} {_unit(estimator.device)}"]
 
 
 def _encoder_lines(grid: Grid, plan: Plan, estimator: Estimator) -> list[str]:

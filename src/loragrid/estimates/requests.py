@@ -1,9 +1,10 @@
 """What the jobs of a study ask of the scheduler: GPUs, memory and time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.estimates.devices import Device
@@ -15,7 +16,7 @@ from loragrid.estimates.time import generation_seconds, likelihood_seconds, load
 from loragrid.estimates.workload import Workload
 from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.study.batches import Batch, work_folder
-from loragrid.study.grid import Answers, Grid, References, Run
+from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
 from loragrid.study.registry import Registry
 
 MEMORY_MARGIN = 1.2
@@ -146,12 +147,7 @@ class Estimator:
             batch: the batch.
             longest_minutes: the longest job allowed; training goes on in the next.
         """
-        needs = [
-            self.answers(self.grid.answers[member["answers"]["id"]])
-            if batch.stage == "generate"
-            else self.run(self.grid.runs[member["run"]["folder"]])
-            for member in batch.members
-        ]
+        needs = [self._need_of(batch, member) for member in batch.members]
         growth = max(memory_factor(work_folder(member)) for member in batch.members)
         seconds = self.device.start_seconds + sum(need.seconds for need in needs)
         minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
@@ -161,6 +157,30 @@ class Estimator:
             gpu_memory_mb=_megabytes(max(need.memory.gpu or 0 for need in needs)),
             minutes=min(minutes, longest_minutes) if longest_minutes else minutes,
         )
+
+    def _need_of(self, batch: Batch, member: Mapping[str, Any]) -> Need:
+        if batch.stage == "generate":
+            return self.answers(self.grid.answers[member["answers"]["id"]])
+        if batch.stage == "log_probabilities":
+            return self.compared(self.grid.log_probabilities[member["log_probabilities"]["id"]])
+        return self.run(self.grid.runs[member["run"]["folder"]])
+
+    def compared(self, compared: LogProbabilities) -> Need:
+        """What computing the log-probabilities that runs by DPO are compared with needs."""
+        size, model, work = (
+            self._size(compared.model),
+            self.grid.models[compared.model],
+            self.workload.of_pairs(compared),
+        )
+        gpus = model.gpus_to_answer if self.device.is_gpu else 1
+        rows = max(2, model.micro_batch >> out_of_memory_attempts(Path(compared.folder, "work")))
+        run = self.grid.runs.get(compared.run or "")
+        memory = generation_memory(
+            size, self.device, compared.precision, _adapter(size, run), batch=rows, prompt=work.longest_prompt,
+            answer=0, file_bytes=self.file_bytes[compared.model], gpus=gpus,
+        )  # fmt: skip
+        seconds = likelihood_seconds(size, self.device, compared.precision, work, batch=rows // 2)
+        return Need(gpus, memory, loading_seconds(size, self.device) + seconds, measured=False)
 
     def scoring(self, batch: Batch) -> Request:
         """What scoring answers by their texts asks for; this needs no GPU."""
@@ -239,13 +259,13 @@ class Estimator:
         size, work = self._size(run.model), self.workload.of_run(run)
         gpus = shards or self._gpus_of(run, device)
         shards = gpus if shards or self.grid.models[run.model].sharded else 1
-        rows = per_gpu(micro_batch, run.recipe["batch_size"], gpus)
+        batch = per_gpu(_at_a_time(run, micro_batch), run.recipe["batch_size"], gpus)
         memory = training_memory(
             size, device, precision, run.recipe,
-            micro_batch=rows, length=work.longest, file_bytes=self.file_bytes[run.model], shards=shards,
+            micro_batch=batch * rows_of(run), length=work.longest, file_bytes=self.file_bytes[run.model], shards=shards,
             trains_rows=run.chat["end_token"] == "train",
         )  # fmt: skip
-        seconds = training_seconds(size, device, precision, run.recipe, work, micro_batch=rows, gpus=gpus)
+        seconds = training_seconds(size, device, precision, run.recipe, work, micro_batch=batch, gpus=gpus)
         # Each GPU has a process of its own.
         return Need(gpus, Memory(memory.host * gpus, memory.gpu), seconds, measured=False)
 
@@ -255,7 +275,7 @@ class Estimator:
         size, work = self._size(answers.model), self.workload.of_answers(answers)
         gpus = (shards or self.grid.models[answers.model].gpus_to_answer) if device.is_gpu else 1
         run = self.grid.runs.get(answers.subject)
-        adapter = size.adapter(run.recipe["rank"], run.recipe["target_modules"]) if run else 0
+        adapter = _adapter(size, run)
         memory = generation_memory(
             size, device, precision, adapter, batch=batch, prompt=work.longest_prompt,
             answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model], gpus=gpus,
@@ -272,10 +292,10 @@ class Estimator:
         """As training chooses them: halved for each attempt that the GPU's memory was too small for."""
         model, batch_size = self.grid.models[run.model], run.recipe["batch_size"]
         gpus = self._gpus_of(run, self.device)
-        rows = per_gpu(model.micro_batch, batch_size, gpus)
+        batch = per_gpu(_at_a_time(run, model.micro_batch), batch_size, gpus)
         for _ in range(out_of_memory_attempts(Path(run.folder, "work"))):
-            rows = per_gpu(max(1, rows // 2), batch_size, gpus)
-        return rows
+            batch = per_gpu(max(1, batch // 2), batch_size, gpus)
+        return batch * rows_of(run)
 
     def _gpus_of(self, run: Run, device: Device) -> int:
         return (self._gpus or self.grid.models[run.model].gpus) if device.is_gpu else 1
@@ -330,8 +350,23 @@ class Estimator:
         return need.memory.host if need.memory.gpu is None else need.memory.gpu - self.device.context
 
 
+def rows_of(run: Run) -> int:
+    """Rows of one example of a run: a pair of answers is two."""
+    return 2 if run.recipe["objective"] == "dpo" else 1
+
+
+def _at_a_time(run: Run, rows: int) -> int:
+    """Examples, if so many rows go at a time."""
+    return max(1, rows // rows_of(run))
+
+
+def _adapter(size: Dimensions, run: Run | None) -> int:
+    """Parameters of the adapter that a model is asked with."""
+    return size.adapter(run.recipe["rank"], run.recipe["target_modules"]) if run else 0
+
+
 def per_gpu(micro_batch: int, batch_size: int, gpus: int) -> int:
-    """Rows at a time on each GPU: the most that divide its share of the effective batch."""
+    """Examples at a time on each GPU: the most that divide its share of the effective batch."""
     share = max(1, batch_size // gpus)
     return max(size for size in range(1, min(share, micro_batch) + 1) if share % size == 0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.files import read_json
-from loragrid.study.grid import Answers, Clean, Decontaminated, Grid, Mixture, Prompts, Run
+from loragrid.study.grid import Answers, Clean, Decontaminated, Grid, LogProbabilities, Mixture, Prompts, Run
 from loragrid.study.registry import Registry
 
 LONGEST_QUESTION = 3
@@ -105,6 +105,14 @@ class Workload:
             validation_rows=validation.number,
             validation_tokens=validation.number * min(validation.tokens, cut),
         )
+
+    def of_pairs(self, compared: LogProbabilities) -> GenerationWork:
+        """The work of computing what runs by DPO are compared with."""
+        counts = [self._rows(compared.formatted, split) for split in ("train", "validation")]
+        number = sum(count.number for count in counts)
+        tokens = sum(count.number * count.tokens for count in counts) / max(number, 1)
+        cut = self.grid.formatted[compared.formatted].max_length
+        return GenerationWork(int(number), tokens, int(min(max(count.longest for count in counts), cut)), 0)
 
     def of_answers(self, answers: Answers) -> GenerationWork:
         """The work of a set of answers."""

@@ -40,7 +40,7 @@ def run_batch(
     What another process works on is waited for.
 
     Args:
-        stage: `train` or `generate`.
+        stage: `train`, `log_probabilities` or `generate`.
         batch: the recorded batch.
         file: where it is recorded.
         options: more arguments of the worker.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -40,7 +41,8 @@ ENDED = {
 """What to say of an attempt that ended without a result, by the word on record."""
 
 MADE: dict[Stage, str] = {
-    "train": "trained", "generate": "answered", "judge": "judged", "score": "scored", "score_by_encoder": "scored",
+    "train": "trained", "log_probabilities": "compared", "generate": "answered",
+    "judge": "judged", "score": "scored", "score_by_encoder": "scored",
 }  # fmt: skip
 """What a subject is after a stage, whether or not the workflow has published it."""
 
@@ -64,7 +66,8 @@ class Stages:
             return _published(run)
         products = [f"{run.folder}/run.json"]
         publishing = LOGS / f"publish_run/{Path(run.folder).relative_to('results/runs')}.log"
-        return self._attempted("train", run.folder, products, publishing)
+        cell = self._attempted("train", run.folder, products, publishing)
+        return self._compared(run.compared_with) if cell == WAITING and run.compared_with else cell
 
     def generate(self, answers: dict[str, Answers]) -> Cell | None:
         """What a subject is asked, by evaluation; None if that is nothing."""
@@ -79,6 +82,14 @@ class Stages:
         """What judges say of answers, by evaluation; None if nobody judges them."""
         cells = {name: self._judge(asked) for name, asked in answers.items() if asked.made_with("judge")}
         return together(cells) if cells else None
+
+    def _compared(self, id_: str) -> Cell:
+        """What a run by DPO is compared with, as long as its own training has not begun."""
+        compared = self.grid.log_probabilities[id_]
+        if Path(compared.file).exists():
+            return WAITING
+        cell = self._attempted("log_probabilities", compared.folder, [compared.file], Path())
+        return cell if cell == WAITING else replace(cell, text=f"first its pairs: {cell.text}")
 
     def _generate(self, answers: Answers) -> Cell:
         missing = missing_parts(answers)

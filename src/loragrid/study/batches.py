@@ -8,19 +8,19 @@ write into a work folder that Snakemake does not know, so nothing finished is lo
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.grid import Answers, Grid, ModelEntry, Run
+from loragrid.study.grid import Answers, Grid, LogProbabilities, ModelEntry, Run
 from loragrid.study.keys import key_of, short
 
 BATCHES = Path("results/batches")
 
-Stage = Literal["train", "generate", "judge", "score", "score_by_encoder"]
+Stage = Literal["train", "log_probabilities", "generate", "judge", "score", "score_by_encoder"]
 
 READING = ("judge", "score", "score_by_encoder")
 """The stages that read answers: each with its own jobs, since one needs the internet, and one wants a GPU."""
@@ -31,11 +31,11 @@ class Batch:
     """What one job works on.
 
     Args:
-        stage: `train`, `generate`, `judge`, `score` or `score_by_encoder`.
+        stage: what is done.
         id: hash of the members; in the names of the batch's files.
         members: everything needed to work on each, so that a job reads no study.
         needs: files that must be there first.
-        after: ids of the train batches that must be done first.
+        after: the `.done` files of batches that come first.
     """
 
     stage: Stage
@@ -60,6 +60,7 @@ class Plan:
     """The batches of a grid: what is missing, and which batch makes it."""
 
     train: dict[str, Batch]
+    log_probabilities: dict[str, Batch]
     generate: dict[str, Batch]
     judge: dict[str, Batch]
     score: dict[str, Batch]
@@ -106,23 +107,51 @@ def plan(grid: Grid) -> Plan:
         if not is_trained(run):
             batch = _batch("train", [_train_member(grid, run)], _train_needs(grid, [run]), [])
             train[batch.id] = batch
-    batch_of = {member["run"]["folder"]: batch.id for batch in train.values() for member in batch.members}
+    done_of = {member["run"]["folder"]: batch.done for batch in train.values() for member in batch.members}
+    compared = _comparisons(grid, train, done_of)
+    done_of |= {
+        member["log_probabilities"]["id"]: batch.done for batch in compared.values() for member in batch.members
+    }
     # A child starts from its parent's adapter.
     for id_, batch in list(train.items()):
-        parents = [member["run"]["parent"] for member in batch.members if member["run"]["parent"]]
-        after = sorted({batch_of[parent] for parent in parents if parent in batch_of})
+        before = {member["run"][name] for member in batch.members for name in ("parent", "compared_with")}
+        after = sorted({done_of[each] for each in before if each in done_of})
         train[id_] = Batch(batch.stage, batch.id, batch.members, batch.needs, after)
     generate = {}
     for answers in grid.answers.values():
         wanted = missing_parts(answers)
         if wanted:
             member = _asked_member("generate", grid, answers, wanted)
-            after = [batch_of[answers.subject]] if answers.subject in batch_of else []
+            after = [done_of[answers.subject]] if answers.subject in done_of else []
             needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
             batch = _batch("generate", [member], needs, after)
             generate[batch.id] = batch
     scored = _score_batches(grid) | _judged_batches(grid)
-    return Plan(train, generate, _judge_batches(grid), scored, _batches_by_encoder(grid))
+    return Plan(train, compared, generate, _judge_batches(grid), scored, _batches_by_encoder(grid))
+
+
+def _comparisons(grid: Grid, train: Mapping[str, Batch], done_of: Mapping[str, str]) -> dict[str, Batch]:
+    """What the runs that are to be trained are compared with, once for all that are compared with the same."""
+    batches = {}
+    runs = [grid.runs[member["run"]["folder"]] for batch in train.values() for member in batch.members]
+    for id_ in dict.fromkeys(run.compared_with for run in runs):
+        if id_ is None or Path((found := grid.log_probabilities[id_]).file).exists():
+            continue
+        run = grid.runs[found.run] if found.run else None
+        member = {
+            "stage": "log_probabilities",
+            "log_probabilities": _fields(found),
+            "parts": {"log_probabilities": found.file},
+            "run": _fields(run) if run else None,
+            "model": _fields(grid.models[found.model]),
+            "model_folder": grid.models[found.model].folder,
+            "formatted_folder": grid.formatted[found.formatted].folder,
+        }
+        needs = [f"{member['formatted_folder']}/format.json", f"{member['model_folder']}/model.json"]
+        after = [done_of[run.folder]] if run and run.folder in done_of else []
+        batch = _batch("log_probabilities", [member], needs, after)
+        batches[batch.id] = batch
+    return batches
 
 
 def _score_batches(grid: Grid) -> dict[str, Batch]:
@@ -253,6 +282,8 @@ def _batch(stage: Stage, members: list[dict], needs: list[str], after: list[str]
 
 def work_folder(member: dict[str, Any]) -> Path:
     """Where a member's checkpoints, logs and unfinished files grow, unknown to Snakemake."""
+    if found := member.get("log_probabilities"):
+        return Path(LogProbabilities(**found).folder, "work")
     return Path((member.get("answers") or member["run"])["folder"], "work")
 
 
@@ -291,11 +322,13 @@ def _train_needs(grid: Grid, runs: Iterable[Run]) -> list[str]:
 
 
 def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
+    compared = grid.log_probabilities[run.compared_with] if run.compared_with else None
     return {
         "run": _fields(run),
         "model": _fields(grid.models[run.model]),
         "model_folder": grid.models[run.model].folder,
         "formatted_folder": grid.formatted[run.formatted].folder,
+        "compared_with": {"file": compared.file, "key": compared.key} if compared else None,
     }
 
 
@@ -312,6 +345,6 @@ def _asked_member(stage: Stage, grid: Grid, answers: Answers, parts: dict[str, s
     }
 
 
-def _fields(part: Run | Answers | ModelEntry) -> dict[str, Any]:
+def _fields(part: Run | Answers | ModelEntry | LogProbabilities) -> dict[str, Any]:
     # dataclasses.asdict copies all values too, which takes half the time of a plan for thousands of runs.
     return dict(vars(part))

@@ -252,8 +252,37 @@ class References:
 
 
 @dataclass(frozen=True)
+class LogProbabilities:
+    """What a run by DPO is compared with: the answers of its pairs as a parent, or the untrained model, sees them.
+
+    `results/log_probabilities/<id>/`; `run` is the parent's folder.
+    """
+
+    id: str
+    key: str
+    model: str
+    precision: str
+    formatted: str
+    chat: dict[str, Any]
+    run: str | None
+
+    @property
+    def folder(self) -> str:
+        """Where attempts at them are recorded."""
+        return f"results/log_probabilities/{self.id}"
+
+    @property
+    def file(self) -> str:
+        """Where they lie: nobody else's work depends on when they are made, so they are not published."""
+        return f"{self.folder}/work/log_probabilities.safetensors"
+
+
+@dataclass(frozen=True)
 class Run:
-    """One training: model × dataset × recipe × seed (× parent run)."""
+    """One training: model × dataset × recipe × seed (× parent run).
+
+    By DPO it is `compared_with` log-probabilities, named by their id.
+    """
 
     name: str
     key: str
@@ -267,6 +296,7 @@ class Run:
     recipe: dict[str, Any]
     seed: int
     parent: str | None
+    compared_with: str | None
     folder: str
 
 
@@ -343,6 +373,7 @@ class Grid:
     prompts: dict[str, Prompts] = field(default_factory=dict)
     encoders: dict[str, Encoder] = field(default_factory=dict)
     references: dict[str, References] = field(default_factory=dict)
+    log_probabilities: dict[str, LogProbabilities] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     untrained: dict[str, Untrained] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
@@ -406,7 +437,8 @@ class Grid:
         """The grid that `to_json` made."""
         kinds: dict[str, Any] = {
             "raw": Raw, "clean": _data, "models": ModelEntry, "formatted": Formatted, "prompts": Prompts,
-            "encoders": Encoder, "references": References, "runs": Run, "untrained": Untrained, "answers": Answers,
+            "encoders": Encoder, "references": References, "log_probabilities": LogProbabilities,
+            "runs": Run, "untrained": Untrained, "answers": Answers,
             "contamination": Contamination,
         }  # fmt: skip
         parts: dict[str, Any] = {

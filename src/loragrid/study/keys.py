@@ -31,6 +31,9 @@ CONTAMINATION_VERSION = 1
 FORMAT_VERSION = 1
 """Raised when the same examples come to be tokenised, masked or cut in another way."""
 
+LOG_PROBABILITIES_VERSION = 1
+"""Raised when the same model comes to give answers other log-probabilities."""
+
 PROMPTS_VERSION = 1
 """Raised when the same examples come to make other prompts or references."""
 

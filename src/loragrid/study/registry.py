@@ -14,7 +14,7 @@ class Registry:
         sources: reader of each original format by name; of each, `VERSION`, `Options`, `KIND`, `STEPS`, `FORMAT`,
             `REMOTE` and `SIZE` are used.
         steps: cleaning steps by name; of each, `VERSION` and `Options` are used.
-        formats: by name; of each, `VERSION`, `Options`, `KIND`, `METHODS` and `HAS_ANSWERS`
+        formats: by name; of each, `VERSION`, `Options`, `KIND`, `OBJECTIVES` and `HAS_ANSWERS`
             are used.
         metrics: by name; of each, `VERSION`, `Options`, `PLACE`, `NEEDS` and the names of its `COLUMNS` are used.
         groups: names under which several metrics are asked for.

@@ -20,6 +20,7 @@ from loragrid.study.grid import (
     Decontaminated,
     Formatted,
     Grid,
+    LogProbabilities,
     ModelEntry,
     Prompts,
     Run,
@@ -29,6 +30,7 @@ from loragrid.study.keys import (
     CHOICE_VERSION,
     DECODING_VERSION,
     ENCODING_VERSION,
+    LOG_PROBABILITIES_VERSION,
     PROMPTS_VERSION,
     RECIPE_VERSION,
     changed,
@@ -121,7 +123,8 @@ class _Resolver:
             for index, where, point, chat_name, recipe in generations[generation]:
                 if not _applies(point, model_name, dataset):
                     continue
-                self._check_method(where, recipe, dataset, materials.data.formats[dataset]["name"])
+                self._check_objective(where, recipe, dataset, materials.data.formats[dataset]["name"])
+                self._check_alone(where, point, recipe, model)
                 own_rows = point is not None and (point.rows or point.splits)
                 clean = materials.data.of(dataset, point) if own_rows else materials.data.whole[dataset]
                 chat = materials.chats[model_name, chat_name]
@@ -149,13 +152,23 @@ class _Resolver:
                     "part of a mixture; name another, or give that one `train: true`"
                 )
 
-    def _check_method(self, where: str, recipe: Recipe, dataset: str, format_: str) -> None:
-        methods = self.registry.formats[format_].METHODS
-        if recipe.method not in methods:
-            can = f"that can: {', '.join(methods)}" if methods else "no method can yet"
+    def _check_objective(self, where: str, recipe: Recipe, dataset: str, format_: str) -> None:
+        objectives = self.registry.formats[format_].OBJECTIVES
+        if recipe.objective not in objectives:
+            can = f"that can: {', '.join(objectives)}" if objectives else "none can"
             self.problems.append(
-                f"{where}: {recipe.method!r} cannot be trained on {dataset!r} in the format {format_!r} ({can}); name "
-                "another dataset, or give that one `train: false`"
+                f"{where}: objective {recipe.objective!r} cannot be trained for on {dataset!r} in the format "
+                f"{format_!r} ({can}); name another dataset, or give that one `train: false`"
+            )
+
+    def _check_alone(self, where: str, point: Point | None, recipe: Recipe, model: ModelEntry) -> None:
+        """What does not go together, whatever the parent is."""
+        if recipe.adapter == "stack" and not (point and point.parent):
+            self.problems.append(f"{where}.adapter: `stack` puts a new adapter over that of a `parent`: name one")
+        if model.sharded and (recipe.objective == "dpo" or recipe.adapter == "stack"):
+            what = "objective: dpo" if recipe.objective == "dpo" else "adapter: stack"
+            self.problems.append(
+                f"{where}: `{what}` does not work with {model.label!r}, whose weights are spread over GPUs (`sharded`)"
             )
 
     def _check_end_token(self, where: str, chat: Chat, model: ModelEntry) -> None:
@@ -194,13 +207,37 @@ class _Resolver:
         return parent
 
     def _check_parent(self, where: str, point: Point, recipe: Recipe, chat: Chat, parent: Run) -> None:
+        if parent.recipe["method"] != recipe.method:
+            self.problems.append(
+                f"{where}.method: goes on from {point.parent!r}, so it must be {parent.recipe['method']!r} as there: "
+                "the base is the same"
+            )
+        if recipe.adapter == "stack":
+            self._check_stack(where, point, chat, parent)
+        else:
+            self._check_continuation(where, point, recipe, chat, parent)
+
+    def _check_stack(self, where: str, point: Point, chat: Chat, parent: Run) -> None:
+        if "train" in (chat.end_token, parent.chat["end_token"]):
+            self.problems.append(
+                f"{where}.adapter: a token that is trained for the end of answers (`end_token: train`) cannot be "
+                f"stacked over {point.parent!r}; use `adapter: continue`, or `end_token: text` for both"
+            )
+
+    def _check_continuation(self, where: str, point: Point, recipe: Recipe, chat: Chat, parent: Run) -> None:
+        if parent.recipe["adapter"] == "stack":
+            self.problems.append(
+                f"{where}.adapter: {point.parent!r} has several adapters in one, which have no one rank to go on with; "
+                "use `adapter: stack`"
+            )
+            return
         ends = [(each.end_token, each.template_key) for each in (chat, Chat(**parent.chat))]
         if ends[0] != ends[1] and "train" in (ends[0][0], ends[1][0]):
             self.problems.append(
                 f"{where}.chat: training goes on with the adapter of {point.parent!r}, and a token that is trained "
                 "for the end of answers belongs to it: both need the same template and end_token"
             )
-        for name in ("rank", "alpha", "target_modules", "rslora", "method"):
+        for name in ("rank", "alpha", "target_modules", "rslora"):
             if parent.recipe[name] != plain(getattr(recipe, name)):
                 self.problems.append(
                     f"{where}.{name}: training goes on with the adapter of {point.parent!r}, so it must be "
@@ -221,6 +258,8 @@ class _Resolver:
     ) -> Run:
         # The method decides: QLoRA is over NF4; LoRA over the model's own precision, 16 bits if that is NF4.
         precision = "nf4" if recipe.method == "qlora" else model.precision.replace("nf4", "16bit")
+        is_dpo = recipe.objective == "dpo"
+        compared = self._compared_with(model, precision, formatted, chat, parent) if is_dpo else None
         key = key_of(
             "run",
             {
@@ -230,10 +269,12 @@ class _Resolver:
                 "recipe": changed(recipe),
                 "seed": seed,
                 "parent": parent.key if parent else None,
+                **({"compared_with": compared.key} if compared else {}),
                 "recipe_version": RECIPE_VERSION,
             },
         )
-        name = f"r{recipe.rank}-a{recipe.alpha:g}-s{seed}-{short(key)}"
+        objective = "dpo-" if is_dpo else ""
+        name = f"{objective}r{recipe.rank}-a{recipe.alpha:g}-s{seed}-{short(key)}"
         return Run(
             name=name,
             key=key,
@@ -247,8 +288,28 @@ class _Resolver:
             recipe=plain(recipe.model_dump()),
             seed=seed,
             parent=parent.folder if parent else None,
+            compared_with=compared.id if compared else None,
             folder=f"results/runs/{model.slug}/{clean.slug}/{name}",
         )
+
+    def _compared_with(
+        self, model: ModelEntry, precision: str, formatted: Formatted, chat: Chat, parent: Run | None
+    ) -> LogProbabilities:
+        """What a run is compared with in training; runs that differ in their recipe alone share it."""
+        settings = {
+            "model": model.key,
+            "precision": precision,
+            "formatted": formatted.key,
+            "parent": parent.key if parent else None,
+            "version": LOG_PROBABILITIES_VERSION,
+        }
+        key = key_of("log_probabilities", settings)
+        name = f"{parent.name if parent else f'untrained-{precision}'}-{short(key)}"
+        id_ = f"{formatted.id}/{name}"
+        found = LogProbabilities(
+            id_, key, model.id, precision, formatted.id, asdict(chat), parent.folder if parent else None
+        )
+        return self.out.log_probabilities.setdefault(id_, found)
 
     # -- what they are asked
 

@@ -246,6 +246,19 @@ class Recipe(Model):
         "qlora",
         description="`qlora`: LoRA over an NF4 base; `lora`: over a 16 or 32 bit base (the model's `precision`).",
     )
+    objective: Literal["sft", "dpo"] = Field(
+        "sft",
+        description="`sft`: to say what the data says; `dpo`: to prefer the better of two answers to the worse one, "
+        "compared with the `parent` or, without one, with the untrained model (Rafailov et al. 2023).",
+    )
+    beta: float = Field(
+        0.1, gt=0, description="DPO's beta: how much it costs to move away from what it is compared with."
+    )
+    adapter: Literal["continue", "stack"] = Field(
+        "continue",
+        description="With a `parent`: `continue` trains its adapter on; `stack` trains a new one, of a rank, alpha and "
+        "modules of its own, over the frozen parent. Both save one adapter that holds everything.",
+    )
     rank: int = Field(16, ge=1, le=1024, description="LoRA rank r (Hu et al. 2021, section 4.1).")
     alpha: float = Field(
         32, gt=0, description="LoRA alpha; the update is scaled by alpha/r, or alpha/√r with `rslora`."
@@ -280,6 +293,14 @@ class Recipe(Model):
         "last", description="Publish the adapter of the last step or of the lowest validation loss."
     )
 
+    @model_validator(mode="after")
+    def _fits_the_objective(self) -> "Recipe":
+        if self.objective == "sft" and self.beta != 0.1:
+            raise ValueError("beta: belongs to DPO; give `objective: dpo`, or leave it out")
+        if self.objective == "dpo" and self.mask != "answers":
+            raise ValueError("mask: DPO compares answers, and nothing else has a loss; leave it out")
+        return self
+
     @field_validator("target_modules")
     @classmethod
     def _order_means_nothing(cls, value: str | list[str]) -> str | list[str]:
@@ -302,7 +323,7 @@ class Point(Model):
     chat: Name | None = Field(None, description="Name in `chats`; default: the model's own chat.")
     rows: Rows | None = Field(None, description="Rows of data for this point.")
     splits: Splits | None = Field(None, description="Splits of data for this point.")
-    parent: Name | None = Field(None, description="Name of the point whose adapter this one starts from.")
+    parent: Name | None = Field(None, description="Name of the point that this one goes on from.")
 
 
 class Decoding(Model):

@@ -29,7 +29,7 @@ class SupervisedTrainer(RunTrainer, SFTTrainer):
         return [-out.log_probs.double().sum().item(), int(out.label_mask.sum())]  # zero where there is no label
 
 
-def configuration(arguments: dict[str, Any]) -> SFTConfig:
+def configuration(arguments: dict[str, Any], recipe: dict[str, Any]) -> SFTConfig:
     """TRL's configuration, of what all methods have in common and what is this one's. It opens the process group."""
     return SFTConfig(
         **arguments,

@@ -10,7 +10,7 @@ from peft import PeftModel
 from loragrid.errors import UserError
 from loragrid.files import read_json, remove, sha256_of, write_json
 from loragrid.jobs import old, slurm
-from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts
+from loragrid.jobs.attempts import FAILED, Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, is_main_process, stream
@@ -21,13 +21,19 @@ from loragrid.modeling.load import (
     device,
     load_base,
 )
+from loragrid.modeling.stack import Update, freeze_onto, save_stacked
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch, is_settled, work_folder
-from loragrid.training import sft
+from loragrid.training import dpo, sft
 from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
+from loragrid.training.parents import adapter_of
+from loragrid.training.preferences import with_references
 from loragrid.training.ranks import world_size
 from loragrid.training.shards import shard
 from loragrid.training.state import RunState
+
+METHODS = {"sft": sft, "dpo": dpo}
+"""By a recipe's objective."""
 
 OPTIMIZERS = {"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_32bit": "paged_adamw_32bit"}
 
@@ -61,16 +67,22 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     cut = {name: manifest["splits"]["train"][name] for name in ("shortened", "too_long")}
     if device().type == "cpu" and recipe["optimizer"] != "adamw":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
-    micro = _micro_batch(recipe["batch_size"], member["model"]["micro_batch"], work)
+    method: Any = METHODS[recipe["objective"]]
+    lengths = list(train_rows["length"])
+    most = member["model"]["micro_batch"]
+    if member["compared_with"]:
+        most = max(1, most // 2)  # a pair is two rows
+        train_rows, validation_rows = _compared(member, train_rows, validation_rows)
+    micro = _micro_batch(recipe["batch_size"], most, work)
     chat = load_chat(member["model_folder"], run["chat"])
-    model = _model(member, chat.added_token)
+    model, frozen = _model(member, chat.added_token)
     trainable, everything = model.get_nb_trainable_parameters()
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
-    configuration = sft.configuration(_arguments(run, micro, work, steps))
+    configuration = method.configuration(_arguments(run, micro, work, steps), recipe)
     if _is_sharded(member):
         shard(model)
     order = WholeTraining(
-        list(train_rows["length"]),
+        lengths,
         recipe["batch_size"],
         steps,
         f"{manifest['key']}:{stream(run['seed'], 'order')}",
@@ -86,19 +98,30 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         seed=configuration.seed,
         stop=stop,
     )
-    trainer = sft.trainer(model, chat, state, configuration, train_rows, _by_length(validation_rows))
+    trainer = method.trainer(model, chat, state, configuration, train_rows, _by_length(validation_rows))
     stop.check("before the first step", progress=False)
     trainer.resume()
     if not is_main_process():
         return
     if recipe["keep"] == "best":
         state.use_best()
-    _save_adapter(model, work / "adapter", member["model"]["hub"] or member["model_folder"], chat)
+    _save_adapter(model, frozen, work / "adapter", member["model"]["hub"] or member["model_folder"], chat)
     record = {
         "version": old.VERSION,
         **{
             name: run[name]
-            for name in ("key", "name", "label", "dataset", "recipe", "seed", "precision", "parent", "chat")
+            for name in (
+                "key",
+                "name",
+                "label",
+                "dataset",
+                "recipe",
+                "seed",
+                "precision",
+                "parent",
+                "compared_with",
+                "chat",
+            )
         },
         "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
         "parameters": {"trainable": trainable, "base": everything - trainable},
@@ -107,7 +130,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         "steps": steps,
         "loss": state.losses(),
         "cost": {**cost_of(work), "tokens": sum(state.tokens_by_step)},
-        "micro_batch": micro,
+        "micro_batch": micro * (2 if member["compared_with"] else 1),  # rows
         "gpus": world_size(),
         "out_of_memory": out_of_memory_attempts(work),
         **_origin(member),
@@ -118,16 +141,38 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     write_json(work / "run.json", record)
 
 
-def _model(member: dict[str, Any], added_token: int | None) -> PeftModel:
-    """The base with a trainable adapter: a fresh one, or the parent's, which has the rows of an added token already."""
-    run = member["run"]
+def _model(member: dict[str, Any], added_token: int | None) -> tuple[PeftModel, dict[str, Update] | None]:
+    """The base with a trainable adapter: a fresh one, or the parent's, which has the rows of an added token already.
+
+    Returns:
+        The model, and what is frozen below its adapter, if that is stacked over the parent's.
+    """
+    run, frozen = member["run"], None
     # First, because a parent that failed is told at once.
-    parent = _parent_adapter(run["parent"]) if run["parent"] else None
+    parent = adapter_of(run["parent"]) if run["parent"] else None
     base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here")
     base.config.use_cache = False
-    if parent is None:
-        return attach_new_adapter(base, run["recipe"], run["seed"], added_token)
-    return attach_adapter(base, parent, dropout=run["recipe"]["dropout"])
+    if parent is not None and run["recipe"]["adapter"] == "continue":
+        return attach_adapter(base, parent, dropout=run["recipe"]["dropout"]), None
+    if parent is not None:
+        frozen = freeze_onto(base, parent)
+    return attach_new_adapter(base, run["recipe"], run["seed"], added_token), frozen
+
+
+def _compared(member: dict[str, Any], train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
+    """Pairs with what they are compared with.
+
+    Raises:
+        Blocked: that could not be computed.
+    """
+    file = Path(member["compared_with"]["file"])
+    if not file.exists() and (file.parent / FAILED).exists():
+        failure = read_json(file.parent / FAILED)
+        # The first cause, since deleting its record must let everything after it be tried again.
+        cause = Path(failure.get("blocked_by") or file.parent / FAILED)
+        raise Blocked(f"what it is compared with failed: {failure['reason']}", by=cause)
+    key = member["compared_with"]["key"]
+    return with_references(train, "train", file, key), with_references(validation, "validation", file, key)
 
 
 def _is_sharded(member: dict[str, Any]) -> bool:
@@ -227,17 +272,7 @@ def _arguments(run: dict[str, Any], micro: int, work: Path, steps: int) -> dict[
     )
 
 
-def _parent_adapter(folder: str) -> Path:
-    """A parent's adapter: published, or still in its work folder where that batch has just ended."""
-    for place in (Path(folder), Path(folder, "work")):
-        if (place / "run.json").exists():
-            return place / "adapter"
-    failed = Path(folder, "work", "failed.json")
-    reason = read_json(failed)["reason"] if failed.exists() else "it is not there"
-    raise Blocked(f"its parent run {Path(folder).name} failed: {reason}", by=failed)
-
-
-def _save_adapter(model: PeftModel, folder: Path, base_name: str, chat: Chat) -> None:
+def _save_adapter(model: PeftModel, frozen: dict[str, Update] | None, folder: Path, base_name: str, chat: Chat) -> None:
     """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine.
 
     One with a token of its own has the tokenizer beside it: with that, PEFT's AutoPeftModelForCausalLM also makes room
@@ -247,6 +282,8 @@ def _save_adapter(model: PeftModel, folder: Path, base_name: str, chat: Chat) ->
     remove(temporary)
     # No embedding is ever trained as a whole; looking whether one was could ask the hub.
     model.save_pretrained(str(temporary), save_embedding_layers=False)
+    if frozen is not None:
+        save_stacked(model, frozen, temporary)
     if chat.added_token is not None:
         chat.tokenizer.save_pretrained(str(temporary))
     (temporary / "README.md").unlink(missing_ok=True)  # a model card without content

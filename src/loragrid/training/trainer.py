@@ -46,7 +46,7 @@ class RunTrainer(Trainer):
         # TRL casts the adapter of a quantised base to bfloat16, which a T4 cannot scale gradients of and which makes a
         # resumed run drift by 2e-3: the weights are put back as they were, in float32.
         weights = {name: weight.detach().clone() for name, weight in trainable_parameters(model).items()}
-        super().__init__(model, args, train_dataset=train_dataset, **keywords)
+        super().__init__(model, args=args, train_dataset=train_dataset, **keywords)
         run.adapter = trainable_parameters(model)
         for name, weight in run.adapter.items():
             weight.data = weights[name].float().to(weight.device)

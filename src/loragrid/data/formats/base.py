@@ -41,8 +41,8 @@ class Format(Protocol):
     HAS_ANSWERS: bool
     """Whether its examples have answers to compare with."""
 
-    METHODS: tuple[str, ...]
-    """Methods of recipes that can be trained on its examples."""
+    OBJECTIVES: tuple[str, ...]
+    """Objectives of recipes that can be trained for on its examples."""
 
     Options: type[BaseModel]
 

@@ -9,7 +9,7 @@ from loragrid.data.formats.base import Example
 from loragrid.data.records import Dialogue, Dropped, Message
 
 VERSION = 1
-METHODS = ("qlora", "lora")
+OBJECTIVES = ("sft",)
 HAS_ANSWERS = True
 KIND = Dialogue
 

@@ -7,7 +7,7 @@ from loragrid.data.formats.chat import disorder
 from loragrid.data.records import Dropped, PreferencePair
 
 VERSION = 1
-METHODS = ()  # no recipe learns from pairs yet
+OBJECTIVES = ("dpo",)
 HAS_ANSWERS = True
 KIND = PreferencePair
 

@@ -5,7 +5,7 @@ from loragrid.data.records import Dialogue, Dropped
 from loragrid.data.steps.base import NoOptions
 
 VERSION = 1
-METHODS = ()  # there is no answer to learn
+OBJECTIVES = ()  # there is no answer to learn
 HAS_ANSWERS = False
 KIND = Dialogue
 

@@ -1,0 +1,286 @@
+"""Learning from preferences, on a nano model: what is compared with what, and that nothing but the recipe decides."""
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from nano import (
+    MODEL,
+    PAIRS,
+    adapter,
+    add_pairs,
+    batch_of,
+    compare,
+    records,
+    rows,
+    train,
+    train_member,
+)  # fmt: skip
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from loragrid.files import read_json
+from loragrid.jobs.attempts import read_attempts
+from loragrid.jobs.standing import Reporter
+from loragrid.modeling.load import attach_adapter, load_base
+from loragrid.training.records import Records
+from loragrid.training.train import train_batch
+
+STACK = {"adapter": "stack", "rank": 6, "alpha": 9, "target_modules": ["q_proj", "v_proj"]}
+ADAPTERS = {"continue": {}, "stack": STACK}
+
+
+class Setting:
+    """A parent that was trained on dialogues, and what its children are compared with."""
+
+    def __init__(self, folder, precision):
+        add_pairs()
+        self.precision = precision
+        self.parent = train_member(folder / "parent", precision=precision, max_steps=6)
+        assert train_batch(batch_of(self.parent), 60.0)
+        self.compared_with = compare(folder / "compared", self.parent, precision)
+
+    def member(self, folder, **changes):
+        settings = {"objective": "dpo", "formatted_folder": PAIRS, "compared_with": self.compared_with}
+        parent = self.parent["run"]["folder"]
+        return train_member(folder, parent=parent, precision=self.precision, **(settings | changes))
+
+    def train(self, folder, **changes):
+        assert train_batch(batch_of(self.member(folder, **changes)), 60.0), Path(
+            folder, "work/attempt-1.log"
+        ).read_text()
+        assert Path(folder, "work/run.json").exists(), Path(folder, "work/failed.json").read_text()
+        return Path(folder, "work")
+
+
+@pytest.fixture(scope="module")
+def made(nano_root, tmp_path_factory):
+    before = Path.cwd()
+    os.chdir(nano_root)
+    try:
+        folder = tmp_path_factory.mktemp("preferences")
+        setting = Setting(folder, "nf4")
+        setting.works = {name: setting.train(folder / name, **changes) for name, changes in ADAPTERS.items()}
+        return setting
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def setting(nano, made):
+    return made
+
+
+def by_hand(model, pairs):
+    """Log-probabilities of both answers, one at a time and with torch alone."""
+    found = []
+    for pair in pairs:
+        found.append([])
+        for side in ("chosen_ids", "rejected_ids"):
+            ids = torch.tensor([pair["prompt_ids"] + pair[side]])
+            with torch.no_grad():
+                logits = model(input_ids=ids).logits[0, :-1].double().log_softmax(-1)
+            each = logits.gather(1, ids[0, 1:, None])[:, 0]
+            found[-1].append(each[len(pair["prompt_ids"]) - 1 :].sum().item())
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def compared(setting, split):
+    found = load_file(setting.compared_with["file"])
+    return torch.stack([found[f"{split}.chosen"], found[f"{split}.rejected"]], dim=1).double()
+
+
+def validations(work):
+    return [line for line in records(work) if "validation_loss" in line]
+
+
+# -- what is compared with
+
+
+def test_it_is_the_parent_merged_into_an_unquantised_base(nano, tmp_path):
+    setting = Setting(tmp_path, "32bit")
+    merged = attach_adapter(load_base(MODEL, "32bit"), Path(setting.parent["run"]["folder"], "work/adapter"))
+    merged = merged.merge_and_unload().eval()
+    for split in ("train", "validation"):
+        assert torch.allclose(compared(setting, split), by_hand(merged, rows(split, PAIRS)), rtol=0, atol=1e-4)
+
+
+def test_without_a_parent_it_is_the_untrained_model(nano, tmp_path):
+    add_pairs()
+    compared_with = compare(tmp_path / "compared")
+    work = train(tmp_path / "run", objective="dpo", formatted_folder=PAIRS, compared_with=compared_with)
+    first, *_, last = records(work)
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert last["reward_margin"] > 0.1
+
+
+def test_it_does_not_depend_on_how_many_go_at_a_time(setting, tmp_path):
+    found = compare(tmp_path / "compared", setting.parent, micro_batch=2)
+    ours, theirs = (load_file(each["file"]) for each in (found, setting.compared_with))
+    assert all(torch.allclose(ours[name], theirs[name], rtol=1e-5) for name in theirs)
+
+
+def test_killed_on_the_way_it_goes_on(setting, tmp_path, monkeypatch):
+    reach = Reporter.reach
+
+    def killed(self, done, loss=None):
+        reach(self, done, loss)
+        if done >= 12:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reporter, "reach", killed)
+        with pytest.raises(KeyboardInterrupt):
+            compare(tmp_path / "compared", setting.parent)
+    growing = tmp_path / "compared/work/log_probabilities.part.jsonl"
+    before = growing.read_text()
+    with growing.open("a") as file:
+        file.write('["train", 3')  # what a kill leaves
+    counted = []
+    monkeypatch.setattr(Reporter, "begin", lambda self, what, done, total: counted.append((what, done, total)))
+    found = compare(tmp_path / "compared", setting.parent)
+    assert counted == [("pairs", 12, 37)]
+    assert len(before.splitlines()) == 1 + 12
+    assert Path(found["file"]).read_bytes() == Path(setting.compared_with["file"]).read_bytes()
+
+
+def test_that_of_other_data_is_refused(setting, tmp_path):
+    other = setting.compared_with | {"key": "m" * 64}
+    assert train_batch(batch_of(setting.member(tmp_path / "run", compared_with=other)), 60.0)
+    reason = read_json(tmp_path / "run/work/failed.json")["reason"]
+    assert "was made of other data or by another model; delete" in reason
+
+
+def test_if_it_failed_the_first_cause_counts(setting, tmp_path):
+    cause = tmp_path / "parent/work/failed.json"
+    work = tmp_path / "compared/work"
+    for file, blocked_by in ((cause, None), (work / "failed.json", str(cause))):
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"reason": "the loss is nan", "blocked_by": blocked_by}))
+    other = {"file": str(work / "log_probabilities.safetensors"), "key": "l" * 64}
+    assert train_batch(batch_of(setting.member(tmp_path / "run", compared_with=other)), 60.0)
+    failure = read_json(tmp_path / "run/work/failed.json")
+    assert failure["reason"] == "what it is compared with failed: the loss is nan"
+    assert failure["blocked_by"] == str(cause)
+
+
+# -- training
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_it_begins_as_its_parent(setting, name):
+    first = records(setting.works[name])[0]
+    assert first["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    for what in ("reward_chosen", "reward_rejected", "reward_margin"):
+        assert first[what] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_the_better_answer_becomes_likelier(setting, name):
+    first, *_, last = validations(setting.works[name])
+    assert last["reward_margin"] > first["reward_margin"] > 0
+    assert last["reward_accuracy"] == 1
+    assert last["validation_loss"] < first["validation_loss"] < math.log(2)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_what_is_recorded_is_what_the_saved_adapter_says(setting, name):
+    """One adapter, over the untouched base, holds all: by hand its rewards are those of the last validation."""
+    work = setting.works[name]
+    model = PeftModel.from_pretrained(load_base(MODEL, "nf4"), str(work / "adapter")).eval()
+    pairs = rows("validation", PAIRS)
+    now, before = by_hand(model, pairs), compared(setting, "validation")
+    rewards = 0.1 * (now - before)
+    margins = rewards[:, 0] - rewards[:, 1]
+    last = validations(work)[-1]
+    expected = {
+        "validation_loss": -torch.nn.functional.logsigmoid(margins).mean(),
+        "reward_chosen": rewards[:, 0].mean(),
+        "reward_rejected": rewards[:, 1].mean(),
+        "reward_margin": margins.mean(),
+        "reward_accuracy": (margins > 0).double().mean(),
+        "log_probability_chosen": now[:, 0].mean(),
+        "log_probability_rejected": now[:, 1].mean(),
+    }
+    assert {what: last[what] for what in expected} == pytest.approx(
+        {what: value.item() for what, value in expected.items()}, abs=2e-5
+    )
+
+
+def test_a_stacked_adapter_holds_its_parent_unchanged(setting):
+    parent = load_file(Path(setting.parent["run"]["folder"], "work/adapter/adapter_model.safetensors"))
+    both = load_file(setting.works["stack"] / "adapter/adapter_model.safetensors")
+    config = read_json(setting.works["stack"] / "adapter/adapter_config.json")
+    assert (config["r"], config["lora_alpha"]) == (10, 10)
+    scale = 8 / 4
+    for name, weight in parent.items():
+        ours = both[name]
+        if ".lora_A." in name:
+            assert torch.equal(ours[:4], weight)
+        else:
+            assert torch.equal(ours[:, :4], scale * weight)
+            # Elsewhere than on q and v there is the parent alone.
+            assert (ours[:, 4:] == 0).all() == (".q_proj." not in name and ".v_proj." not in name)
+
+
+def test_a_stack_can_be_stacked_over(setting, tmp_path):
+    member = setting.member(tmp_path / "run", max_steps=2, evaluations=1, **STACK)
+    member["run"]["parent"] = str(setting.works["stack"].parent)
+    key = read_json(setting.works["stack"] / "run.json")["key"]
+    parent = {"run": member["run"] | {"folder": member["run"]["parent"], "key": key}}
+    member["compared_with"] = compare(tmp_path / "compared", parent)
+    assert train_batch(batch_of(member), 60.0)
+    work = tmp_path / "run/work"
+    assert records(work)[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)
+    assert read_json(work / "adapter/adapter_config.json")["r"] == 16
+
+
+# -- exactness
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_the_same_run_has_the_same_bytes(setting, tmp_path, name):
+    again = setting.train(tmp_path / "run", **ADAPTERS[name])
+    assert adapter(again) == adapter(setting.works[name])
+    assert records(again) == records(setting.works[name])
+    config = "adapter/adapter_config.json"
+    assert (again / config).read_bytes() == (setting.works[name] / config).read_bytes()
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("step", [3, 4])  # in mid-epoch, and at its end
+def test_interrupted_it_ends_as_the_same(setting, tmp_path, monkeypatch, name, step):
+    recipe = ADAPTERS[name] | {"dropout": 0.1, "keep": "best", "max_steps": 6}
+    whole = setting.train(tmp_path / "whole", **recipe)
+    add, waiting = Records.add, [True]
+
+    def added(self, at, **values):
+        add(self, at, **values)
+        if waiting and at == step:
+            waiting.clear()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Records, "add", added)
+    member = setting.member(tmp_path / "run", **recipe)
+    assert not train_batch(batch_of(member), 60.0)
+    assert train_batch(batch_of(member), 60.0)
+    work = tmp_path / "run/work"
+    assert [attempt["ended"] for attempt in read_attempts(work)] == ["terminated", "finished"]
+    assert adapter(work) == adapter(whole)
+    assert records(work) == records(whole)
+
+
+@pytest.mark.parametrize("micro_batch", [2, 16])
+def test_the_micro_batch_changes_nothing_but_rounding(setting, tmp_path, micro_batch):
+    work = setting.train(tmp_path / "run", micro_batch=micro_batch)
+    assert read_json(work / "run.json")["micro_batch"] == micro_batch
+    places = work, setting.works["continue"]
+    ours, theirs = (load_file(place / "adapter/adapter_model.safetensors") for place in places)
+    for name, weight in theirs.items():
+        assert (ours[name] - weight).norm() <= 1e-3 * weight.norm(), name
+    last, other = (validations(place)[-1] for place in places)
+    assert last == pytest.approx(other, rel=1e-3)
