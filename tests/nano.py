@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
-from objects import CHAT, OWN_CHAT, make_batch, make_model, make_run
+from objects import CHAT, OWN_CHAT, make_batch, make_log_probabilities, make_model, make_run
 from transformers import AutoModelForCausalLM
 
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.build import build_model
-from loragrid.study.grid import LogProbabilities
 from loragrid.study.schema import Build
 from loragrid.training.references import reference_batch
 from loragrid.training.train import train_batch
@@ -119,10 +118,11 @@ def compare(folder, parent=None, precision="nf4", micro_batch=8):
         precision: of the base.
         micro_batch: rows at a time.
     """
-    found = LogProbabilities(
-        os.path.relpath(folder, "results/log_probabilities"), "l" * 64, "nano", precision, "nano/pairs", OWN_CHAT,
-        parent and parent["run"]["folder"],
-    )  # fmt: skip
+    found = make_log_probabilities(
+        id=os.path.relpath(folder, "results/log_probabilities"),
+        precision=precision,
+        run=parent and parent["run"]["folder"],
+    )
     member = {
         "stage": "log_probabilities", "log_probabilities": vars(found), "parts": {"log_probabilities": found.file},
         "run": parent and parent["run"], "model": base_model(micro_batch=micro_batch), "model_folder": MODEL,

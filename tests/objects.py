@@ -5,7 +5,7 @@ from pathlib import Path
 from loragrid.estimates.sizes import Dimensions
 from loragrid.metrics import METRICS
 from loragrid.study.batches import Batch
-from loragrid.study.grid import Answers, Clean, Formatted, Grid, ModelEntry, Prompts, Run, Untrained
+from loragrid.study.grid import Answers, Clean, Formatted, Grid, LogProbabilities, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.schema import Recipe
 
 CHAT = {"name": "chat", "version": 1, "options": {}}
@@ -61,6 +61,14 @@ def make_formatted(**changes):
         "mask": "answers", "max_length": 200,
     }  # fmt: skip
     return Formatted(**(fields | changes))
+
+
+def make_log_probabilities(**changes):
+    fields = {
+        "id": "nano/pairs/untrained", "key": "l" * 64, "model": "nano", "precision": "nf4", "formatted": "nano/pairs",
+        "chat": OWN_CHAT, "run": None,
+    }  # fmt: skip
+    return LogProbabilities(**(fields | changes))
 
 
 def make_run(recipe=None, **changes):

@@ -12,6 +12,7 @@ from objects import (
     make_clean,
     make_formatted,
     make_grid,
+    make_log_probabilities,
     make_model,
     make_prompts,
     make_run,
@@ -57,12 +58,17 @@ class Tree:
         full = Recipe(**{"method": "lora", **recipe}).model_dump()
         digits = f"{len(self.grid.runs):010x}"
         name = f"r{full['rank']}-a{full['alpha']:g}-s{seed}-{digits}"
+        compared_with = self._compare(model) if full["objective"] == "dpo" else None
         folder = f"results/runs/{model}/ed/{name}"
         self.grid.runs[folder] = make_run(
             full, key=digits * 6, label=label, model=self.model(model), dataset="ed", clean="ed-1", precision="32bit",
-            seed=seed, folder=folder,
+            seed=seed, folder=folder, compared_with=compared_with,
         )  # fmt: skip
         return self._ask(folder, self.model(model))
+
+    def _compare(self, model: str, id_: str = "tiny/ed/untrained") -> str:
+        self.grid.log_probabilities[id_] = make_log_probabilities(id=id_, model=self.model(model), run=None)
+        return id_
 
     def _ask(self, folder: str, model: str) -> Answers:
         place = f"{folder}/eval/test-aa"
@@ -84,7 +90,8 @@ class Tree:
         self.write(f"{formatted.folder}/format.json", {"splits": {"train": split, "validation": split}})
         return formatted
 
-    def train(self, answers: Answers, loss: float = 2.0, key: str | None = None) -> None:
+    def train(self, answers: Answers, loss: float = 2.0, key: str | None = None, **measured: float) -> None:
+        """A finished run; `measured` is in each of its records."""
         run = self.grid.runs[answers.subject]
         self.write(
             f"{run.folder}/run.json",
@@ -102,7 +109,7 @@ class Tree:
             {"step": 10, "epoch": 1, "validation_loss": loss},
             {"step": 20, "epoch": 2, "validation_loss": loss},
         ]
-        self.write_lines(f"{run.folder}/training.jsonl", records)
+        self.write_lines(f"{run.folder}/training.jsonl", [record | measured for record in records])
 
     def score(self, answers: Answers, nats: Any = 50.0, rouge: Any = 0.2, answer: str = "an answer") -> None:
         """Scores and answers; `nats` and `rouge` are one number or one for each item."""

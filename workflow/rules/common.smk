@@ -494,7 +494,7 @@ def all_scores(wildcards):
 
 
 def category_of_figure(wildcards):
-    return {"loss": "Loss curves", "lengths": "Token lengths"}[wildcards.figure]
+    return {"loss": "Loss curves", "rewards": "Rewards", "lengths": "Token lengths"}[wildcards.figure]
 
 
 wildcard_constraints:

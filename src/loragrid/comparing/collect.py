@@ -172,8 +172,11 @@ class Results:
         """What a run's validation loss is over: losses over other rows or other tokens cannot be compared."""
         if row.run is None:
             return None
-        tokens = [row.run.recipe.get("mask"), row.run.recipe.get("max_length")]
-        return canonical([self.grid.records_of(row.run.clean, "validation"), *tokens])
+        recipe = row.run.recipe
+        how = [recipe.get("mask"), recipe.get("max_length")]
+        if row.run.compared_with:
+            how += [self.grid.log_probabilities[row.run.compared_with].run, recipe["beta"]]
+        return canonical([self.grid.records_of(row.run.clean, "validation"), *how])
 
     @cached_property
     def best_runs(self) -> set[str]:

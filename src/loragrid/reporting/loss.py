@@ -44,7 +44,8 @@ def loss_figure(title: str, rows: list[Row]) -> str:
         axes = figure.add_subplot()
         axes.set_title(title, parse_math=False)
         axes.set_xlabel("optimiser step")
-        axes.set_ylabel("loss (nats per token)")
+        of_pairs = any(row.run and row.run.compared_with for row in rows)
+        axes.set_ylabel("loss (nats per pair of answers)" if of_pairs else "loss (nats per token)")
         for folder in curves:
             if folder not in coloured:
                 axes.plot(*_xy(curves[folder].validation), color="0.7", linewidth=0.7)

@@ -19,6 +19,7 @@ from loragrid.reporting.lengths import lengths_figure
 from loragrid.reporting.loss import loss_figure
 from loragrid.reporting.overview import Overview, overview
 from loragrid.reporting.page import Section, comparison_page
+from loragrid.reporting.rewards import rewards_figure
 from loragrid.reporting.sentences import cautions, run_name, summary
 from loragrid.reporting.short import short
 from loragrid.study.grid import Grid
@@ -72,7 +73,10 @@ def tabulate(grid: Grid) -> None:
         lengths = f"figures/lengths-{model}.{dataset}.svg"
         if (drawn := lengths_figure(title, rows, grid)) is not None:
             written[lengths] = drawn
-        links = {"Loss curves": figure, "Token lengths": lengths, "Example answers": examples}
+        rewards = f"figures/rewards-{model}.{dataset}.svg"
+        if (drawn := rewards_figure(title, rows)) is not None:
+            written[rewards] = drawn
+        links = {"Loss curves": figure, "Rewards": rewards, "Token lengths": lengths, "Example answers": examples}
         links = {name: file for name, file in links.items() if file in written}
         sections.append((Section(title, sentences, links), short(study, _lines(study, comparison, rows))))
 
