@@ -293,6 +293,7 @@ def _train_needs(grid: Grid, runs: Iterable[Run]) -> list[str]:
 def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
     return {
         "run": _fields(run),
+        "parent_key": grid.runs[run.parent].key if run.parent else None,
         "model": _fields(grid.models[run.model]),
         "model_folder": grid.models[run.model].folder,
         "formatted_folder": grid.formatted[run.formatted].folder,
