@@ -171,6 +171,7 @@ def train_member(
     own = {"label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder)}
     return {
         "run": vars(make_run(defaults | recipe, **own)),
+        "parent_key": make_run().key if parent else None,
         "model": base_model(micro_batch=micro_batch, sharded=sharded),
         "model_folder": model_folder,
         "formatted_folder": formatted_folder,

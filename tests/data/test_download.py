@@ -176,6 +176,20 @@ def test_model_with_pickled_weights_only_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_adapter_is_no_model_and_one_beside_a_model_is_left_out(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "tokenizer.json"):
+        (model / name).write_text("{}")
+    with pytest.raises(UserError, match="this is an adapter and no model: name the model that it was trained"):
+        download_model(tmp_path / "out", "owner/name", "main", str(model))
+    assert not (tmp_path / "out").exists()
+    for name in ("config.json", "model.safetensors"):
+        (model / name).write_text("{}")
+    download_model(tmp_path / "out", "owner/name", "main", str(model))
+    assert sorted(tree(tmp_path / "out")) == ["config.json", "model.json", "model.safetensors", "tokenizer.json"]
+
+
 # --- a hub ---------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from nano import MODEL, base_model, batch_of, never, train, train_member
 from objects import make_answers
 
 from loragrid.data.choices import write_choices
-from loragrid.files import read_json, read_jsonl, write_jsonl
+from loragrid.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
 from loragrid.generation.choice import ask_choices
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
@@ -317,6 +317,8 @@ def test_a_model_without_likelihoods_has_no_accuracy(member, tmp_path):
 
     file = tmp_path / "run/work/adapter/adapter_model.safetensors"
     save_file({name: torch.full_like(each, math.nan) for name, each in load_file(file).items()}, file)
+    record = tmp_path / "run/work/run.json"
+    write_json(record, read_json(record) | {"adapter_sha256": sha256_of(file)})
     broken = member("tuned", run)
     assert ask(broken)
     failure = read_json(work(broken) / "accuracy-aaaaaaaaaa.failed.json")

@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from architectures import write_model
 from nano import MODEL, base_model, batch_of, dialogue, train, train_member
 from objects import make_answers
 
@@ -133,3 +134,30 @@ def test_an_adapter_of_other_settings_is_refused(member, tmp_path):
     answers = member("tuned", run | {"key": "x" * 64})
     assert ask(answers)
     assert "was trained with other settings" in json.loads((work(answers) / "failed.json").read_text())["reason"]
+
+
+def test_an_adapter_that_is_not_the_trained_one_is_asked_nothing(member, tmp_path):
+    run = train_member(tmp_path / "run", max_steps=1, evaluations=1)["run"]
+    adapter = train(tmp_path / "run", max_steps=1, evaluations=1) / "adapter" / "adapter_model.safetensors"
+    own = adapter.read_bytes()
+    other = train(tmp_path / "other", max_steps=1, evaluations=1, seed=43) / "adapter" / "adapter_model.safetensors"
+    adapter.write_bytes(other.read_bytes())
+    answers = member("tuned", run)
+    assert ask(answers)
+    reason = json.loads((work(answers) / "failed.json").read_text())["reason"]
+    assert reason.startswith(f"{adapter}: is not the adapter that was trained here")
+    assert "delete" in reason
+    assert not (work(answers) / "generations.jsonl").exists()
+    adapter.write_bytes(own)
+    (work(answers) / "failed.json").unlink()
+    assert ask(answers)
+    assert results(answers)
+
+
+def test_a_model_without_a_limit_is_asked_and_one_without_rows_for_the_prompts_is_not(member, tmp_path):
+    endless = member("endless") | {"model_folder": str(write_model(tmp_path / "bloom", "bloom"))}
+    few = member("few") | {"model_folder": str(write_model(tmp_path / "llama", "llama", vocab_size=64))}
+    assert ask(endless, few)
+    assert results(endless)
+    for part in ("generations", "likelihood-llllllllll"):
+        assert "embedding" in json.loads((work(few) / f"{part}.failed.json").read_text())["reason"]

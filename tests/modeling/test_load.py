@@ -1,6 +1,10 @@
+import shutil
+
 import pytest
 import torch
+from architectures import write_model
 from nano import MODEL, train_member
+from safetensors.torch import load_file, save_file
 
 from loragrid.errors import UserError
 from loragrid.modeling import load
@@ -138,3 +142,48 @@ def test_rows_beside_a_bias_of_the_head_are_refused(nano, tmp_path):
     base.lm_head.bias = torch.nn.Parameter(torch.zeros(396))
     with pytest.raises(UserError, match="the head of llama has a bias"):
         attach_new_adapter(base, recipe(tmp_path), 1, 396)
+
+
+# -- adapters of another base
+
+
+def saved_adapter(folder, tmp_path):
+    attach_new_adapter(load_base(MODEL, "nf4"), recipe(tmp_path), 1).save_pretrained(
+        str(folder), save_embedding_layers=False
+    )
+    return folder / "adapter_model.safetensors"
+
+
+def test_an_adapter_with_a_renamed_key_is_refused_and_not_half_loaded(nano, tmp_path):
+    weights = saved_adapter(tmp_path / "adapter", tmp_path)
+    tensors = load_file(weights)
+    name = next(name for name in tensors if "layers.1.mlp.up_proj.lora_B" in name)
+    for changed, said in (
+        ({name.replace("layers.1", "layers.7"): tensors[name]}, "it lacks 1, first .*layers.1.mlp.up_proj.*; it has "
+         "besides 1, first .*layers.7"),
+        ({}, "it lacks 1, first .*layers.1.mlp.up_proj"),
+    ):  # fmt: skip
+        save_file({other: tensors[other] for other in tensors if other != name} | changed, weights)
+        with pytest.raises(UserError, match=f"does not fit its base: {said}"):
+            attach_adapter(load_base(MODEL, "nf4"), weights.parent)
+
+
+def test_an_adapter_of_other_shapes_is_refused(nano, tmp_path):
+    weights = saved_adapter(tmp_path / "adapter", tmp_path)
+    save_file({name: tensor[:, :2].contiguous() for name, tensor in load_file(weights).items()}, weights)
+    with pytest.raises(UserError, match="does not fit llama: size mismatch"):
+        attach_adapter(load_base(MODEL, "nf4"), weights.parent)
+
+
+def test_a_folder_with_an_adapter_in_it_is_no_model(nano, tmp_path):
+    shutil.copytree(MODEL, tmp_path / "both")
+    saved_adapter(tmp_path / "both", tmp_path)
+    with pytest.raises(UserError, match=r"adapter_config\.json: this is an adapter and no model"):
+        load_base(str(tmp_path / "both"), "nf4")
+
+
+def test_the_base_has_no_dropout_of_its_own(nano, tmp_path):
+    for family in ("gpt2", "opt", "mpt"):
+        model = load_base(str(write_model(tmp_path / family, family)), "32bit").train()
+        ids = torch.arange(10, 30).view(1, 20)
+        assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits), family

@@ -1,6 +1,7 @@
 import pytest
 
-from loragrid.training.order import WholeTraining, epoch_order, steps_per_epoch, total_steps
+from loragrid.study.steps import steps_per_epoch, total_steps
+from loragrid.training.order import WholeTraining, epoch_order
 
 LENGTHS = [(7 * number) % 53 + 5 for number in range(103)]
 BATCH = 8

@@ -1,14 +1,19 @@
 import json
 import math
 import re
+import resource
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from nano import MODEL, adapter, batch_of, direct_loss, records, rows, train, train_member
-from safetensors.torch import load_file
+from datasets import Dataset
+from datasets.arrow_writer import ArrowWriter
+from nano import FORMATTED, MODEL, adapter, batch_of, direct_loss, records, rows, train, train_member
+from safetensors.torch import load_file, save_file
 from trl import SFTTrainer
 
+from loragrid.files import read_json, write_json
 from loragrid.jobs.attempts import read_attempts
 from loragrid.modeling.environment import stream
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
@@ -214,3 +219,77 @@ def test_out_of_memory_is_recorded_as_such_and_tried_again(nano, tmp_path, monke
         assert [record["ended"] for record in read_attempts(tmp_path / name / "work")] == ["out of memory"]
         assert not (tmp_path / name / "work" / "failed.json").exists()
     assert train_batch(batch_of(first, second), 60)
+
+
+def test_a_child_refuses_an_adapter_that_is_not_its_parents(nano, trained, tmp_path):
+    parent = tmp_path / "parent"
+    shutil.copytree(trained.parent, parent)
+    weights = parent / "work" / "adapter" / "adapter_model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    member = train_member(tmp_path / "child", parent=str(parent), max_steps=1, evaluations=1)
+    assert train_batch(batch_of(member, member | {"run": member["run"] | {"folder": str(tmp_path / "two")},
+                                                  "parent_key": "x" * 64}), 60)  # fmt: skip
+    assert f"{weights}: is not the adapter that was trained here" in reason_of(tmp_path / "child")
+    assert "was trained with other settings than parent" in reason_of(tmp_path / "two")
+
+
+def reason_of(folder):
+    assert [record["ended"] for record in read_attempts(folder / "work")] == ["failed"]
+    return json.loads((folder / "work" / "failed.json").read_text())["reason"]
+
+
+def test_what_a_model_cannot_take_is_refused_before_training_and_not_tried_again(nano, tmp_path):
+    def model(name, **changes):
+        shutil.copytree(MODEL, tmp_path / name)
+        for file, change in changes.items():
+            path = tmp_path / name / f"{file}.json"
+            write_json(path, read_json(path) | change)
+        return str(tmp_path / name)
+
+    few = {"max_steps": 1, "evaluations": 1}
+    short = model("short", config={"max_position_embeddings": 64})
+    padding = model("padding", tokenizer_config={"pad_token": "<pad>"})
+    members = [
+        train_member(tmp_path / "length", model_folder=short, **few),
+        train_member(tmp_path / "pad", model_folder=padding, **few),
+        train_member(tmp_path / "rank", rank=65, **few),
+        train_member(tmp_path / "rates", warmup=0.1, batch_size=32, epochs=1, evaluations=1),
+    ]
+    assert train_batch(batch_of(*members), 60)
+    assert "max_length 96 is more than this llama can read, which has positions for 64 tokens" in reason_of(
+        tmp_path / "length"
+    )
+    assert "pads with '<pad>', which is token 396, and the embedding has 396 rows" in reason_of(tmp_path / "pad")
+    assert "rank 65 is larger than model.layers.0." in reason_of(tmp_path / "rank")
+    assert "the first step of a warm-up has a learning rate of 0" in reason_of(tmp_path / "rates")
+    assert train_batch(batch_of(*members), 60)
+    assert all(len(read_attempts(Path(member["run"]["folder"], "work"))) == 1 for member in members)
+
+
+def test_tokens_of_another_model_are_refused_before_training(nano, tmp_path):
+    rows = Dataset.from_file(f"{FORMATTED}/train.arrow")
+    shutil.copytree(FORMATTED, tmp_path / "formatted")
+    with ArrowWriter(path=str(tmp_path / "formatted" / "train.arrow"), features=rows.features) as writer:
+        for row in rows:
+            writer.write(row | {"input_ids": [*row["input_ids"][:-1], 396]})
+        writer.finalize()
+    member = train_member(tmp_path / "run", formatted_folder=str(tmp_path / "formatted"), max_steps=1, evaluations=1)
+    assert train_batch(batch_of(member), 60)
+    assert "makes tokens up to 396 of this text, and the embedding has 396 rows" in reason_of(tmp_path / "run")
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_no_half_adapter(nano, tmp_path):
+    # As much as files may have here is as little as a full disk lets them have.
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    member = train_member(tmp_path / "run", max_steps=1, evaluations=1, rank=32)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        assert train_batch(batch_of(member), 60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "no room left on the disk" in reason_of(tmp_path / "run")
+    assert str(tmp_path / "run" / "work") in reason_of(tmp_path / "run")
+    assert not list((tmp_path / "run" / "work").glob("*adapter*"))
+    (tmp_path / "run" / "work" / "failed.json").unlink()
+    assert train_batch(batch_of(member), 60)
+    assert (tmp_path / "run" / "work" / "run.json").exists()

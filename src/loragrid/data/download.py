@@ -20,6 +20,7 @@ from loragrid.data.sources import SOURCES
 from loragrid.data.sources.base import HubDataset, Remote
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
+from loragrid.modeling.adapters import CONFIG, IS_ADAPTER
 
 REQUEST = ".download.json"
 """Says what a folder is for: its files are ours, and those of the same request need not be brought again."""
@@ -31,6 +32,9 @@ MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.tikt
 
 MODEL_REPEATS = ("original/*", "onnx/*", "openvino/*", "consolidated*")
 """The same weights in other forms, which some repositories hold beside the usual ones."""
+
+ADAPTER_FILES = ("adapter_*",)
+"""Of an adapter, which transformers would load over a model that has one beside it, unasked."""
 
 
 def download_dataset(
@@ -86,18 +90,29 @@ def download_model(out: Path, id: str, revision: str, path: str | None) -> None:
         UserError: the model cannot be had, or has no safetensors weights.
     """
     if path is not None:
-        files = [pair for pair in _local(Path(path), out) if _matches(pair[0], MODEL_FILES, MODEL_REPEATS)]
+        there = _local(Path(path), out)
+        _refuse_adapter(path, [name for name, _ in there])
+        files = [pair for pair in there if _matches(pair[0], MODEL_FILES, (*MODEL_REPEATS, *ADAPTER_FILES))]
         _need_safetensors(path, [name for name, _ in files])
         _begin(out, None)
         _put(files, out, _link)
         commit = revision
     else:
         snapshot = _resolve(id, revision, MODEL_FILES, MODEL_REPEATS, kind="model")
+        _refuse_adapter(id, list(snapshot.files))
+        own = {name: file for name, file in snapshot.files.items() if not _matches(name, ADAPTER_FILES, ())}
+        snapshot = snapshot._replace(files=own)
         _need_safetensors(id, list(snapshot.files))
         commit = snapshot.commit
         _begin(out, {"id": id, "revision": commit})
         _take(snapshot, out)
     _finish(out, "model.json", {"id": id, "revision": commit})
+
+
+def _refuse_adapter(where: str, names: list[str]) -> None:
+    """Refuse an adapter that is given as a model; one that lies beside a model of its own is left out."""
+    if CONFIG in names and "config.json" not in names:
+        raise UserError(f"{where}: {IS_ADAPTER}")
 
 
 def _need_safetensors(where: str, names: list[str]) -> None:

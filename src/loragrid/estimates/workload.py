@@ -10,6 +10,7 @@ from typing import Any
 from loragrid.files import read_json
 from loragrid.study.grid import Answers, Clean, Decontaminated, Grid, LogProbabilities, Mixture, Prompts, Run
 from loragrid.study.registry import Registry
+from loragrid.study.steps import total_steps
 
 LONGEST_QUESTION = 3
 """The longest prompt with choices in typical ones, assumed."""
@@ -92,9 +93,7 @@ class Workload:
         """The work of a training."""
         recipe = run.recipe
         rows, validation = self._rows(run.formatted, "train"), self._rows(run.formatted, "validation")
-        # As in loragrid/training/order.py, which imports torch.
-        steps_per_epoch = math.ceil(rows.number / recipe["batch_size"])
-        steps = recipe["max_steps"] or max(1, round(recipe["epochs"] * steps_per_epoch))
+        steps = total_steps(rows.number, recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
         cut = recipe["max_length"]
         length = min(rows.tokens, cut)
         return TrainingWork(

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from loragrid.errors import UserError
 from loragrid.files import write_json, write_jsonl, write_text
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
+from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, peak_memory, stream
 
@@ -53,12 +53,14 @@ def answer_prompts(
 
     Raises:
         Interrupted: told to end.
-        UserError: the longest answer leaves no room for a prompt.
+        UserError: the longest answer leaves no room for a prompt, or the model has no row for a token of one.
     """
     growing = out.with_suffix(".part.jsonl")
-    room = _room(model, decoding)
+    architecture = Architecture.of(model.config)
+    room = architecture.prompt_room(decoding["max_new_tokens"])
     whole = {prompt["id"]: chat.prompt(prompt["messages"]) for prompt in prompts}
-    encoded = {id_: ids[-room:] for id_, ids in whole.items()}
+    encoded = {id_: ids if room is None else ids[-room:] for id_, ids in whole.items()}
+    architecture.check_ids(max(id_ for ids in encoded.values() for id_ in ids))
     # Prompts of like length share a batch: less padding. The order is a function of the prompts alone.
     order = sorted(encoded, key=lambda id_: (len(encoded[id_]), id_))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
@@ -101,24 +103,13 @@ def answer_prompts(
             "seconds": round(sum(record["seconds"] for record in in_order), 3),
             "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
             "answer_tokens": sum(record["answer_tokens"] for record in in_order),
-            "prompts_cut": sum(len(whole[id_]) > room for id_ in whole),
+            "prompts_cut": sum(len(whole[id_]) > len(encoded[id_]) for id_ in whole),
             "peak_memory_bytes": peak_memory(),
             **describe(),
         },
     )
     write_text(out, text)
     growing.unlink()
-
-
-def _room(model: Any, decoding: dict[str, Any]) -> int:
-    """Tokens of a prompt that fit the context together with the longest answer; more are cut off at the beginning."""
-    context: int = model.config.max_position_embeddings
-    if decoding["max_new_tokens"] >= context:
-        raise UserError(
-            f"decoding.max_new_tokens ({decoding['max_new_tokens']}) leaves no room for a prompt in the model's "
-            f"context of {context} tokens"
-        )
-    return context - decoding["max_new_tokens"]
 
 
 def _finished_batches(growing: Path, batches: list[list[str]]) -> list[list[dict[str, Any]]]:

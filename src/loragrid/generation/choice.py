@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from loragrid.files import canonical, read_growing, write_jsonl
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
+from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.messages import Message
 
@@ -145,12 +147,13 @@ class _Harness:
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         self._chat = chat
         self._system = system
-        self._context: int = model.config.max_position_embeddings
+        self._architecture = Architecture.of(model.config)
         self._lm = HFLM(
             pretrained=model,
             tokenizer=tokenizer,
             batch_size=batch_size,
-            max_length=self._context,
+            # Without a limit, none: what is asked is cut here, by examples.
+            max_length=self._architecture.context or sys.maxsize,
             # A chat template says itself how a dialogue begins; plain text begins as the tokenizer has it.
             add_bos_token=None if chat is None else False,
             # Probabilities in 16 bits would make ties of what the logits tell apart.
@@ -227,10 +230,13 @@ class _Harness:
             before, letter = self._lm._encode_pair(text, between + question["letters"][0])
             if not letter:
                 return "the tokenizer makes one token of the letter of a choice and what stands before it"
-            if len(before) + len(letter) - 1 <= self._context:
+            if max(*before, *letter) >= self._architecture.rows:
+                return f"has tokens that the model's embedding of {self._architecture.rows} rows lacks"
+            context = self._architecture.context
+            if context is None or len(before) + len(letter) - 1 <= context:
                 return (text, between), _shots(messages)
             if not _shots(messages):
-                return f"longer than the model's context of {self._context} tokens, even without examples"
+                return f"longer than the model's context of {context} tokens, even without examples"
             del messages[first : first + 2]
 
     def _text(self, messages: list[Message]) -> Asked:

@@ -7,15 +7,17 @@ from typing import Any
 import torch
 
 from loragrid.errors import UserError
-from loragrid.files import read_json, read_jsonl
+from loragrid.files import read_jsonl
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.choice import ask_choices
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.jobs import slurm
-from loragrid.jobs.attempts import Blocked, attempt_members, out_of_memory_attempts, read_attempts
+from loragrid.jobs.adapter import adapter_of
+from loragrid.jobs.attempts import attempt_members, out_of_memory_attempts, read_attempts
 from loragrid.jobs.failures import record_failure
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
+from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
 from loragrid.study.batches import Batch, failure_of, is_settled, work_folder
@@ -47,10 +49,13 @@ def generate_batch(batch: Batch, write_score: WriteScore) -> bool:
 
 def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: WriteScore) -> None:
     answers, model_spec = member["answers"], member["model"]
-    adapter = _adapter(member["run"]) if member["run"] else None
+    run = member["run"]
+    adapter = adapter_of(run["folder"], run["key"], "its training") if run else None
     micro = _micro_batch(model_spec["micro_batch"], work)
     chat = load_chat(member["model_folder"], answers["chat"]) if answers["in_chat"] else None
     tokenizer = chat.tokenizer if chat else load_plain_tokenizer(member["model_folder"])
+    added = chat.added_token if chat else None
+    architecture_of(member["model_folder"]).grown(added).check_padding(tokenizer)
     # One process has all GPUs of this job: the layers of a model that is too big for one are divided among them.
     divided = model_spec["sharded"] and torch.cuda.device_count() > 1
     model: Any = load_base(member["model_folder"], answers["precision"], "divided" if divided else "here")
@@ -105,22 +110,3 @@ def _micro_batch(most: int, work: Path) -> int:
             f"with more memory. It was tried {halvings} times"
         )
     return most >> halvings
-
-
-def _adapter(run: dict[str, Any]) -> Path:
-    """The run's adapter: published, or in its work folder where the train batch has just ended.
-
-    Raises:
-        Blocked: the run failed.
-        UserError: the folder holds another run than this one.
-    """
-    for place in (Path(run["folder"]), Path(run["folder"], "work")):
-        if (place / "run.json").exists():
-            if read_json(place / "run.json")["key"] != run["key"]:
-                raise UserError(
-                    f"{place / 'run.json'}: was trained with other settings than {run['name']}; delete {place}"
-                )
-            return place / "adapter"
-    failed = Path(run["folder"], "work", "failed.json")
-    reason = read_json(failed)["reason"] if failed.exists() else "there is no adapter"
-    raise Blocked(f"its training failed: {reason}", by=failed)

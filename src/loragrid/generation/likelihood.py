@@ -9,7 +9,9 @@ import torch
 from loragrid.errors import UserError
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
+from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
+from loragrid.modeling.reference import reference_row
 
 
 def reference_likelihoods(
@@ -44,8 +46,8 @@ def reference_likelihoods(
         Interrupted: told to end.
         UserError: every reference is left out.
     """
-    context = model.config.max_position_embeddings
-    all_rows = {prompt["id"]: _row(chat, prompt, context) for prompt in prompts}
+    architecture = Architecture.of(model.config)
+    all_rows = {prompt["id"]: reference_row(chat, prompt, architecture) for prompt in prompts}
     excluded = [{"id": id_, "reason": row} for id_, row in all_rows.items() if isinstance(row, str)]
     for reason, number in Counter(each["reason"] for each in excluded).items():
         print(f"warning: {number} of {len(prompts)} references are left out: {reason}", flush=True)
@@ -78,19 +80,6 @@ def reference_likelihoods(
         for index, prompt in enumerate(prompts)
     ]
     return items, excluded
-
-
-def _row(chat: Chat, prompt: dict[str, Any], context: int) -> tuple[list[int], list[bool]] | str:
-    """Tokens, and which of them belong to the reference; or why it cannot be scored."""
-    messages = [*prompt["messages"], {"role": "assistant", "content": prompt["reference"]}]
-    (encoded,) = chat.encode(messages, last_only=True)
-    ids, is_answer = encoded.ids[-context:], encoded.is_answer[-context:]  # the prompt's beginning goes first
-    if is_answer[0]:
-        return f"longer than the model's context of {context} tokens"
-    # One token for all that it does not know is likely for any model, whatever stands there.
-    if any(id_ == chat.unknown_token for id_, counts in zip(ids, is_answer, strict=True) if counts):
-        return f"has signs that the tokenizer does not know ({chat.tokenizer.unk_token})"
-    return ids, is_answer
 
 
 def _negative_log_likelihoods(model: Any, rows: list[tuple[list[int], list[bool]]], padding: int) -> list[float]:

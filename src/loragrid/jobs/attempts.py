@@ -10,6 +10,7 @@ An attempt ends as `finished`; `stopped` (by the clock) or `terminated` (by a si
 """
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -19,6 +20,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from loragrid.errors import UserError
 from loragrid.files import read_growing
@@ -240,6 +243,14 @@ def _attempt(
             if ended == "killed":
                 why = f"another of its processes is gone ({why})"
             traceback.print_exc()
+            if _is_out_of_room(error):
+                why = (
+                    f"there was no room left on the disk, or in the quota, to save what {place} needs ({why}). Make "
+                    "room first: a training keeps two checkpoints, each of three times its adapter"
+                )
+                # Whoever tries again without more room comes here again. Where not even this has room, it is tried.
+                with contextlib.suppress(OSError):
+                    record_failure(place / FAILED, stage, why, str(log))
     _end(
         place, {"ended": ended, "why": why, "at": time.time(), "peak_memory_bytes": peak_memory(), "progress": progress}
     )
@@ -284,6 +295,15 @@ def _unexpected(error: Exception) -> str:
     gone = ("Connection reset by peer", "Connection closed by peer", "Broken pipe", "remote process exited")
     together = os.environ.get("WORLD_SIZE", "1") != "1"
     return "killed" if together and any(words in str(error) for words in gone) else "failed"
+
+
+def _is_out_of_room(error: BaseException | None) -> bool:
+    """Whether a file could not be written for want of room; safetensors only says so."""
+    if error is None:
+        return False
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    said = isinstance(error, SafetensorError) and any(f"os error {number}" in str(error) for number in full)
+    return said or (isinstance(error, OSError) and error.errno in full) or _is_out_of_room(error.__cause__)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

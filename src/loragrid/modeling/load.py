@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
+    PreTrainedConfig,
     PreTrainedModel,
 )
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
-from transformers.pytorch_utils import Conv1D
 
 from loragrid.errors import UserError
 from loragrid.jobs.slurm import has_job_to_itself
+from loragrid.modeling.adapters import refuse_adapter
 from loragrid.modeling.environment import stream
 from loragrid.modeling.rows import merge_rows, rows_for, show_head
+from loragrid.modeling.targets import refuse_packing, targets
 
 Place = Literal["here", "host", "divided"]
 """Where a base is loaded to."""
@@ -65,7 +69,7 @@ def compute_dtype() -> torch.dtype:
 
 
 def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedModel:
-    """Load a base model.
+    """Load a base model, without the dropout that it was pre-trained with: a recipe's is the adapter's alone.
 
     Args:
         folder: the model's folder.
@@ -74,8 +78,10 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
             whole layers on each of the GPUs that this process has.
 
     Raises:
-        UserError: the folder holds no model that transformers knows, or its GPUs are too small for it.
+        UserError: the folder holds no model that transformers knows, or its GPUs are too small for it; or its weights
+            cannot be packed.
     """
+    refuse_adapter(Path(folder))
     dtype = torch.float32 if precision == "32bit" else compute_dtype()
     quantization = (
         BitsAndBytesConfig(
@@ -89,9 +95,13 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
     )
     places: dict[Place, str | dict[str, Any]] = {"here": {"": device()}, "host": {"": "cpu"}, "divided": "balanced"}
     try:
+        config = _without_dropout(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        if quantization:
+            refuse_packing(config.model_type)
         with _packing_here() if place == "host" else contextlib.nullcontext():
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
+                config=config,
                 dtype=dtype,
                 quantization_config=quantization,
                 device_map=places[place],
@@ -104,6 +114,16 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
         raise UserError(f"{folder}: its GPUs have too little memory together: give the model more `gpus`")
     _keep_gradients(model)
     return model
+
+
+def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
+    """GPT-2 and OPT have a tenth, which would be on in training, beside the recipe's, and is in no key."""
+    text = config.get_text_config(decoder=True)
+    for part in (text, getattr(text, "attn_config", None)):  # MPT's attention has its own
+        for name in vars(part) if part is not None else ():
+            if name.endswith(("dropout", "pdrop", "layerdrop")) and getattr(part, name):
+                setattr(part, name, 0.0)
+    return config
 
 
 @contextlib.contextmanager
@@ -153,12 +173,10 @@ def attach_new_adapter(
         added_token: a token that the base does not know, whose rows of the embedding and the head are trained, too.
 
     Raises:
-        UserError: a target module is not in the model; the message lists those there are. Or rows of this model
-            cannot be trained.
+        UserError: a target module is not in each layer of the model; the message lists those there are. Or the rank is
+            larger than a layer, or rows of this model cannot be trained.
     """
-    targets = recipe["target_modules"]
-    if targets != "all-linear":
-        _check_targets(model, targets)
+    chosen = targets(model, recipe["target_modules"], recipe["rank"])
     rows = rows_for(model, added_token) if added_token is not None else None
     torch.manual_seed(stream(seed, "initialisation"))
     config = LoraConfig(
@@ -166,7 +184,7 @@ def attach_new_adapter(
         r=recipe["rank"],
         lora_alpha=recipe["alpha"],
         lora_dropout=recipe["dropout"],
-        target_modules=targets,
+        target_modules=chosen,
         use_rslora=recipe["rslora"],
         trainable_token_indices=rows,
     )
@@ -183,6 +201,9 @@ def attach_adapter(model: PreTrainedModel, folder: Path, *, dropout: float | Non
         model: the base model.
         folder: the adapter's.
         dropout: train the adapter on, with this dropout instead of the one that it was trained with. None: frozen.
+
+    Raises:
+        UserError: it is another base's, or not whole.
     """
     config = PeftConfig.from_pretrained(str(folder))
     if dropout is not None:
@@ -190,7 +211,11 @@ def attach_adapter(model: PreTrainedModel, folder: Path, *, dropout: float | Non
     rows = config.trainable_token_indices
     for token in sorted(set().union(*rows.values())) if rows else ():
         rows_for(model, token)
-    adapted = PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=dropout is not None)
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=dropout is not None)
+    except (RuntimeError, ValueError) as error:  # other shapes, other layers
+        raise UserError(f"{folder}: does not fit {model.config.model_type}: {_first_line(error)}") from error
+    _check_names(adapted, folder)
     if rows and dropout is not None:
         show_head(model)
     elif rows:
@@ -203,17 +228,20 @@ def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _check_targets(model: PreTrainedModel, targets: list[str]) -> None:
-    head = model.get_output_embeddings()  # TRL computes its logits from the head's own weights, without an adapter
-    linear = {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not head
-    }
-    # PEFT adapts what it finds and is silent about the rest: on Phi-3, whose q, k and v are one qkv_proj, the usual
-    # four names would adapt o_proj alone.
-    if missing := [name for name in targets if name not in linear]:
+def _check_names(adapted: PeftModel, folder: Path) -> None:
+    """See that each weight of an adapter has found its place, and each place its weight: PEFT only warns."""
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        saved = set(file.keys())
+    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+    missing, unknown = sorted(wanted - saved), sorted(saved - wanted)
+    if missing or unknown:
+        parts = [f"{what} {len(names)}, first {names[0]}" for what, names in
+                 (("lacks", missing), ("has besides", unknown)) if names]  # fmt: skip
         raise UserError(
-            f"target_modules: {model.config.model_type} has no {', '.join(missing)} that can be adapted; there are "
-            f"{', '.join(sorted(linear))} (or use `all-linear`)"
+            f"{folder}: the adapter does not fit its base: it {'; it '.join(parts)}. Delete the run's folder to train "
+            "it again"
         )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, write_json
+from loragrid.modeling.load import attach_adapter
 
 PREFIX = "base_model.model."
 """Of the names of a base's layers, once it has an adapter."""
@@ -46,9 +47,9 @@ def freeze_onto(base: PreTrainedModel, folder: Path) -> dict[str, Update]:
         The adapter by layer, for `save_stacked`.
 
     Raises:
-        UserError: the adapter is more than an update of linear layers.
+        UserError: the adapter does not fit the base, or is more than an update of linear layers.
     """
-    adapted = PeftModel.from_pretrained(base, str(folder))
+    adapted = attach_adapter(base, folder)
     updates = _updates_of(adapted, f"{folder}: cannot be stacked over")
     modules: dict[str, Any] = {name: adapted.get_submodule(name) for name in updates}
     layers = {name: module.get_base_layer() for name, module in modules.items()}

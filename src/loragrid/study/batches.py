@@ -325,6 +325,7 @@ def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
     compared = grid.log_probabilities[run.compared_with] if run.compared_with else None
     return {
         "run": _fields(run),
+        "parent_key": grid.runs[run.parent].key if run.parent else None,
         "model": _fields(grid.models[run.model]),
         "model_folder": grid.models[run.model].folder,
         "formatted_folder": grid.formatted[run.formatted].folder,

@@ -306,6 +306,15 @@ class Recipe(Model):
     def _order_means_nothing(cls, value: str | list[str]) -> str | list[str]:
         return value if isinstance(value, str) else sorted(set(value))
 
+    @model_validator(mode="after")
+    def _some_step_learns(self) -> "Recipe":
+        if self.warmup and self.max_steps == 1:
+            raise ValueError(
+                f"warmup {self.warmup:g} with `max_steps: 1`: the first step of a warm-up has a learning rate of 0, so "
+                "that nothing would be learnt; set `warmup: 0` or take more steps"
+            )
+        return self
+
     @property
     def scale(self) -> float:
         """Factor of the update BAx: alpha/r, or alpha/√r with rsLoRA."""

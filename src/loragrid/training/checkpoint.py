@@ -65,25 +65,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         remove(folder)
     remove(temporary)
     temporary.mkdir(parents=True)
-    tensors, scalars = _split(checkpoint.optimizer["state"])
-    _save_tensors(checkpoint.adapter, temporary / "adapter.safetensors")
-    _save_tensors(checkpoint.best_adapter, temporary / "best.safetensors")
-    _save_tensors(tensors, temporary / "optimizer.safetensors")
-    _save_tensors(checkpoint.random, temporary / "random.safetensors")
-    write_json(
-        temporary / "state.json",
-        {
-            "step": checkpoint.step,
-            "validated_at": checkpoint.validated_at,
-            "optimizer": {"state": scalars, "param_groups": checkpoint.optimizer["param_groups"]},
-            "scheduler": checkpoint.scheduler,
-            "scaler": checkpoint.scaler,
-            "best": checkpoint.best,
-        },
-    )
-    write_json(temporary / TRAINER_STATE_NAME, checkpoint.trainer)
-    # Last, so that its presence says that the rest was written; its content says that it still is what was written.
-    write_json(temporary / DIGEST, _digest(temporary))
+    try:
+        _write(temporary, checkpoint)
+    except BaseException:
+        remove(temporary)  # on a full disk there is room again to say so
+        raise
     remove(target)
     temporary.rename(target)
     folders = _folders(folder)
@@ -93,6 +79,28 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         # What cannot be removed has lost its digest, and is passed over.
         remove(useless)
     return target
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    tensors, scalars = _split(checkpoint.optimizer["state"])
+    _save_tensors(checkpoint.adapter, folder / "adapter.safetensors")
+    _save_tensors(checkpoint.best_adapter, folder / "best.safetensors")
+    _save_tensors(tensors, folder / "optimizer.safetensors")
+    _save_tensors(checkpoint.random, folder / "random.safetensors")
+    write_json(
+        folder / "state.json",
+        {
+            "step": checkpoint.step,
+            "validated_at": checkpoint.validated_at,
+            "optimizer": {"state": scalars, "param_groups": checkpoint.optimizer["param_groups"]},
+            "scheduler": checkpoint.scheduler,
+            "scaler": checkpoint.scaler,
+            "best": checkpoint.best,
+        },
+    )
+    write_json(folder / TRAINER_STATE_NAME, checkpoint.trainer)
+    # Last, so that its presence says that the rest was written; its content says that it still is what was written.
+    write_json(folder / DIGEST, _digest(folder))
 
 
 def newest(folder: Path) -> tuple[Path | None, list[str]]:

@@ -76,6 +76,7 @@ def configuration(arguments: dict[str, Any], recipe: dict[str, Any]) -> DPOConfi
         # TRL's default is to switch off all dropout, the model's own included; it stays where the recipe asks for it.
         disable_dropout=recipe["dropout"] == 0,
         max_length=None,  # the pairs fit already
+        router_aux_loss_coef=0.0,  # as in sft.py
     )
 
 

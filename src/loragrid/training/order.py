@@ -5,25 +5,16 @@ resumption only cut it up, so they change nothing but rounding. (The Trainer's l
 generator and depends on the per-device batch.)
 """
 
-import math
 import random
 from collections.abc import Iterator, Sequence
 
 from torch.utils.data import Sampler
 
+from loragrid.study.steps import steps_per_epoch
+
 BLOCK = 8
 """Effective batches among which rows of like length are brought together: enough to save most of the padding, few
 enough that batches stay mixed."""
-
-
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Optimiser steps that show every row once."""
-    return math.ceil(rows / batch_size)
-
-
-def total_steps(rows: int, batch_size: int, epochs: float, max_steps: int | None) -> int:
-    """Optimiser steps of a training: `max_steps` if given, else of so many epochs (fractions count)."""
-    return max_steps or max(1, round(epochs * steps_per_epoch(rows, batch_size)))
 
 
 def epoch_order(lengths: Sequence[int], batch_size: int, seed: str, epoch: int, *, group: bool) -> list[int]:

@@ -16,13 +16,15 @@ from trl.trainer.utils import add_fused_lm_head
 
 from loragrid.files import canonical, read_growing, sha256_of, write_jsonl
 from loragrid.jobs import slurm
+from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import attempt_members, out_of_memory_attempts
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
+from loragrid.modeling.architecture import architecture_of
+from loragrid.modeling.formatted import largest_id, open_rows
 from loragrid.modeling.load import attach_adapter, compute_dtype, device, load_base
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch, is_settled, work_folder
-from loragrid.training.parents import adapter_of
 from loragrid.training.preferences import ABOUT, SIDES, log_probabilities_of
 
 SPLITS = ("train", "validation")
@@ -42,15 +44,19 @@ def reference_batch(batch: Batch) -> bool:
 
 def _compute(member: dict[str, Any], work: Path, stop: Stop) -> None:
     wanted = member["log_probabilities"]
-    adapter = adapter_of(member["run"]["folder"], member["run"]["key"]) if member["run"] else None
+    run = member["run"]
+    adapter = adapter_of(run["folder"], run["key"], parent_in_words(run["folder"])) if run else None
     # A pair is two rows.
     pairs_at_a_time = max(1, member["model"]["micro_batch"] // 2 >> out_of_memory_attempts(work))
     chat = load_chat(member["model_folder"], wanted["chat"])
+    splits = {split: open_rows(Path(member["formatted_folder"], f"{split}.arrow")) for split in SPLITS}
+    architecture = architecture_of(member["model_folder"]).grown(chat.added_token)
+    architecture.check_padding(chat.tokenizer)
+    architecture.check_ids(max(map(largest_id, splits.values())))
     divided = member["model"]["sharded"] and torch.cuda.device_count() > 1
     base = load_base(member["model_folder"], wanted["precision"], "divided" if divided else "here")
     add_fused_lm_head(base)
     model = (attach_adapter(base, adapter) if adapter else base).eval()
-    splits = {split: Dataset.from_file(str(Path(member["formatted_folder"], f"{split}.arrow"))) for split in SPLITS}
     growing = work / "log_probabilities.part.jsonl"
     done = _finished(growing, wanted["key"])
     reporter = Reporter(work)

@@ -34,6 +34,8 @@ def configuration(arguments: dict[str, Any], recipe: dict[str, Any]) -> SFTConfi
     return SFTConfig(
         **arguments,
         max_length=None,  # the rows fit already
+        # TRL adds a loss of its own to that of the tokens, where a model has experts: one loss for all.
+        router_aux_loss_coef=0.0,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
 

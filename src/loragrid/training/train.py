@@ -10,10 +10,13 @@ from peft import PeftModel
 from loragrid.errors import UserError
 from loragrid.files import read_json, remove, sha256_of, write_json
 from loragrid.jobs import old, slurm
+from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
+from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, is_main_process, stream
+from loragrid.modeling.formatted import largest_id, open_rows
 from loragrid.modeling.load import (
     attach_adapter,
     attach_new_adapter,
@@ -24,9 +27,9 @@ from loragrid.modeling.load import (
 from loragrid.modeling.stack import Update, freeze_onto, save_stacked
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch, is_settled, work_folder
+from loragrid.study.steps import check_learning_rates, steps_per_epoch, total_steps
 from loragrid.training import dpo, sft
-from loragrid.training.order import WholeTraining, steps_per_epoch, total_steps
-from loragrid.training.parents import adapter_of
+from loragrid.training.order import WholeTraining
 from loragrid.training.preferences import with_references
 from loragrid.training.ranks import world_size
 from loragrid.training.shards import shard
@@ -61,7 +64,7 @@ def train_batch(batch: Batch, checkpoint_minutes: float) -> bool:
 def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: float) -> None:
     run, recipe = member["run"], member["run"]["recipe"]
     formatted = Path(member["formatted_folder"])
-    train_rows, validation_rows = (_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
+    train_rows, validation_rows = (open_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
     manifest = read_json(formatted / "format.json")
     # Without their oldest turns, and not among the rows at all: recorded here, since formatted data may be deleted.
     cut = {name: manifest["splits"]["train"][name] for name in ("shortened", "too_long")}
@@ -74,10 +77,15 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         most = max(1, most // 2)  # a pair is two rows
         train_rows, validation_rows = _compared(member, train_rows, validation_rows)
     micro = _micro_batch(recipe["batch_size"], most, work)
+    steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
+    check_learning_rates(steps, recipe["warmup"])
     chat = load_chat(member["model_folder"], run["chat"])
+    architecture = architecture_of(member["model_folder"]).grown(chat.added_token)
+    architecture.check_padding(chat.tokenizer)
+    architecture.check_length(manifest["max_length"])
+    architecture.check_ids(max(largest_id(rows) for rows in (train_rows, validation_rows)))
     model, frozen = _model(member, chat.added_token)
     trainable, everything = model.get_nb_trainable_parameters()
-    steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
     configuration = method.configuration(_arguments(run, micro, work, steps), recipe)
     if _is_sharded(member):
         shard(model)
@@ -149,7 +157,8 @@ def _model(member: dict[str, Any], added_token: int | None) -> tuple[PeftModel, 
     """
     run, frozen = member["run"], None
     # First, because a parent that failed is told at once.
-    parent = adapter_of(run["parent"]) if run["parent"] else None
+    above = run["parent"]
+    parent = adapter_of(above, member["parent_key"], parent_in_words(above)) if above else None
     base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here")
     base.config.use_cache = False
     if parent is not None and run["recipe"]["adapter"] == "continue":
@@ -196,10 +205,6 @@ def _origin(member: dict[str, Any]) -> dict[str, Any]:
             "manifest_sha256": sha256_of(Path(member["formatted_folder"], "format.json")),
         },
     }
-
-
-def _rows(file: Path) -> Dataset:
-    return Dataset.from_file(str(file))
 
 
 def _by_length(rows: Dataset) -> Dataset:
@@ -280,12 +285,16 @@ def _save_adapter(model: PeftModel, frozen: dict[str, Update] | None, folder: Pa
     """
     temporary = folder.with_name(f".{folder.name}")
     remove(temporary)
-    # No embedding is ever trained as a whole; looking whether one was could ask the hub.
-    model.save_pretrained(str(temporary), save_embedding_layers=False)
-    if frozen is not None:
-        save_stacked(model, frozen, temporary)
-    if chat.added_token is not None:
-        chat.tokenizer.save_pretrained(str(temporary))
+    try:
+        # No embedding is ever trained as a whole; looking whether one was could ask the hub.
+        model.save_pretrained(str(temporary), save_embedding_layers=False)
+        if frozen is not None:
+            save_stacked(model, frozen, temporary)
+        if chat.added_token is not None:
+            chat.tokenizer.save_pretrained(str(temporary))
+    except BaseException:
+        remove(temporary)  # on a full disk there is room again to say so
+        raise
     (temporary / "README.md").unlink(missing_ok=True)  # a model card without content
     file = temporary / "adapter_config.json"
     config = read_json(file)

@@ -1,0 +1,70 @@
+import pytest
+from architectures import FAMILIES, without_weights
+from peft import LoraConfig, get_peft_model
+
+from loragrid.errors import UserError
+from loragrid.modeling.targets import adaptable, targets
+
+OFTEN_NAMED = ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+def ends(model):
+    return {name.rpartition(".")[2] for name in adaptable(model)}
+
+
+@pytest.mark.parametrize(("family", "names"), [
+    ("llama", {*OFTEN_NAMED, "gate_proj", "up_proj", "down_proj"}),
+    ("phi3", {"qkv_proj", "o_proj", "gate_up_proj", "down_proj"}),
+    ("gpt2", {"c_attn", "c_proj", "c_fc"}),
+    ("mixtral", set(OFTEN_NAMED)),  # the experts are no layers of their own
+    ("mamba", {"in_proj"}),  # the others' weights are read past an adapter
+])  # fmt: skip
+def test_the_layers_that_can_be_adapted(family, names):
+    assert ends(without_weights(family)) == names
+
+
+def test_only_the_language_model_is_adapted_and_never_a_vision_tower():
+    model = without_weights("gemma3")
+    assert any("vision_tower" in name and name.endswith("q_proj") for name, _ in model.named_modules())
+    for wanted in ("all-linear", ["q_proj"]):
+        adapted = get_peft_model(model, LoraConfig(r=2, target_modules=targets(model, wanted, 2)))
+        names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+        assert names
+        assert all("language_model" in name for name in names)
+        model = adapted.unload()
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"gemma3", "mamba"}))
+def test_what_peft_would_do_anyway_is_left_to_it(family):
+    assert targets(without_weights(family), "all-linear", 2) == "all-linear"
+
+
+def test_q_k_v_and_o_are_refused_where_they_are_one_with_the_names_that_there_are():
+    with pytest.raises(UserError, match="phi3 has no k_proj, q_proj, v_proj that can be adapted; there are down_proj, "
+                                        "gate_up_proj, o_proj, qkv_proj"):  # fmt: skip
+        targets(without_weights("phi3"), OFTEN_NAMED, 2)
+    for family in ("gemma2", "gemma3", "qwen2", "qwen3"):
+        targets(without_weights(family), OFTEN_NAMED, 2)
+
+
+def test_a_name_must_be_in_every_layer():
+    model = without_weights("llama", num_hidden_layers=3)
+    model.model.layers[1].self_attn.o_proj = None
+    with pytest.raises(UserError, match="o_proj is in 2 of the 3 layers of this llama only; in all of them are "
+                                        "down_proj, gate_proj, k_proj, q_proj, up_proj, v_proj"):  # fmt: skip
+        targets(model, ["q_proj", "o_proj"], 2)
+
+
+def test_a_name_may_say_where_it_is():
+    assert targets(without_weights("llama"), ["self_attn.q_proj"], 2) == ["self_attn.q_proj"]
+    with pytest.raises(UserError, match=r"llama has no mlp\.q_proj"):
+        targets(without_weights("llama"), ["mlp.q_proj"], 2)
+
+
+def test_the_rank_is_no_larger_than_a_layer():
+    model = without_weights("llama")  # two of four heads have keys: 64 inputs, 32 outputs
+    targets(model, "all-linear", 32)
+    targets(model, ["q_proj"], 64)
+    with pytest.raises(UserError, match=r"rank 33 is larger than model\.layers\.0\.self_attn\.k_proj, which has 64 "
+                                        "inputs and 32 outputs.*leave k_proj out of target_modules"):  # fmt: skip
+        targets(model, "all-linear", 33)
