@@ -110,6 +110,7 @@ def train_member(
     precision="nf4",
     label=None,
     sharded=False,
+    gradient_checkpointing="auto",
     model_folder=MODEL,
     formatted_folder=FORMATTED,
     chat=OWN_CHAT,
@@ -120,7 +121,7 @@ def train_member(
     own = {"label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder)}
     return {
         "run": vars(make_run(defaults | recipe, **own)),
-        "model": base_model(micro_batch=micro_batch, sharded=sharded),
+        "model": base_model(micro_batch=micro_batch, sharded=sharded, gradient_checkpointing=gradient_checkpointing),
         "model_folder": model_folder,
         "formatted_folder": formatted_folder,
     }

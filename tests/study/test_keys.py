@@ -99,7 +99,7 @@ def test_defaults_stay():
     """
     assert RECIPE_VERSION == 1
     assert (
-        key_of("defaults", Recipe().model_dump()) == "198353639ef333a333ce32d8952e50e01ba58fcfbfee877932bc65f60de6dcd1"
+        key_of("defaults", Recipe().model_dump()) == "4cd932e7455f2969a5b4777add48488b37fc1afec077c2e4a0cafad05e52ccb0"
     )
     assert (
         key_of("defaults", Decoding().model_dump())
@@ -156,6 +156,12 @@ def test_the_same_setting_written_otherwise_is_the_same_run(place, one, other):
         "group_by_length: false",
         "evaluations: 1",
         "keep: best",
+        "patience: 2",
+        "dora: true",
+        "initialisation: olora",
+        "loraplus: 16",
+        "lora_config: {bias: lora_only}",
+        "training_arguments: {adam_beta2: 0.95}",
     ],
 )
 def test_each_recipe_field_is_in_the_key(place, field):
@@ -199,7 +205,7 @@ def test_places_and_speeds_are_not_in_keys(place, tmp_path):
     (tmp_path / "there" / "letters.csv").write_text("the same")
     (tmp_path / "letters.csv").write_text("the same")
     one = place.open(MODEL.format("micro_batch: 1", "letters.csv"), name="one")
-    speeds = "micro_batch: 64, gpus: 4, sharded: true"
+    speeds = "micro_batch: 64, gpus: 4, sharded: true, gradient_checkpointing: false"
     other = place.open(MODEL.format(f"{speeds}, path: there, parameters: 7e9", "there/letters.csv"), name="other")
     for kind in ("raw", "clean", "models", "formatted", "prompts", "runs", "answers"):
         assert getattr(one, kind).keys() == getattr(other, kind).keys()

@@ -41,6 +41,7 @@ class TrainingWork:
         longest: tokens of the longest row.
         validation_rows: rows of one validation.
         validation_tokens: their tokens.
+        validations: how many.
     """
 
     tokens: float
@@ -49,6 +50,7 @@ class TrainingWork:
     longest: int
     validation_rows: float
     validation_tokens: float
+    validations: int
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Workload:
         steps = recipe["max_steps"] or max(1, round(recipe["epochs"] * steps_per_epoch))
         cut = recipe["max_length"]
         length = min(rows.tokens, cut)
+        times = recipe["evaluations"]
         return TrainingWork(
             tokens=steps * recipe["batch_size"] * length,
             steps=steps,
@@ -104,6 +107,7 @@ class Workload:
             longest=int(min(rows.longest, cut)),
             validation_rows=validation.number,
             validation_tokens=validation.number * min(validation.tokens, cut),
+            validations=math.ceil(steps / steps_per_epoch) if times == "epoch" else times,
         )
 
     def of_answers(self, answers: Answers) -> GenerationWork:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     PreTrainedModel,
@@ -19,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from loragrid.errors import UserError
 from loragrid.jobs.slurm import has_job_to_itself
+from loragrid.modeling import lora
 from loragrid.modeling.environment import stream
 from loragrid.modeling.rows import merge_rows, rows_for, show_head
 
@@ -74,26 +76,18 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
             whole layers on each of the GPUs that this process has.
 
     Raises:
-        UserError: the folder holds no model that transformers knows, or its GPUs are too small for it.
+        UserError: the folder holds no model that transformers knows, or one that is quantised in another way than
+            asked for, or its GPUs are too small for it.
     """
     dtype = torch.float32 if precision == "32bit" else compute_dtype()
-    quantization = (
-        BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-        if precision == "nf4"
-        else None
-    )
     places: dict[Place, str | dict[str, Any]] = {"here": {"": device()}, "host": {"": "cpu"}, "divided": "balanced"}
     try:
+        quantization = _quantization(folder, precision, dtype)
         with _packing_here() if place == "host" else contextlib.nullcontext():
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=dtype,
-                quantization_config=quantization,
+                **quantization,
                 device_map=places[place],
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -104,6 +98,33 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
         raise UserError(f"{folder}: its GPUs have too little memory together: give the model more `gpus`")
     _keep_gradients(model)
     return model
+
+
+def _quantization(folder: str, precision: str, dtype: torch.dtype) -> dict[str, Any]:
+    """How weights come to their precision, as arguments of `from_pretrained`: packed here, or as the files are."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    saved = getattr(config, "quantization_config", None)
+    if saved is None:
+        nf4 = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        return {"quantization_config": nf4} if precision == "nf4" else {}
+    saved = dict(saved) if isinstance(saved, dict) else saved.to_dict()
+    is_nf4 = saved.get("load_in_4bit") and saved.get("bnb_4bit_quant_type") == "nf4"
+    if not is_nf4:
+        how = f"{saved.get('quant_method', 'unknown')}, {8 if saved.get('load_in_8bit') else saved.get('bits', 4)} bits"
+        raise UserError(f"{folder}: its weights are quantised already ({how}), which is not NF4; name the whole model")
+    if precision != "nf4":
+        raise UserError(
+            f"{folder}: its weights are quantised to NF4 already, so it cannot be loaded in "
+            f"{precision.replace('bit', ' bits')}: use `method: qlora`, or name the whole model"
+        )
+    # The file says what its maker's GPU computed in, bf16 as a rule; here that follows this device.
+    config.quantization_config = {**saved, "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch.")}
+    return {"config": config}
 
 
 @contextlib.contextmanager
@@ -142,35 +163,36 @@ def _keep_gradients(model: PreTrainedModel) -> None:
 
 
 def attach_new_adapter(
-    model: PreTrainedModel, recipe: dict[str, Any], seed: int, added_token: int | None = None
+    model: PreTrainedModel,
+    recipe: dict[str, Any],
+    seed: int,
+    added_token: int | None = None,
+    begun: Path | None = None,
 ) -> PeftModel:
     """Put a fresh LoRA adapter on a base model, with float32 weights drawn from the seed's own stream.
 
     Args:
         model: the base model.
-        recipe: rank, alpha, dropout, target_modules, rslora.
+        recipe: the run's.
         seed: the run's seed.
         added_token: a token that the base does not know, whose rows of the embedding and the head are trained, too.
+        begun: file for what the adapter begins with where that is a part of the base (`loragrid.modeling.lora.begin`).
 
     Raises:
         UserError: a target module is not in the model; the message lists those there are. Or rows of this model
-            cannot be trained.
+            cannot be trained, or PEFT does not take the recipe.
     """
     targets = recipe["target_modules"]
     if targets != "all-linear":
         _check_targets(model, targets)
     rows = rows_for(model, added_token) if added_token is not None else None
     torch.manual_seed(stream(seed, "initialisation"))
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=recipe["rank"],
-        lora_alpha=recipe["alpha"],
-        lora_dropout=recipe["dropout"],
-        target_modules=targets,
-        use_rslora=recipe["rslora"],
-        trainable_token_indices=rows,
-    )
-    adapted = get_peft_model(model, config)
+    config = lora.configuration(recipe, rows)
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"PEFT does not take this recipe: {error}") from error
+    lora.begin(adapted, recipe, begun)
     if rows is not None:
         show_head(model)
     return adapted

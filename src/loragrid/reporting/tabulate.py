@@ -21,6 +21,7 @@ from loragrid.reporting.overview import Overview, overview
 from loragrid.reporting.page import Section, comparison_page
 from loragrid.reporting.sentences import cautions, run_name, summary
 from loragrid.reporting.short import short
+from loragrid.reporting.usage import usage_figure
 from loragrid.study.grid import Grid
 
 WIDTH = 120
@@ -72,7 +73,15 @@ def tabulate(grid: Grid) -> None:
         lengths = f"figures/lengths-{model}.{dataset}.svg"
         if (drawn := lengths_figure(title, rows, grid)) is not None:
             written[lengths] = drawn
-        links = {"Loss curves": figure, "Token lengths": lengths, "Example answers": examples}
+        usage = f"figures/usage-{model}.{dataset}.svg"
+        if (drawn := usage_figure(title, rows)) is not None:
+            written[usage] = drawn
+        links = {
+            "Loss curves": figure,
+            "Memory and speed": usage,
+            "Token lengths": lengths,
+            "Example answers": examples,
+        }
         links = {name: file for name, file in links.items() if file in written}
         sections.append((Section(title, sentences, links), short(study, _lines(study, comparison, rows))))
 

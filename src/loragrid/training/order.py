@@ -26,6 +26,20 @@ def total_steps(rows: int, batch_size: int, epochs: float, max_steps: int | None
     return max_steps or max(1, round(epochs * steps_per_epoch(rows, batch_size)))
 
 
+def validation_steps(steps: int, per_epoch: int, evaluations: int | str) -> set[int]:
+    """The optimiser steps after which a training is validated; the last is always one.
+
+    Args:
+        steps: of the whole training.
+        per_epoch: of an epoch.
+        evaluations: how many, at equal distances, or `epoch`.
+    """
+    if evaluations == "epoch":
+        return {*range(per_epoch, steps, per_epoch), steps}
+    number = int(evaluations)
+    return {round(steps * part / number) for part in range(1, number + 1)} - {0}
+
+
 def epoch_order(lengths: Sequence[int], batch_size: int, seed: str, epoch: int, *, group: bool) -> list[int]:
     """Rows of one epoch, in the order of training; each consecutive `batch_size` of them is one optimiser step.
 
@@ -88,7 +102,11 @@ class WholeTraining(Sampler[int]):
                 left -= 1
             epoch += 1
 
-    def tokens_by_step(self) -> list[int]:
-        """Tokens without padding that each optimiser step sees."""
-        lengths = [self.lengths[row] for row in self]
-        return [sum(lengths[i : i + self.batch_size]) for i in range(0, len(lengths), self.batch_size)]
+    def by_step(self, numbers: Sequence[int]) -> list[int]:
+        """What the rows of each optimiser step have together.
+
+        Args:
+            numbers: one for each row, e.g. its tokens.
+        """
+        shown = [numbers[row] for row in self]
+        return [sum(shown[i : i + self.batch_size]) for i in range(0, len(shown), self.batch_size)]
