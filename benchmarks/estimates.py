@@ -206,7 +206,13 @@ def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tupl
     lengths = [prompt.pop("tokens") for prompt in prompts]
     write_jsonl(folder / "prompts.jsonl", prompts)
     trained = TrainingWork(
-        sum(train), setting.steps, sum(train) / len(train), setting.length, len(validation), sum(validation)
+        sum(train),
+        setting.steps,
+        sum(train) / len(train),
+        setting.length,
+        len(validation),
+        sum(validation),
+        setting.recipe.evaluations,
     )
     return trained, GenerationWork(len(prompts), sum(lengths) / len(lengths), max(lengths), setting.answer)
 

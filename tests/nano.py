@@ -160,6 +160,7 @@ def train_member(
     precision="nf4",
     label=None,
     sharded=False,
+    gradient_checkpointing="auto",
     model_folder=MODEL,
     formatted_folder=FORMATTED,
     chat=OWN_CHAT,
@@ -172,7 +173,7 @@ def train_member(
     return {
         "run": vars(make_run(defaults | recipe, **own)),
         "parent_key": make_run().key if parent else None,
-        "model": base_model(micro_batch=micro_batch, sharded=sharded),
+        "model": base_model(micro_batch=micro_batch, sharded=sharded, gradient_checkpointing=gradient_checkpointing),
         "model_folder": model_folder,
         "formatted_folder": formatted_folder,
         "compared_with": compared_with,

@@ -34,6 +34,7 @@ def make_model(**changes):
     fields = {
         "id": "nano", "key": "k" * 64, "label": "nano", "slug": "nano", "hub": None, "revision": None, "path": None,
         "build": None, "precision": "nf4", "parameters": None, "micro_batch": 8, "gpus": 1, "sharded": False,
+        "gradient_checkpointing": "auto",
     }  # fmt: skip
     return ModelEntry(**(fields | changes))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from loragrid.errors import UserError
 from loragrid.files import make_once
 from loragrid.jobs.stage import restarting
+from loragrid.study.arguments import REPORTS
 from loragrid.study.grid import Grid
 from loragrid.terminal import escape_what_encodings_lack
 
@@ -250,6 +251,8 @@ def train(arguments: argparse.Namespace) -> int:
     from loragrid.study.batches import open_batch
 
     options, batch = ["--checkpoint-minutes", str(arguments.checkpoint_minutes)], open_batch(arguments.batch)
+    for name in arguments.report_to:
+        options += ["--report-to", name]
     return 0 if run_batch("train", batch, arguments.batch, options, arguments.gpus, line_of(batch)) else 1
 
 
@@ -284,7 +287,7 @@ def worker(arguments: argparse.Namespace) -> int:
         with _importing():
             from loragrid.training.train import train_batch
 
-        return 0 if train_batch(batch, arguments.checkpoint_minutes) else 1
+        return 0 if train_batch(batch, arguments.checkpoint_minutes, arguments.report_to) else 1
     if arguments.stage == "log_probabilities":
         with _importing():
             from loragrid.training.references import reference_batch
@@ -470,6 +473,7 @@ def _parser() -> argparse.ArgumentParser:
     working.add_argument("batch", type=Path, help="results/batches/….json")
     for some in (trained, working):
         some.add_argument("--checkpoint-minutes", type=float, default=10, help="between checkpoints (default: 10)")
+        some.add_argument("--report-to", action="append", default=[], choices=REPORTS, help="draws curves meanwhile")
     published = add("publish", publish, study=False)
     published.add_argument("folder", type=Path, help="of a run or of its answers")
     published.add_argument("outputs", type=Path, nargs="+", help="files below it")

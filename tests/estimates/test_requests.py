@@ -12,6 +12,8 @@ from loragrid.estimates.devices import DEVICES, GIB
 from loragrid.estimates.memory import generation_memory, training_memory
 from loragrid.estimates.requests import EXTRA_MINUTES, MEMORY_MARGIN, Estimator, per_gpu
 from loragrid.estimates.sizes import dimensions, guess
+from loragrid.estimates.time import training_seconds
+from loragrid.estimates.workload import TrainingWork
 from loragrid.files import read_json
 from loragrid.study.batches import plan, work_folder
 from loragrid.study.schema import Recipe
@@ -27,6 +29,26 @@ def on_gpu(size, *, precision="nf4", micro_batch=2, length=512, **recipe) -> flo
         size, DEVICES["t4"], precision, RECIPE | recipe, micro_batch=micro_batch, length=length, file_bytes=2
     )
     return memory.gpu / GIB
+
+
+def test_activations_are_kept_or_computed_again():
+    work = TrainingWork(1e6, 100, 512, 512, 100, 1e5, 4)
+    for name in ("t4", "cpu"):
+        kept, again = (
+            training_memory(
+                LLAMA_2_7B, DEVICES[name], "nf4", RECIPE, micro_batch=2, length=512, file_bytes=2, recomputes=recomputes
+            )
+            for recomputes in (False, True)
+        )
+        # 32 layers keep some 100 MB each at 16 bits.
+        assert (kept.gpu or kept.host) > (again.gpu or again.host) + 2 * GIB
+        slow, fast = (
+            training_seconds(
+                LLAMA_2_7B, DEVICES[name], "nf4", RECIPE, work, micro_batch=2, gpus=1, recomputes=recomputes
+            )
+            for recomputes in (True, False)
+        )
+        assert slow > fast
 
 
 def test_known_models_have_their_known_numbers_of_parameters():

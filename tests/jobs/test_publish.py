@@ -40,6 +40,17 @@ def test_what_is_finished_is_linked(run):
     assert not list(run.rglob(".*"))
 
 
+def test_what_the_workflow_does_not_know_comes_with_the_adapter(run):
+    card = run / "work" / "adapter" / "README.md"
+    card.write_text("a card")
+    (run / "work" / "attempts.jsonl").write_text("{}")
+    (run / "work" / "usage.jsonl").write_text("{}")
+    publish(run, outputs(run))
+    assert (run / "usage.jsonl").exists()
+    assert (run / "adapter" / "README.md").samefile(card)
+    assert not (run / "attempts.jsonl").exists()
+
+
 def test_checkpoints_that_a_link_leads_to_stay(run, tmp_path):
     checkpoints = run / "work" / "checkpoints"
     checkpoints.rename(tmp_path / "elsewhere")

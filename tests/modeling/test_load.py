@@ -3,10 +3,11 @@ import shutil
 import pytest
 import torch
 from architectures import write_model
-from nano import MODEL, train_member
+from nano import MODEL, adapter, records, train, train_member
 from safetensors.torch import load_file, save_file
 
 from loragrid.errors import UserError
+from loragrid.files import read_json, write_json
 from loragrid.modeling import load
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, device, load_base, trainable_parameters
 
@@ -187,3 +188,50 @@ def test_the_base_has_no_dropout_of_its_own(nano, tmp_path):
         model = load_base(str(write_model(tmp_path / family, family)), "32bit").train()
         ids = torch.arange(10, 30).view(1, 20)
         assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits), family
+
+
+@pytest.fixture(scope="module")
+def packed(nano_root, tmp_path_factory):
+    """A checkpoint whose weights are NF4 already, as unsloth's `…-bnb-4bit` are, made where bf16 is computed in."""
+    folder = tmp_path_factory.mktemp("packed") / "nano"
+    load_base(str(nano_root / MODEL), "nf4").save_pretrained(folder)
+    for file in (nano_root / MODEL).iterdir():
+        if not (folder / file.name).exists() and file.suffix != ".safetensors":
+            shutil.copy(file, folder)
+    config = read_json(folder / "config.json")
+    assert config["quantization_config"]["load_in_4bit"]
+    config["quantization_config"]["bnb_4bit_compute_dtype"] = "bfloat16"
+    write_json(folder / "config.json", config)
+    return folder
+
+
+def test_a_checkpoint_that_is_quantised_already_is_the_same_model(nano, packed):
+    ours, theirs = load_base(MODEL, "nf4"), load_base(str(packed), "nf4")
+    for one, other in zip(ours.model.layers, theirs.model.layers, strict=True):
+        assert torch.equal(one.mlp.up_proj.weight, other.mlp.up_proj.weight)
+    assert {layer.compute_dtype for layer in theirs.modules() if hasattr(layer, "compute_dtype")} == {torch.float32}
+    with torch.no_grad():
+        losses = [model.eval()(input_ids=IDS, labels=IDS).loss for model in (ours, theirs)]
+    assert torch.equal(*losses)
+
+
+def test_a_checkpoint_that_is_quantised_already_is_trained_to_the_same_adapter(nano, packed, tmp_path):
+    short = {"epochs": 1, "evaluations": 1}
+    one, other = train(tmp_path / "one", **short), train(tmp_path / "other", model_folder=str(packed), **short)
+    assert adapter(one) == adapter(other)
+    assert records(one) == records(other)
+
+
+@pytest.mark.parametrize(("precision", "changes", "said"), [
+    ("16bit", {}, "quantised to NF4 already, so it cannot be loaded in 16 bits: use `method: qlora`"),
+    ("nf4", {"bnb_4bit_quant_type": "fp4"}, "bitsandbytes, 4 bits.*not NF4; name the whole model"),
+    ("nf4", {"load_in_4bit": False, "load_in_8bit": True}, "bitsandbytes, 8 bits.*not NF4; name the whole model"),
+    ("nf4", {"quant_method": "gptq", "load_in_4bit": None, "bits": 4}, "gptq, 4 bits.*not NF4; name the whole model"),
+])  # fmt: skip
+def test_other_quantised_checkpoints_are_refused(nano, packed, tmp_path, precision, changes, said):
+    shutil.copytree(packed, tmp_path / "other")
+    config = read_json(packed / "config.json")
+    config["quantization_config"] |= changes
+    write_json(tmp_path / "other" / "config.json", config)
+    with pytest.raises(UserError, match=said):
+        load_base(str(tmp_path / "other"), precision)

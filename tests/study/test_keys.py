@@ -99,7 +99,7 @@ def test_defaults_stay():
     """
     assert RECIPE_VERSION == 1
     assert (
-        key_of("defaults", Recipe().model_dump()) == "191750066c924ac35b26eb877b8bbc3ea694d443d0b8d69a7637976196a55977"
+        key_of("defaults", Recipe().model_dump()) == "6a8132ab424d75e2640ce87b26b4344c08c018ea9b5aa36a68c4f884170bef70"
     )
     assert (
         key_of("defaults", Decoding().model_dump())
@@ -156,6 +156,12 @@ def test_the_same_setting_written_otherwise_is_the_same_run(place, one, other):
         "group_by_length: false",
         "evaluations: 1",
         "keep: best",
+        "patience: 2",
+        "dora: true",
+        "initialisation: olora",
+        "loraplus: 16",
+        "lora_config: {bias: lora_only}",
+        "training_arguments: {adam_beta2: 0.95}",
     ],
 )
 def test_each_recipe_field_is_in_the_key(place, field):
@@ -214,7 +220,7 @@ def test_places_and_speeds_are_not_in_keys(place, tmp_path):
     (tmp_path / "there" / "letters.csv").write_text("the same")
     (tmp_path / "letters.csv").write_text("the same")
     one = place.open(MODEL.format("micro_batch: 1", "letters.csv"), name="one")
-    speeds = "micro_batch: 64, gpus: 4, sharded: true"
+    speeds = "micro_batch: 64, gpus: 4, sharded: true, gradient_checkpointing: false"
     other = place.open(MODEL.format(f"{speeds}, path: there, parameters: 7e9", "there/letters.csv"), name="other")
     for kind in ("raw", "clean", "models", "formatted", "prompts", "runs", "answers"):
         assert getattr(one, kind).keys() == getattr(other, kind).keys()

@@ -55,7 +55,7 @@ def problems(place):
     [
         ("line 32", "the key 'test' is there twice"),
         ("title", "should be a valid string"),
-        ("models.base.revison", "unknown key. Did you mean 'revision'? Valid keys: build, date, end_token, gpus, id,"),
+        ("models.base.revison", "unknown key. Did you mean 'revision'? Valid keys: build, date, end_token, gpus, "),
         ("models.base.precision", "'nf4', '16bit' or '32bit', not '8bit'"),
         ("models.none", "give either `id`"),
         ("models.made.build", "heads (3) must divide hidden (128)"),

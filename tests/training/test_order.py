@@ -1,6 +1,6 @@
 import pytest
 
-from loragrid.study.steps import steps_per_epoch, total_steps
+from loragrid.study.steps import steps_per_epoch, total_steps, validation_steps
 from loragrid.training.order import WholeTraining, epoch_order
 
 LENGTHS = [(7 * number) % 53 + 5 for number in range(103)]
@@ -15,6 +15,14 @@ def padding(order, size=BATCH):
     return sum(
         max(LENGTHS[r] for r in rows) * len(rows) - sum(LENGTHS[r] for r in rows) for rows in batches(order, size)
     )
+
+
+def test_validations_are_at_equal_distances_or_after_each_epoch():
+    assert validation_steps(12, 4, 3) == validation_steps(12, 4, "epoch") == {4, 8, 12}
+    assert validation_steps(10, 4, "epoch") == {4, 8, 10}
+    assert validation_steps(3, 4, "epoch") == {3}
+    assert validation_steps(100, 30, 10) == set(range(10, 101, 10))
+    assert validation_steps(2, 30, 10) == {1, 2}
 
 
 @pytest.mark.parametrize("group", [True, False])
@@ -65,7 +73,7 @@ def test_a_whole_training_is_its_epochs_one_after_the_other_and_may_end_within_o
     epochs = [row for epoch in (0, 1) for row in epoch_order(LENGTHS, BATCH, "key:1", epoch, group=True)]
     assert list(training) == epochs[: 20 * BATCH]
     assert len(training) == 160
-    assert training.tokens_by_step() == [sum(LENGTHS[row] for row in rows) for rows in batches(list(training))]
+    assert training.by_step(LENGTHS) == [sum(LENGTHS[row] for row in rows) for rows in batches(list(training))]
 
 
 @pytest.mark.parametrize(

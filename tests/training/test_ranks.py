@@ -137,3 +137,17 @@ def test_a_run_goes_on_with_its_base_spread_or_whole(nano, tmp_path):
     work = launch(tmp_path / "run", 2, sharded=True)
     assert [attempt["ended"] for attempt in read_attempts(work)] == ["terminated", "terminated", "finished"]
     assert_close(work, train(tmp_path / "whole"), 1e-4)
+
+
+def test_an_adapter_that_begins_with_a_part_of_a_spread_base_ends_early_at_the_same_step(nano, tmp_path):
+    # So high a rate that the validation loss soon rises.
+    recipe = {"learning_rate": 0.1, "schedule": "constant", "warmup": 0.5, "evaluations": 12, "keep": "best"}
+    recipe |= {"patience": 2, "initialisation": "olora", "sharded": True, "dropout": 0.1}
+    whole = launch(tmp_path / "whole", 2, **recipe)
+    run = json.loads((whole / "run.json").read_text())
+    assert run["stopped_early"]
+    assert run["steps"] < 12
+    launch(tmp_path / "halves", 2, INTERRUPTED.format(run["steps"]), ends=1, **recipe)
+    halves = launch(tmp_path / "halves", 2, **recipe)
+    assert json.loads((halves / "run.json").read_text())["steps"] == run["steps"]
+    assert_close(halves, whole, 1e-6)

@@ -45,11 +45,34 @@ def test_run_json_tells_what_was_trained_and_what_it_took(nano, trained):
     assert not (trained / "checkpoints").exists()
 
 
+def test_each_step_tells_what_it_took_apart_from_what_comes_out_the_same(trained):
+    usage = [json.loads(line) for line in (trained / "usage.jsonl").read_text().splitlines()]
+    steps = [line for line in records(trained) if "loss" in line]
+    assert [line["step"] for line in usage] == [line["step"] for line in steps] == list(range(1, 13))
+    for line, step in zip(usage, steps, strict=True):
+        assert line["seconds"] > 0
+        assert line["tokens_per_second"] == pytest.approx(step["tokens"] / line["seconds"], rel=1e-2)
+        assert line["memory_bytes"] > 1e6
+        assert step.keys() == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "loss_tokens"}
+
+
+def test_tokens_with_a_loss_are_counted(trained):
+    shown = rows("train")
+    with_loss = [sum(label != -100 for label in row["labels"][1:]) for row in shown]
+    order = epoch_order([row["length"] for row in shown], 8, f"{'f' * 64}:{stream(42, 'order')}", 0, group=True)
+    first = [line for line in records(trained) if "loss" in line][:4]
+    assert [line["loss_tokens"] for line in first] == [
+        sum(with_loss[row] for row in order[start : start + 8]) for start in range(0, 32, 8)
+    ]
+    assert all(line["loss_tokens"] < line["tokens"] for line in first)
+
+
 def test_the_adapter_names_no_place_on_this_machine(trained):
     text = (trained / "adapter" / "adapter_config.json").read_text()
     assert json.loads(text)["base_model_name_or_path"] == MODEL
     assert not re.search(r'"/|\\\\', text)
     assert sorted(file.name for file in (trained / "adapter").iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
@@ -84,6 +107,15 @@ def test_the_effective_batch_decides_and_not_the_micro_batch(nano, trained, tmp_
 def test_validating_more_often_changes_nothing_but_the_records(nano, trained, tmp_path):
     # Also where bitsandbytes would pack the weights of a model in evaluation mode, which loses their gradients.
     assert adapter(train(tmp_path / "run", evaluations=12)) == adapter(trained)
+
+
+def test_activations_that_are_computed_again_change_nothing(nano, tmp_path):
+    kept, again = (
+        train(tmp_path / str(value), gradient_checkpointing=value, dropout=0.1, epochs=1, evaluations=1)
+        for value in (False, True)
+    )
+    assert adapter(again) == adapter(kept)
+    assert records(again) == records(kept)
 
 
 def test_another_seed_is_another_training(nano, trained, tmp_path):

@@ -109,6 +109,16 @@ def test_bad_study_is_refused_with_all_its_problems_and_no_traceback(fresh):
     assert "Traceback" not in said
 
 
+def test_what_trainings_report_to_is_said_in_the_config_file(fresh):
+    config = fresh.folder / "config/config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("report_to: []", "report_to: [tensorboard, wandb]"))
+    assert " --report-to tensorboard --report-to wandb >> " in fresh.snakemake("-n", "-p").stdout
+    config.write_text(text.replace("report_to: []", "report_to: [tensorbord]"))
+    done = fresh.snakemake("-n", fails=True)
+    assert "report_to: ['tensorbord'] is not a list of some of tensorboard, wandb" in done.stdout + done.stderr
+
+
 def test_unknown_study_lists_those_there_are(fresh):
     done = fresh.snakemake("-n", study="dmeo", fails=True)
     assert "Did you mean 'demo'?" in done.stdout + done.stderr

@@ -38,6 +38,7 @@ from loragrid.jobs.workflow_log import shorten
 from loragrid.judging.endpoint import what_is_missing
 from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
+from loragrid.study.arguments import REPORTS
 from loragrid.study.batches import plan, read_batch, work_folder
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study
@@ -65,6 +66,10 @@ STUDY = study_named()
 CHECKPOINT_MINUTES = config["checkpoint_minutes"]
 if not isinstance(CHECKPOINT_MINUTES, (int, float)) or not CHECKPOINT_MINUTES > 0:
     raise WorkflowError(f"checkpoint_minutes: {CHECKPOINT_MINUTES!r} is not a number of minutes above 0")
+
+REPORT_TO = config.get("report_to") or []
+if not isinstance(REPORT_TO, list) or not set(map(str, REPORT_TO)) <= set(REPORTS):
+    raise WorkflowError(f"report_to: {REPORT_TO!r} is not a list of some of {', '.join(REPORTS)}")
 
 
 def of_profile(name, rule="train"):
@@ -494,7 +499,8 @@ def all_scores(wildcards):
 
 
 def category_of_figure(wildcards):
-    return {"loss": "Loss curves", "rewards": "Rewards", "lengths": "Token lengths"}[wildcards.figure]
+    titles = {"loss": "Loss curves", "rewards": "Rewards", "usage": "Memory and speed", "lengths": "Token lengths"}
+    return titles[wildcards.figure]
 
 
 wildcard_constraints:

@@ -21,12 +21,13 @@ rule train:
         members=members_of("train"),
         gpus=gpus_given,
         minutes=CHECKPOINT_MINUTES,
+        reports="".join(f" --report-to {name}" for name in REPORT_TO),
     message:
         in_log("train {params.members}")
     # Without a shell around it, which would die of Slurm's SIGTERM, and the job with it, before the work is saved.
     shell:
         "exec python -m loragrid train results/batches/train-{wildcards.batch}.json --gpus {params.gpus}"
-        " --checkpoint-minutes {params.minutes} >> {log} 2>&1"
+        " --checkpoint-minutes {params.minutes}{params.reports} >> {log} 2>&1"
 
 
 # What runs by DPO are compared with: their pairs as the parent, or the untrained model, sees them.

@@ -21,6 +21,7 @@ from loragrid.comparing.measure import sign
 from loragrid.comparing.repeats import with_repeats
 from loragrid.files import canonical
 from loragrid.metrics import Column
+from loragrid.study.arguments import shown
 from loragrid.study.schema import Recipe
 
 Level = str | int | float | bool | None
@@ -182,7 +183,7 @@ def _matched(
         if chosen := [pair for pair in pairs if pair[0].items == most]:
             found.append(
                 _Matched(
-                    (*place, axis.name, _shown(levels[level]), _shown(levels[reference])),
+                    (*place, axis.name, _shown(axis, levels[level]), _shown(axis, levels[reference])),
                     [(score, other) for score, other, _ in chosen],
                     [seed for _, _, seed in chosen],
                 )
@@ -190,8 +191,7 @@ def _matched(
     return found
 
 
-def _shown(level: Any) -> Level:
+def _shown(axis: _Axis, level: Any) -> Level:
     """A level as tables show it."""
-    if isinstance(level, dict):
-        return level["name"] or "the model's own"
-    return " ".join(level) if isinstance(level, list) else level
+    found: Level = (level["name"] or "the model's own") if axis.name == "chat" else shown(level)
+    return found

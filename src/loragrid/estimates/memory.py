@@ -84,6 +84,7 @@ def training_memory(
     file_bytes: float,
     shards: int = 1,
     trains_rows: bool = False,
+    recomputes: bool | None = None,
 ) -> Memory:
     """Memory of one training's process.
 
@@ -97,7 +98,9 @@ def training_memory(
         file_bytes: bytes of a weight in the model's files.
         shards: GPUs that the base is spread over.
         trains_rows: whether rows for an added token are trained, too.
+        recomputes: whether activations are computed again for the backward pass. Default: on a GPU.
     """
+    recomputes = device.is_gpu if recomputes is None else recomputes
     tokens = micro_batch * length
     embedding = size.vocabulary * size.hidden if trains_rows else 0
     adapter = size.adapter(recipe["rank"], recipe["target_modules"])
@@ -106,9 +109,9 @@ def training_memory(
         half = device.half
         # Recomputed activations: the input of each layer, and all of the one that is in its backward pass (Chen et al.
         # 2016, section 4), with the inputs of both normalisations in 32 bits.
-        kept = size.layers * tokens * size.hidden * half
         layer = half * sum(_activations(size, recipe, micro_batch, length, noise=1 / half))
         layer += 2 * tokens * size.hidden * 4
+        kept = size.layers * tokens * size.hidden * half if recomputes else (size.layers - 1) * layer
         head = min(tokens, HEAD_ROWS) * HEAD_COLUMNS * half + tokens * size.hidden * (4 + half)
         head += embedding * (ROW_COPIES * half + 4)
         unpacked = 2 * _largest(size) * half if precision == "nf4" else 0
@@ -127,7 +130,10 @@ def training_memory(
     head = HEAD_COPIES * 4 * min(tokens, HEAD_ROWS) * min(size.vocabulary, HEAD_COLUMNS)
     head += embedding * (ROW_COPIES * 4 + 4)
     unpacked = 2 * _largest(size) * 4 if precision == "nf4" else 0
-    working = size.layers * activations + max(head, unpacked) + _holes(size, precision)
+    kept = size.layers * activations
+    if recomputes:
+        kept = activations + size.layers * _in_heap(4 * tokens * size.hidden)
+    working = kept + max(head, unpacked) + _holes(size, precision)
     held = weights + max(trained + working, _loading(size, precision))
     return Memory(device.host_memory + TRAINER + held, None)
 

@@ -260,12 +260,15 @@ class Estimator:
         gpus = shards or self._gpus_of(run, device)
         shards = gpus if shards or self.grid.models[run.model].sharded else 1
         batch = per_gpu(_at_a_time(run, micro_batch), run.recipe["batch_size"], gpus)
+        recomputes = self.grid.models[run.model].recomputes(on_gpu=device.is_gpu)
         memory = training_memory(
             size, device, precision, run.recipe,
             micro_batch=batch * rows_of(run), length=work.longest, file_bytes=self.file_bytes[run.model], shards=shards,
-            trains_rows=run.chat["end_token"] == "train",
+            trains_rows=run.chat["end_token"] == "train", recomputes=recomputes,
         )  # fmt: skip
-        seconds = training_seconds(size, device, precision, run.recipe, work, micro_batch=batch, gpus=gpus)
+        seconds = training_seconds(
+            size, device, precision, run.recipe, work, micro_batch=batch, gpus=gpus, recomputes=recomputes
+        )
         # Each GPU has a process of its own.
         return Need(gpus, Memory(memory.host * gpus, memory.gpu), seconds, measured=False)
 

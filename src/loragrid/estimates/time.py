@@ -34,6 +34,7 @@ def training_seconds(
     *,
     micro_batch: int,
     gpus: int,
+    recomputes: bool | None = None,
 ) -> float:
     """Time of one training from its loading to its last file, in seconds.
 
@@ -45,12 +46,14 @@ def training_seconds(
         work: rows, tokens and steps.
         micro_batch: rows at a time on one device.
         gpus: devices that share each step.
+        recomputes: whether activations are computed again for the backward pass. Default: on a GPU.
     """
+    recomputes = device.is_gpu if recomputes is None else recomputes
     padding = (PADDING if recipe["group_by_length"] else UNGROUPED) if micro_batch > 1 else 1
     tokens = work.tokens * padding / gpus
     micro_batches = work.steps * recipe["batch_size"] / (micro_batch * gpus)
     # Forward, gradients of the activations; and forward again where these are recomputed.
-    passes = 3 if device.is_gpu else 2
+    passes = 3 if recomputes else 2
     adapter = size.adapter(recipe["rank"], recipe["target_modules"])
     train = _passes(size, device, precision, tokens, work.length, passes, micro_batches)
     # The head computes its logits again for its gradient. The adapter has gradients of its own.
@@ -60,7 +63,7 @@ def training_seconds(
     batches = work.validation_rows / micro_batch
     validate = _passes(size, device, precision, work.validation_tokens * padding, work.length, 1, batches)
     validate += batches * size.layers * device.layer_seconds / passes
-    return TRAINER_SECONDS + loading_seconds(size, device) + train + recipe["evaluations"] * validate
+    return TRAINER_SECONDS + loading_seconds(size, device) + train + work.validations * validate
 
 
 def generation_seconds(size: Dimensions, device: Device, precision: str, work: GenerationWork, *, batch: int) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from loragrid.files import read_json
 from loragrid.study.grid import Answers, Clean, Decontaminated, Grid, LogProbabilities, Mixture, Prompts, Run
 from loragrid.study.registry import Registry
-from loragrid.study.steps import total_steps
+from loragrid.study.steps import steps_per_epoch, total_steps, validation_steps
 
 LONGEST_QUESTION = 3
 """The longest prompt with choices in typical ones, assumed."""
@@ -42,6 +42,7 @@ class TrainingWork:
         longest: tokens of the longest row.
         validation_rows: rows of one validation.
         validation_tokens: their tokens.
+        validations: how many.
     """
 
     tokens: float
@@ -50,6 +51,7 @@ class TrainingWork:
     longest: int
     validation_rows: float
     validation_tokens: float
+    validations: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Workload:
         steps = total_steps(rows.number, recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
         cut = recipe["max_length"]
         length = min(rows.tokens, cut)
+        times = recipe["evaluations"]
         return TrainingWork(
             tokens=steps * recipe["batch_size"] * length,
             steps=steps,
@@ -103,6 +106,7 @@ class Workload:
             longest=int(min(rows.longest, cut)),
             validation_rows=validation.number,
             validation_tokens=validation.number * min(validation.tokens, cut),
+            validations=len(validation_steps(steps, steps_per_epoch(rows.number, recipe["batch_size"]), times)),
         )
 
     def of_pairs(self, compared: LogProbabilities) -> GenerationWork:

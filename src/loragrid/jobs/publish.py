@@ -35,10 +35,22 @@ def publish(folder: Path, outputs: list[Path]) -> None:
     if missing:
         raise UserError(f"{folder}: not finished ({_last_attempt(work)}); missing: {', '.join(missing)}")
     with FileLock(work / "publish.lock"):
-        _link(finished)
+        _link({**_beside(work, finished), **finished})
         # Checkpoints have served; the rest of the work folder costs nothing and says how the result came about.
         if (folder / "run.json") in finished:
             remove(work / "checkpoints")
+
+
+def _beside(work: Path, finished: dict[Path, Path]) -> dict[Path, Path]:
+    """What comes with finished files, but is nothing that other stages read, so that the workflow does not know it.
+
+    It is what a training took, step by step, and what lies beside its adapter: model card and, with an end token,
+    tokenizer.
+    """
+    usage = {out.parent / "usage.jsonl": work / "usage.jsonl" for out in finished if out.name == "training.jsonl"}
+    folders = {out.parent: place.parent for out, place in finished.items() if place.parent == work / "adapter"}
+    others = {out / file.name: file for out, place in folders.items() for file in place.iterdir() if file.is_file()}
+    return {out: file for out, file in (usage | others).items() if file.is_file()}
 
 
 def _failure(work: Path, outputs: list[Path]) -> Path | None:

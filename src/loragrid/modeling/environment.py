@@ -138,6 +138,15 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
 
 
+def memory_in_use() -> int:
+    """Memory that this process holds now: on its GPU with what its allocator keeps, or on a CPU in all. In bytes."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return int(torch.cuda.memory_reserved())
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
 def stream(seed: int, name: str) -> int:
     """The seed of one named stream of random numbers (order, initialisation, dropout …).
 

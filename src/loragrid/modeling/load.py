@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import (
     AutoConfig,
@@ -21,6 +21,7 @@ from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 
 from loragrid.errors import UserError
 from loragrid.jobs.slurm import has_job_to_itself
+from loragrid.modeling import lora
 from loragrid.modeling.adapters import refuse_adapter
 from loragrid.modeling.environment import stream
 from loragrid.modeling.rows import merge_rows, rows_for, show_head
@@ -78,24 +79,15 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
             whole layers on each of the GPUs that this process has.
 
     Raises:
-        UserError: the folder holds no model that transformers knows, or its GPUs are too small for it; or its weights
-            cannot be packed.
+        UserError: the folder holds no model that transformers knows, or one that is quantised in another way than
+            asked for, or its GPUs are too small for it; or its weights cannot be packed.
     """
     refuse_adapter(Path(folder))
     dtype = torch.float32 if precision == "32bit" else compute_dtype()
-    quantization = (
-        BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-        if precision == "nf4"
-        else None
-    )
     places: dict[Place, str | dict[str, Any]] = {"here": {"": device()}, "host": {"": "cpu"}, "divided": "balanced"}
     try:
         config = _without_dropout(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        quantization = _quantization(config, folder, precision, dtype)
         if quantization:
             refuse_packing(config.model_type)
         with _packing_here() if place == "host" else contextlib.nullcontext():
@@ -103,7 +95,7 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
                 folder,
                 config=config,
                 dtype=dtype,
-                quantization_config=quantization,
+                **quantization,
                 device_map=places[place],
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -124,6 +116,32 @@ def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
             if name.endswith(("dropout", "pdrop", "layerdrop")) and getattr(part, name):
                 setattr(part, name, 0.0)
     return config
+
+
+def _quantization(config: PreTrainedConfig, folder: str, precision: str, dtype: torch.dtype) -> dict[str, Any]:
+    """How weights come to their precision, as arguments of `from_pretrained`: packed here, or as the files are."""
+    saved = getattr(config, "quantization_config", None)
+    if saved is None:
+        nf4 = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        return {"quantization_config": nf4} if precision == "nf4" else {}
+    saved = dict(saved) if isinstance(saved, dict) else saved.to_dict()
+    is_nf4 = saved.get("load_in_4bit") and saved.get("bnb_4bit_quant_type") == "nf4"
+    if not is_nf4:
+        how = f"{saved.get('quant_method', 'unknown')}, {8 if saved.get('load_in_8bit') else saved.get('bits', 4)} bits"
+        raise UserError(f"{folder}: its weights are quantised already ({how}), which is not NF4; name the whole model")
+    if precision != "nf4":
+        raise UserError(
+            f"{folder}: its weights are quantised to NF4 already, so it cannot be loaded in "
+            f"{precision.replace('bit', ' bits')}: use `method: qlora`, or name the whole model"
+        )
+    # The file says what its maker's GPU computed in, bf16 as a rule; here that follows this device.
+    config.quantization_config = {**saved, "bnb_4bit_compute_dtype": str(dtype).removeprefix("torch.")}
+    return {}
 
 
 @contextlib.contextmanager
@@ -162,33 +180,35 @@ def _keep_gradients(model: PreTrainedModel) -> None:
 
 
 def attach_new_adapter(
-    model: PreTrainedModel, recipe: dict[str, Any], seed: int, added_token: int | None = None
+    model: PreTrainedModel,
+    recipe: dict[str, Any],
+    seed: int,
+    added_token: int | None = None,
+    begun: Path | None = None,
 ) -> PeftModel:
     """Put a fresh LoRA adapter on a base model, with float32 weights drawn from the seed's own stream.
 
     Args:
         model: the base model.
-        recipe: rank, alpha, dropout, target_modules, rslora.
+        recipe: the run's.
         seed: the run's seed.
         added_token: a token that the base does not know, whose rows of the embedding and the head are trained, too.
+        begun: file for what the adapter begins with where that is a part of the base (`loragrid.modeling.lora.begin`).
 
     Raises:
         UserError: a target module is not in each layer of the model; the message lists those there are. Or the rank is
-            larger than a layer, or rows of this model cannot be trained.
+            larger than a layer, or rows of this model cannot be trained, or PEFT does not take the recipe.
     """
     chosen = targets(model, recipe["target_modules"], recipe["rank"])
     rows = rows_for(model, added_token) if added_token is not None else None
     torch.manual_seed(stream(seed, "initialisation"))
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=recipe["rank"],
-        lora_alpha=recipe["alpha"],
-        lora_dropout=recipe["dropout"],
-        target_modules=chosen,
-        use_rslora=recipe["rslora"],
-        trainable_token_indices=rows,
-    )
-    adapted = get_peft_model(model, config)
+    recipe = {**recipe, "target_modules": chosen}
+    config = lora.configuration(recipe, rows)
+    try:
+        adapted = get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"PEFT does not take this recipe: {error}") from error
+    lora.begin(adapted, recipe, begun)
     if rows is not None:
         show_head(model)
     return adapted

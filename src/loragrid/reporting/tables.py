@@ -12,6 +12,7 @@ from loragrid.comparing.seeds import over_seeds
 from loragrid.reporting import shares as cut_or_left_out
 from loragrid.reporting.columns import Column, Table, TableRow, of_metric
 from loragrid.reporting.overview import Overview
+from loragrid.study.arguments import shown
 from loragrid.study.grid import Clean, Decontaminated
 from loragrid.study.schema import Recipe
 
@@ -331,8 +332,7 @@ def _recipe(overview: Overview, row: Row) -> TableRow:
         "seed": run.seed if run else None,
     }
     for name in overview.varying:
-        value = getattr(recipe, name) if recipe else None
-        values[name] = " ".join(value) if isinstance(value, list) else value
+        values[name] = shown(getattr(recipe, name)) if recipe else None
     return values
 
 

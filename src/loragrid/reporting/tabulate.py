@@ -22,6 +22,7 @@ from loragrid.reporting.page import Section, comparison_page
 from loragrid.reporting.rewards import rewards_figure
 from loragrid.reporting.sentences import cautions, run_name, summary
 from loragrid.reporting.short import short
+from loragrid.reporting.usage import usage_figure
 from loragrid.study.grid import Grid
 
 WIDTH = 120
@@ -73,10 +74,17 @@ def tabulate(grid: Grid) -> None:
         lengths = f"figures/lengths-{model}.{dataset}.svg"
         if (drawn := lengths_figure(title, rows, grid)) is not None:
             written[lengths] = drawn
-        rewards = f"figures/rewards-{model}.{dataset}.svg"
-        if (drawn := rewards_figure(title, rows)) is not None:
-            written[rewards] = drawn
-        links = {"Loss curves": figure, "Rewards": rewards, "Token lengths": lengths, "Example answers": examples}
+        rewards, usage = (f"figures/{kind}-{model}.{dataset}.svg" for kind in ("rewards", "usage"))
+        for file, drawn in ((rewards, rewards_figure(title, rows)), (usage, usage_figure(title, rows))):
+            if drawn is not None:
+                written[file] = drawn
+        links = {
+            "Loss curves": figure,
+            "Rewards": rewards,
+            "Memory and speed": usage,
+            "Token lengths": lengths,
+            "Example answers": examples,
+        }
         links = {name: file for name, file in links.items() if file in written}
         sections.append((Section(title, sentences, links), short(study, _lines(study, comparison, rows))))
 

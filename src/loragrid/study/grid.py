@@ -128,11 +128,16 @@ class ModelEntry:
     micro_batch: int
     gpus: int
     sharded: bool
+    gradient_checkpointing: bool | str
 
     @property
     def folder(self) -> str:
         """Where weights, tokenizer and model.json lie."""
         return f"data/models/{self.id}"
+
+    def recomputes(self, *, on_gpu: bool) -> bool:
+        """Whether training computes activations again for the backward pass."""
+        return on_gpu if self.gradient_checkpointing == "auto" else bool(self.gradient_checkpointing)
 
     @property
     def gpus_to_answer(self) -> int:

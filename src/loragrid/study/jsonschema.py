@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from loragrid.study.arguments import LORA_CONFIG, TRAINING_ARGUMENTS
 from loragrid.study.registry import Registry
 from loragrid.study.schema import Recipe, Study
 
@@ -22,6 +23,8 @@ def schema_text(registry: Registry) -> str:
     parts, definitions = schema["properties"], schema["$defs"]
     # A study's recipe, grid and points hold recipe fields: plainly, as lists and among a point's own keys.
     definitions["Recipe"] = Recipe.model_json_schema()
+    for part, allowed in (("training_arguments", TRAINING_ARGUMENTS), ("lora_config", LORA_CONFIG)):
+        definitions["Recipe"]["properties"][part] |= _further(allowed)
     fields = {name: {"$ref": f"#/$defs/Recipe/properties/{name}"} for name in Recipe.model_fields}
     parts["recipe"] = {"$ref": "#/$defs/Recipe", "description": parts["recipe"]["description"]}
     parts["grid"] |= {
@@ -48,6 +51,16 @@ def schema_text(registry: Registry) -> str:
     for kind in ("DialogueEvaluation", "PromptsEvaluation", "ChoiceEvaluation"):
         definitions[kind]["properties"]["scores"]["items"] = _scores(registry, of_choices=kind == "ChoiceEvaluation")
     return HEADER + yaml.dump(schema, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _further(allowed: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """The fields that a mapping may have, with the types of their values."""
+    types = {int: "integer", float: "number", bool: "boolean", str: "string", list: "array", dict: "object"}
+    properties = {}
+    for name, kinds in sorted(allowed.items()):
+        words = [types[kind] for kind in kinds if not (kind is int and float in kinds)]
+        properties[name] = {"type": words if len(words) > 1 else words[0]}
+    return {"properties": properties, "additionalProperties": False}
 
 
 def _options(source: str, options: type[BaseModel], others: set[str]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Read a study file and say everything that is wrong with it at once."""
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from loragrid.errors import StudyError, UserError
 from loragrid.files import unreadable
+from loragrid.study.arguments import argument_problems
 from loragrid.study.problems import check_part, describe, suggestion, unknown
 from loragrid.study.references import reference_problems
 from loragrid.study.registry import Registry
@@ -106,7 +107,7 @@ def _recipe_problems(content: dict) -> list[str]:
     problems = []
     recipe = content.get("recipe")
     if isinstance(recipe, dict):
-        problems += check_part(Recipe, recipe, "recipe")
+        problems += _check_fields(recipe, "recipe")
     grid = content.get("grid")
     for axis, values in grid.items() if isinstance(grid, dict) else ():
         if not isinstance(values, list):
@@ -121,14 +122,18 @@ def _recipe_problems(content: dict) -> list[str]:
             if axis not in Recipe.model_fields:
                 problems += check_part(Recipe, {axis: value}, "grid", also=["chat"])
                 break  # the same for each value
-            found = check_part(Recipe, {axis: value}, "grid")
+            found = _check_fields({axis: value}, "grid")
             problems += [problem.replace(f"grid.{axis}", f"grid.{axis}[{index}]", 1) for problem in found]
     points = content.get("points")
     for index, point in enumerate(points if isinstance(points, list) else ()):
         if isinstance(point, dict):
             fields = {key: value for key, value in point.items() if key not in Point.model_fields}
-            problems += check_part(Recipe, fields, f"points[{index}]", also=Point.model_fields)
+            problems += _check_fields(fields, f"points[{index}]", also=Point.model_fields)
     return problems
+
+
+def _check_fields(fields: dict[str, Any], where: str, also: Iterable[str] = ()) -> list[str]:
+    return check_part(Recipe, fields, where, also) + list(argument_problems(fields, where))
 
 
 def _names(part: Any) -> list[Any]:

@@ -66,6 +66,7 @@ class Materials:
             micro_batch=spec.micro_batch,
             gpus=spec.gpus,
             sharded=spec.sharded,
+            gradient_checkpointing=spec.gradient_checkpointing,
         )
         if (other := self.out.models.get(model.id)) is not None:
             self.problems.append(

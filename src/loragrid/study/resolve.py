@@ -44,6 +44,7 @@ from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
 from loragrid.study.schema import ChoiceEvaluation, EvaluationSpec, Point, Recipe, Study
 from loragrid.study.scores import Score, resolved_scores, usual_options
+from loragrid.study.together import SUBTRACTED, clashes
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -103,9 +104,12 @@ class _Resolver:
             fields = {**study.recipe, **own}
             chat = point.chat if point else fields.pop("chat", None)
             try:
-                yield where, point, chat, Recipe.model_validate(fields)
+                recipe = Recipe.model_validate(fields)
             except ValidationError as error:  # fields that are good each by itself
                 self.problems += describe(error, Recipe, fields, where)
+                continue
+            self.problems += [f"{where}.{clash}" for clash in clashes(recipe)]
+            yield where, point, chat, recipe
 
     def _runs(self) -> None:
         materials = self.materials
@@ -218,6 +222,11 @@ class _Resolver:
             self._check_continuation(where, point, recipe, chat, parent)
 
     def _check_stack(self, where: str, point: Point, chat: Chat, parent: Run) -> None:
+        if parent.recipe["dora"]:
+            self.problems.append(
+                f"{where}.adapter: {point.parent!r} is trained with `dora`, which changes the base's weights, too, and "
+                "nothing can be stacked over it; use `adapter: continue`"
+            )
         if "train" in (chat.end_token, parent.chat["end_token"]):
             self.problems.append(
                 f"{where}.adapter: a token that is trained for the end of answers (`end_token: train`) cannot be "
@@ -237,7 +246,12 @@ class _Resolver:
                 f"{where}.chat: training goes on with the adapter of {point.parent!r}, and a token that is trained "
                 "for the end of answers belongs to it: both need the same template and end_token"
             )
-        for name in ("rank", "alpha", "target_modules", "rslora"):
+        if parent.recipe["initialisation"] in SUBTRACTED:
+            self.problems.append(
+                f"{where}.parent: the adapter of {point.parent!r} begins with a part of the base (`initialisation: "
+                f"{parent.recipe['initialisation']}`) and is saved with twice its rank: training does not go on with it"
+            )
+        for name in ("rank", "alpha", "target_modules", "rslora", "dora", "initialisation", "lora_config"):
             if parent.recipe[name] != plain(getattr(recipe, name)):
                 self.problems.append(
                     f"{where}.{name}: training goes on with the adapter of {point.parent!r}, so it must be "

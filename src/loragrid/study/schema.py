@@ -107,6 +107,11 @@ class ModelSpec(ChatSpec):
         8, ge=1, description="Most rows at a time on one device. Changes speed and memory, not results or keys."
     )
     gpus: int = Field(1, ge=1, description="GPUs that train together. Changes speed and memory, not results or keys.")
+    gradient_checkpointing: Literal["auto"] | bool = Field(
+        "auto",
+        description="Compute activations again for the backward pass instead of keeping them: less memory, more time. "
+        "`auto`: on a GPU. Changes speed and memory, not results or keys.",
+    )
     sharded: bool = Field(
         False,
         description="Its weights are spread over its `gpus` (FSDP) instead of being on each: for models too big for "
@@ -268,13 +273,31 @@ class Recipe(Model):
         "all-linear", description="Which linear layers get an adapter: `all-linear` or names such as `q_proj`."
     )
     rslora: bool = Field(False, description="Rank-stabilised scale alpha/√r (Kalajdzievski 2023).")
+    dora: bool = Field(
+        False,
+        description="Train the magnitude of each adapted weight apart from its direction (DoRA, Liu et al. 2024).",
+    )
+    initialisation: Literal["default", "gaussian", "pissa", "olora"] = Field(
+        "default",
+        description="How adapters begin: as no change (`default`, or `gaussian` A), or with the principal part of each "
+        "weight (`pissa`, Meng et al. 2024; over a 16 or 32 bit base) or a part of its QR decomposition (`olora`, "
+        "Büyükakyüz 2024). The last two are saved as plain LoRA of twice the rank, over the base as it is.",
+    )
+    loraplus: float = Field(
+        1.0, ge=1, description="Learning rate of B over that of A (LoRA+, Hayou et al. 2024); 1 for plain LoRA."
+    )
+    lora_config: dict[str, Any] = Field(
+        {}, description="Further fields of PEFT's LoraConfig, e.g. `{layers_to_transform: [0, 1]}`."
+    )
     epochs: float = Field(3, gt=0, description="Passes over the training rows.")
     max_steps: int | None = Field(
         None, ge=1, description="Stop after this many optimiser steps, whatever `epochs` says."
     )
     batch_size: int = Field(16, ge=1, description="Effective batch: rows an optimiser step, over all devices.")
     learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate.")
-    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
+    schedule: Literal[
+        "linear", "cosine", "constant", "cosine_with_restarts", "cosine_with_min_lr", "polynomial", "inverse_sqrt"
+    ] = Field("linear", description="Decay after the warm-up.")
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of the steps over which the learning rate rises.")
     optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_32bit"] = Field(
         "adamw", description="`adamw` (torch), or bitsandbytes' 8-bit or paged form, which need a GPU."
@@ -288,9 +311,22 @@ class Recipe(Model):
         "answers", description="Loss on the assistant's answers only, or on every token."
     )
     group_by_length: bool = Field(True, description="Put rows of like length into one batch, so that less is padded.")
-    evaluations: int = Field(4, ge=1, description="How often the validation loss is measured, at equal distances.")
+    evaluations: Literal["epoch"] | Annotated[int, Field(ge=1)] = Field(
+        4,
+        description="How often the validation loss is measured, at equal distances (10: after every tenth of the "
+        "training), or `epoch`: after each epoch, and at the end.",
+    )
     keep: Literal["last", "best"] = Field(
         "last", description="Publish the adapter of the last step or of the lowest validation loss."
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop early: after so many validations in a row without a lower loss than before. Usually with "
+        "`keep: best`.",
+    )
+    training_arguments: dict[str, Any] = Field(
+        {}, description="Further fields of transformers' TrainingArguments, e.g. `{adam_beta2: 0.95}`."
     )
 
     @model_validator(mode="after")

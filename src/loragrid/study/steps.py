@@ -15,6 +15,20 @@ def total_steps(rows: float, batch_size: int, epochs: float, max_steps: int | No
     return max_steps or max(1, round(epochs * steps_per_epoch(rows, batch_size)))
 
 
+def validation_steps(steps: int, per_epoch: int, evaluations: int | str) -> set[int]:
+    """The optimiser steps after which a training is validated; the last is always one.
+
+    Args:
+        steps: of the whole training.
+        per_epoch: of an epoch.
+        evaluations: how many, at equal distances, or `epoch`.
+    """
+    if evaluations == "epoch":
+        return {*range(per_epoch, steps, per_epoch), steps}
+    number = int(evaluations)
+    return {round(steps * part / number) for part in range(1, number + 1)} - {0}
+
+
 def check_learning_rates(steps: int, warmup: float) -> None:
     """See that some step has a learning rate above 0.
 

@@ -33,6 +33,11 @@ class Clock:
         """An optimiser step begins now."""
         self._step_began = time.monotonic()
 
+    @property
+    def last_step(self) -> float:
+        """Seconds that the last optimiser step took."""
+        return self._steps[-1]
+
     def step_ends(self) -> Decision:
         """An optimiser step ends now: what to do before the next one."""
         now = time.monotonic()

@@ -5,6 +5,7 @@ The loss of a pair is −log σ of the difference of two rewards (Rafailov et al
 
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
 from datasets import Dataset
 from peft import PeftModel
@@ -66,6 +67,15 @@ class PreferenceTrainer(RunTrainer, DPOTrainer):
         """Means over the validation pairs."""
         _, pairs, *others = sums
         return {name: value / pairs for name, value in zip(MEASURED, others, strict=True)}
+
+
+def tokens(rows: Dataset) -> tuple[list[int], list[int]]:
+    """Tokens of each pair, with the dialogue once for each answer, and those of the answers, which the loss is of."""
+    prompts, *answers = (
+        pc.list_value_length(rows.data.column(name)).to_numpy() for name in ("prompt_ids", "chosen_ids", "rejected_ids")
+    )
+    of_answers = answers[0] + answers[1]
+    return (2 * prompts + of_answers).tolist(), of_answers.tolist()
 
 
 def configuration(arguments: dict[str, Any], recipe: dict[str, Any]) -> DPOConfig:

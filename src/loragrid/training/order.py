@@ -79,7 +79,11 @@ class WholeTraining(Sampler[int]):
                 left -= 1
             epoch += 1
 
-    def tokens_by_step(self) -> list[int]:
-        """Tokens without padding that each optimiser step sees."""
-        lengths = [self.lengths[row] for row in self]
-        return [sum(lengths[i : i + self.batch_size]) for i in range(0, len(lengths), self.batch_size)]
+    def by_step(self, numbers: Sequence[int]) -> list[int]:
+        """What the rows of each optimiser step have together.
+
+        Args:
+            numbers: one for each row, e.g. its tokens.
+        """
+        shown = [numbers[row] for row in self]
+        return [sum(shown[i : i + self.batch_size]) for i in range(0, len(shown), self.batch_size)]

@@ -1,4 +1,7 @@
-"""training.jsonl: what each step and each validation of a run gave, one JSON object a line."""
+"""What each step and each validation of a run gave, one JSON object a line.
+
+training.jsonl has what comes out the same each time; usage.jsonl seconds and memory, which do not.
+"""
 
 import json
 from pathlib import Path
@@ -11,7 +14,7 @@ class Records:
     """The file, which grows with the training.
 
     Args:
-        file: training.jsonl in the run's work folder.
+        file: in the run's work folder.
         steps_per_epoch: for the epoch of each record.
         writes: whether this process writes it; of several that train together, one does.
     """

@@ -29,6 +29,14 @@ class SupervisedTrainer(RunTrainer, SFTTrainer):
         return [-out.log_probs.double().sum().item(), int(out.label_mask.sum())]  # zero where there is no label
 
 
+def tokens(rows: Dataset) -> tuple[list[int], list[int]]:
+    """Tokens of each row, and those that the loss is of: with a label, the first aside, which nothing foretells."""
+    counts: list[int] = []
+    for some in rows.select_columns("labels").with_format("numpy").iter(batch_size=1000):
+        counts += [int((labels[1:] != -100).sum()) for labels in some["labels"]]
+    return list(rows["length"]), counts
+
+
 def configuration(arguments: dict[str, Any], recipe: dict[str, Any]) -> SFTConfig:
     """TRL's configuration, of what all methods have in common and what is this one's. It opens the process group."""
     return SFTConfig(

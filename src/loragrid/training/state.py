@@ -5,6 +5,7 @@ together: one that stopped or saved alone would leave the others waiting for eve
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from loragrid.errors import UserError
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
-from loragrid.modeling.environment import stream
+from loragrid.modeling.environment import memory_in_use, stream
 from loragrid.training import checkpoint as checkpoints
 from loragrid.training.best import Best
 from loragrid.training.clock import Clock
@@ -29,11 +30,15 @@ class RunState:
     Args:
         work: the run's work folder, where training.jsonl and checkpoints grow.
         order: the rows of the whole training.
+        tokens: of each row.
+        loss_tokens: those of them that the loss is of.
         steps_per_epoch: for the epoch in the records.
         validate_at: optimiser steps after which it is validated.
+        patience: validations in a row without a lower loss after which the training ends early; None for never.
         keep_best: remember the adapter of the lowest validation loss.
         checkpoint_seconds: seconds between checkpoints.
         seed: of dropout.
+        loraplus: learning rate of B over that of A (LoRA+); 1 for the same.
         stop: tells when to save a checkpoint and end.
     """
 
@@ -42,23 +47,31 @@ class RunState:
         work: Path,
         *,
         order: WholeTraining,
+        tokens: Sequence[int],
+        loss_tokens: Sequence[int],
         steps_per_epoch: int,
         validate_at: set[int],
         keep_best: bool,
+        patience: int | None,
         checkpoint_seconds: float,
         seed: int,
+        loraplus: float,
         stop: Stop,
     ):
         self.order = order
         self.steps = order.steps
-        self.tokens_by_step = order.tokens_by_step()
+        self.tokens_by_step = order.by_step(tokens)
+        self.loss_tokens_by_step = order.by_step(loss_tokens)
         self.validate_at = validate_at
+        self.patience = patience
         self.seed = seed
+        self.loraplus = loraplus
         self.stop = stop
         self.ranks = Ranks()
         self.is_main = self.ranks.rank == 0
         self.records = Records(work / "training.jsonl", steps_per_epoch, writes=self.is_main)
         self.reporter = Reporter(work if self.is_main else None)
+        self.usage = Records(work / "usage.jsonl", steps_per_epoch, writes=self.is_main)
         self.best = Best(keeps_weights=keep_best)
         self.clock = Clock(stop, self.ranks, checkpoint_seconds)
         self.adapter: dict[str, torch.nn.Parameter] = {}
@@ -84,6 +97,7 @@ class RunState:
         self.began_at = step
         self.records.cut(step, validated_at)
         self.reporter.begin("steps", step, self.steps)
+        self.usage.cut(step, validated_at)
         print(f"training from step {step} to {self.steps}", flush=True)
         return found
 
@@ -116,6 +130,23 @@ class RunState:
 
     # -- on the way
 
+    def stepped(self, step: int, **values: float | None) -> None:
+        """Take note of an optimiser step: what comes out the same each time, and apart from it what it took.
+
+        Args:
+            step: optimiser steps done.
+            **values: loss, learning rate and whatever else the method says.
+        """
+        tokens = self.tokens_by_step[step - 1]
+        self.records.add(step, **values, tokens=tokens, loss_tokens=self.loss_tokens_by_step[step - 1])
+        seconds = self.clock.last_step
+        self.usage.add(
+            step,
+            seconds=round(seconds, 6),
+            tokens_per_second=round(tokens / seconds, 3) if seconds else None,
+            memory_bytes=memory_in_use(),
+        )
+
     def validated(self, loss: float, step: int, **others: float) -> None:
         """Take note of a validation.
 
@@ -128,6 +159,22 @@ class RunState:
         print(f"step {step} of {self.steps}: validation loss {loss:.4f}", flush=True)
         self.validated_at = step
         self.best.offer(loss, step, self.adapter)
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the training ends before its last step, since the validation loss has not fallen for too long.
+
+        It follows from what a checkpoint holds, so that a resumed training ends at the same step.
+        """
+        if self.patience is None or not self.best.found or self.validated_at >= self.steps:
+            return False
+        since = [step for step in self.validate_at if self.best.found["step"] < step <= self.validated_at]
+        return len(since) >= self.patience
+
+    @property
+    def ended_at(self) -> int:
+        """Optimiser steps of a training that has ended."""
+        return self.validated_at if self.stops_early else self.steps
 
     def remember_random(self) -> None:
         """Keep the random states as they are, for a checkpoint that is saved later."""

@@ -1,6 +1,6 @@
 """Train the runs of a batch: each ends as a finished adapter in its work folder, or with the reason why not."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,55 +13,55 @@ from loragrid.jobs import old, slurm
 from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
+from loragrid.modeling import lora
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, is_main_process, stream
 from loragrid.modeling.formatted import largest_id, open_rows
-from loragrid.modeling.load import (
-    attach_adapter,
-    attach_new_adapter,
-    compute_dtype,
-    device,
-    load_base,
-)
+from loragrid.modeling.load import attach_adapter, attach_new_adapter, device, load_base
 from loragrid.modeling.stack import Update, freeze_onto, save_stacked
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch, is_settled, work_folder
-from loragrid.study.steps import check_learning_rates, steps_per_epoch, total_steps
-from loragrid.training import dpo, sft
+from loragrid.study.steps import check_learning_rates, steps_per_epoch, total_steps, validation_steps
+from loragrid.training import dpo, reports, sft
+from loragrid.training.arguments import arguments
+from loragrid.training.card import card
 from loragrid.training.order import WholeTraining
 from loragrid.training.preferences import with_references
 from loragrid.training.ranks import world_size
 from loragrid.training.shards import shard
 from loragrid.training.state import RunState
 
-METHODS = {"sft": sft, "dpo": dpo}
+METHODS: dict[str, Any] = {"sft": sft, "dpo": dpo}
 """By a recipe's objective."""
 
-OPTIMIZERS = {"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_32bit": "paged_adamw_32bit"}
 
-
-def train_batch(batch: Batch, checkpoint_minutes: float) -> bool:
+def train_batch(batch: Batch, checkpoint_minutes: float, report_to: Sequence[str] = ()) -> bool:
     """Train each run of a batch that is not finished.
 
     Args:
         batch: the recorded batch.
         checkpoint_minutes: minutes between checkpoints.
+        report_to: names of what draws curves while it runs (`loragrid.training.reports`).
 
     Returns:
         Whether every run finished or failed for good; if not, repeating the batch goes on.
+
+    Raises:
+        UserError: what is to be reported to is not installed.
     """
+    reports.check(report_to)
     return attempt_members(
         batch.members,
         "train",
         is_settled,
         work_folder,
-        lambda member, work, stop: _train(member, work, stop, checkpoint_minutes),
+        lambda member, work, stop: _train(member, work, stop, checkpoint_minutes, report_to),
         slurm.seconds_left,
     )
 
 
-def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: float) -> None:
+def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: float, report_to: Sequence[str]) -> None:
     run, recipe = member["run"], member["run"]["recipe"]
     formatted = Path(member["formatted_folder"])
     train_rows, validation_rows = (open_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
@@ -70,13 +70,15 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     cut = {name: manifest["splits"]["train"][name] for name in ("shortened", "too_long")}
     if device().type == "cpu" and recipe["optimizer"] != "adamw":
         raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
-    method: Any = METHODS[recipe["objective"]]
+    method = METHODS[recipe["objective"]]
     lengths = list(train_rows["length"])
+    tokens, loss_tokens = method.tokens(train_rows)
     most = member["model"]["micro_batch"]
     if member["compared_with"]:
         most = max(1, most // 2)  # a pair is two rows
         train_rows, validation_rows = _compared(member, train_rows, validation_rows)
     micro = _micro_batch(recipe["batch_size"], most, work)
+    per_epoch = steps_per_epoch(len(train_rows), recipe["batch_size"])
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
     check_learning_rates(steps, recipe["warmup"])
     chat = load_chat(member["model_folder"], run["chat"])
@@ -84,9 +86,9 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     architecture.check_padding(chat.tokenizer)
     architecture.check_length(manifest["max_length"])
     architecture.check_ids(max(largest_id(rows) for rows in (train_rows, validation_rows)))
-    model, frozen = _model(member, chat.added_token)
-    trainable, everything = model.get_nb_trainable_parameters()
-    configuration = method.configuration(_arguments(run, micro, work, steps), recipe)
+    model, frozen = _model(member, work, chat.added_token)
+    parameters = lora.parameters(model)
+    configuration = _configuration(member, micro, work, steps, report_to)
     if _is_sharded(member):
         shard(model)
     order = WholeTraining(
@@ -99,21 +101,25 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     state = RunState(
         work,
         order=order,
-        steps_per_epoch=steps_per_epoch(len(train_rows), recipe["batch_size"]),
-        validate_at={round(steps * part / recipe["evaluations"]) for part in range(1, recipe["evaluations"] + 1)} - {0},
+        tokens=tokens,
+        loss_tokens=loss_tokens,
+        steps_per_epoch=per_epoch,
+        validate_at=validation_steps(steps, per_epoch, recipe["evaluations"]),
         keep_best=recipe["keep"] == "best",
+        patience=recipe["patience"],
         checkpoint_seconds=60 * checkpoint_minutes,
         seed=configuration.seed,
+        loraplus=recipe["loraplus"],
         stop=stop,
     )
-    trainer = method.trainer(model, chat, state, configuration, train_rows, _by_length(validation_rows))
-    stop.check("before the first step", progress=False)
-    trainer.resume()
+    with reports.beside(work, report_to, run["name"]):
+        trainer = method.trainer(model, chat, state, configuration, train_rows, _by_length(validation_rows))
+        stop.check("before the first step", progress=False)
+        trainer.resume()
     if not is_main_process():
         return
     if recipe["keep"] == "best":
         state.use_best()
-    _save_adapter(model, frozen, work / "adapter", member["model"]["hub"] or member["model_folder"], chat)
     record = {
         "version": old.VERSION,
         **{
@@ -132,24 +138,36 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
             )
         },
         "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
-        "parameters": {"trainable": trainable, "base": everything - trainable},
+        "parameters": parameters,
         "rows": {"train": len(train_rows), "validation": len(validation_rows)},
         "cut": cut,
-        "steps": steps,
+        "steps": state.ended_at,
+        "planned_steps": steps,
+        "stopped_early": state.stops_early,
         "loss": state.losses(),
-        "cost": {**cost_of(work), "tokens": sum(state.tokens_by_step)},
+        "cost": {**cost_of(work), "tokens": sum(state.tokens_by_step[: state.ended_at])},
         "micro_batch": micro * (2 if member["compared_with"] else 1),  # rows
         "gpus": world_size(),
         "out_of_memory": out_of_memory_attempts(work),
         **_origin(member),
-        "adapter_sha256": sha256_of(work / "adapter" / "adapter_model.safetensors"),
         "environment": describe(),
     }
+    _save_adapter(model, frozen, member, work, chat, card(record))
+    record["adapter_sha256"] = sha256_of(work / "adapter" / "adapter_model.safetensors")
     # Last: its presence is what says that the run is finished.
     write_json(work / "run.json", record)
 
 
-def _model(member: dict[str, Any], added_token: int | None) -> tuple[PeftModel, dict[str, Update] | None]:
+def _configuration(member: dict[str, Any], micro: int, work: Path, steps: int, report_to: Sequence[str]) -> Any:
+    recipe = member["run"]["recipe"]
+    try:
+        return METHODS[recipe["objective"]].configuration(arguments(member, micro, work, steps, report_to), recipe)
+    except (TypeError, ValueError) as error:
+        given = ", ".join(recipe["training_arguments"]) or "none"
+        raise UserError(f"training_arguments ({given}): transformers does not take this recipe: {error}") from error
+
+
+def _model(member: dict[str, Any], work: Path, added_token: int | None) -> tuple[PeftModel, dict[str, Update] | None]:
     """The base with a trainable adapter: a fresh one, or the parent's, which has the rows of an added token already.
 
     Returns:
@@ -165,7 +183,7 @@ def _model(member: dict[str, Any], added_token: int | None) -> tuple[PeftModel, 
         return attach_adapter(base, parent, dropout=run["recipe"]["dropout"]), None
     if parent is not None:
         frozen = freeze_onto(base, parent)
-    return attach_new_adapter(base, run["recipe"], run["seed"], added_token), frozen
+    return attach_new_adapter(base, run["recipe"], run["seed"], added_token, _begun(work)), frozen
 
 
 def _compared(member: dict[str, Any], train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
@@ -243,64 +261,32 @@ def _largest_divisor(number: int, most: int) -> int:
     return max(size for size in range(1, min(number, most) + 1) if number % size == 0)
 
 
-def _arguments(run: dict[str, Any], micro: int, work: Path, steps: int) -> dict[str, Any]:
-    """What the configurations of all methods have in common."""
-    recipe = run["recipe"]
-    on_gpu = device().type == "cuda"
-    half = str(compute_dtype()).removeprefix("torch.")
-    return dict(  # noqa: C408 – keywords read like the configuration that they become
-        output_dir=str(work),
-        max_steps=steps,
-        per_device_train_batch_size=micro,
-        per_device_eval_batch_size=micro,
-        gradient_accumulation_steps=recipe["batch_size"] // world_size() // micro,
-        learning_rate=recipe["learning_rate"],
-        lr_scheduler_type="constant_with_warmup" if recipe["schedule"] == "constant" else recipe["schedule"],
-        warmup_steps=recipe["warmup"],
-        optim=OPTIMIZERS[recipe["optimizer"]],
-        weight_decay=recipe["weight_decay"],
-        max_grad_norm=recipe["max_grad_norm"],
-        bf16=half == "bfloat16",
-        fp16=half == "float16",
-        use_cpu=not on_gpu,
-        # Every adapter is used in every step; looking for those that are not would cost a pass over the graph.
-        ddp_find_unused_parameters=False,
-        activation_checkpointing=on_gpu,
-        seed=stream(run["seed"], "dropout"),
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="no",  # by the clock instead
-        eval_strategy="no",  # at chosen steps instead
-        disable_tqdm=True,
-        report_to="none",
-        dataloader_pin_memory=on_gpu,
-    )
-
-
-def _save_adapter(model: PeftModel, frozen: dict[str, Update] | None, folder: Path, base_name: str, chat: Chat) -> None:
-    """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine.
+def _save_adapter(
+    model: PeftModel, frozen: dict[str, Update] | None, member: dict[str, Any], work: Path, chat: Chat, about: str
+) -> None:
+    """Save the adapter, whole or not at all.
 
     One with a token of its own has the tokenizer beside it: with that, PEFT's AutoPeftModelForCausalLM also makes room
     for the token in the base.
     """
+    folder = work / "adapter"
     temporary = folder.with_name(f".{folder.name}")
     remove(temporary)
+    base_name = member["model"]["hub"] or member["model_folder"]
     try:
-        # No embedding is ever trained as a whole; looking whether one was could ask the hub.
-        model.save_pretrained(str(temporary), save_embedding_layers=False)
+        lora.save(model, member["run"]["recipe"], temporary, base_name, _begun(work))
         if frozen is not None:
             save_stacked(model, frozen, temporary)
+        (temporary / "README.md").write_text(about, encoding="utf-8")
         if chat.added_token is not None:
             chat.tokenizer.save_pretrained(str(temporary))
     except BaseException:
         remove(temporary)  # on a full disk there is room again to say so
         raise
-    (temporary / "README.md").unlink(missing_ok=True)  # a model card without content
-    file = temporary / "adapter_config.json"
-    config = read_json(file)
-    config["base_model_name_or_path"] = base_name
-    if isinstance(config["target_modules"], list):
-        config["target_modules"].sort()  # PEFT writes a set, in another order in each process
-    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     remove(folder)
     temporary.rename(folder)
+
+
+def _begun(work: Path) -> Path:
+    """What an adapter begins with that begins with a part of the base: with the checkpoints, and as long as they."""
+    return work / "checkpoints" / "begun.safetensors"

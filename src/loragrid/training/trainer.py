@@ -3,6 +3,7 @@
 A method is a thin class below this one and one of TRL's trainers; what a training has reached is in its `RunState`.
 """
 
+import contextlib
 import math
 from dataclasses import asdict
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
+from peft.optimizers import create_loraplus_optimizer
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from loragrid.errors import UserError
 from loragrid.modeling.load import trainable_parameters
 from loragrid.training.order import WholeTraining
+from loragrid.training.reports import go_on
 from loragrid.training.shards import data_parallel, is_sharded
 from loragrid.training.state import RunState
 from loragrid.training.validation import sums_over
@@ -58,6 +61,7 @@ class RunTrainer(Trainer):
             generator=torch.Generator(),  # else each pass would draw from the generator that dropout draws from
         )
         self.add_callback(_Steps(self))
+        self.remove_callback(PrinterCallback)  # it would print each step's log
 
     # -- what a method says of itself
 
@@ -83,6 +87,23 @@ class RunTrainer(Trainer):
             return data_parallel(model, self.accelerator)
         return super()._wrap_model(model, training, dataloader)
 
+    # -- the optimiser
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Transformers' own, or PEFT's for LoRA+, in which B learns faster than A (Hayou et al. 2024)."""
+        if self.run.loraplus == 1:
+            return super().create_optimizer(model)
+        adapted: Any = self.model
+        kind, settings = self.get_optimizer_cls_and_kwargs(self.args, adapted)
+        self.optimizer = create_loraplus_optimizer(
+            adapted,
+            kind,
+            loraplus_lr_ratio=self.run.loraplus,
+            loraplus_weight_decay=self.args.weight_decay,
+            **settings,
+        )
+        return self.optimizer
+
     # -- records
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -96,16 +117,21 @@ class RunTrainer(Trainer):
                 "usually helps"
             )
         norm = logs.get("grad_norm", math.nan)
-        self.run.records.add(
+        self.run.stepped(
             step,
             loss=logs["loss"],
             learning_rate=logs["learning_rate"],
             # Under fp16 the first gradients overflow, until the scaler has found its scale; JSON knows no infinity.
             grad_norm=norm if math.isfinite(norm) else None,
-            tokens=self.run.tokens_by_step[step - 1],
             **self.step_record(logs),
         )
         self.run.reporter.reach(step, logs["loss"])
+        self._report(logs)
+
+    def _report(self, logs: dict[str, float]) -> None:
+        """Pass a log on to what draws curves while the training runs."""
+        if self.args.report_to:
+            self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
     # -- validation
 
@@ -127,7 +153,12 @@ class RunTrainer(Trainer):
         loss, step = sums[0] / sums[1], self.state.global_step
         if not math.isfinite(loss):
             raise UserError(f"the validation loss is {loss} at step {step}: a lower learning rate usually helps")
-        self.run.validated(loss, step, **self.measured(sums))
+        others = self.measured(sums)
+        self.run.validated(loss, step, **others)
+        self._report({"eval_loss": loss, **{f"eval_{name}": value for name, value in others.items()}})
+        if self.run.stops_early:
+            print(f"the validation loss has not fallen since step {self.run.best.found['step']}: ends here", flush=True)
+            self.control.should_training_stop = True
         return {"eval_loss": loss}
 
     def _sums_here(self, batch: dict[str, Any]) -> list[float]:
@@ -152,9 +183,12 @@ class RunTrainer(Trainer):
             Interrupted: told to stop; the checkpoint is saved.
         """
         found = self.run.find_checkpoint()
-        self.train(resume_from_checkpoint=str(found) if found else None)
+        if self.args.report_to and self.run.is_main:
+            go_on(self.callback_handler.callbacks, self.run.began_at)
+        with contextlib.suppress(_AtItsEnd):
+            self.train(resume_from_checkpoint=str(found) if found else None)
         self.run.saved = None
-        if self.run.validated_at < self.run.steps:  # the last of the validations is after the last step
+        if self.run.validated_at < self.run.ended_at:  # the last of the validations is after the last step
             self.run.check(self.state.global_step)
             raise RuntimeError(f"the training ended at step {self.state.global_step} without being told to")
 
@@ -180,6 +214,10 @@ class RunTrainer(Trainer):
         self.run.restore_random()
 
 
+class _AtItsEnd(Exception):
+    """An attempt has nothing left to train: the one before was interrupted after the step at which it ends early."""
+
+
 class _Steps(TrainerCallback):
     """Tells the run's clock of each step, and the Trainer what to do after it."""
 
@@ -193,6 +231,8 @@ class _Steps(TrainerCallback):
         # An attempt that was told to stop has left the validation at its last step to this one.
         if state.global_step in self.run.validate_at and self.run.validated_at < state.global_step:
             self.trainer.evaluate()
+        if self.run.stops_early:
+            raise _AtItsEnd  # the Trainer would make another step before it looks
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.run.clock.step_begins()
