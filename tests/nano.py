@@ -120,6 +120,7 @@ def train_member(
     own = {"label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder)}
     return {
         "run": vars(make_run(defaults | recipe, **own)),
+        "preflight_file": "data/preflight/none.json",
         "parent_key": make_run().key if parent else None,
         "model": base_model(micro_batch=micro_batch, sharded=sharded),
         "model_folder": model_folder,

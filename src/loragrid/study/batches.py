@@ -17,6 +17,7 @@ from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
 from loragrid.study.grid import Answers, Grid, ModelEntry, Run
 from loragrid.study.keys import key_of, short
+from loragrid.study.preflights import refusals
 
 BATCHES = Path("results/batches")
 
@@ -99,12 +100,16 @@ def plan(grid: Grid) -> Plan:
     """Group the missing runs and answers of a grid into batches (of one, for now).
 
     A run whose chat has `end_token: train` changes its base, which grows by a token, so that it shares a batch with no
-    other when batches come to hold several; nor do its answers.
+    other when batches come to hold several; nor do its answers. What a preflight refuses is in none.
     """
     train = {}
+    refused = refusals(grid)
+    report_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values()}
     for run in grid.runs.values():
-        if not is_trained(run):
-            batch = _batch("train", [_train_member(grid, run)], _train_needs(grid, [run]), [])
+        if not is_trained(run) and run.folder not in refused:
+            report = report_of[run.formatted]
+            member = _train_member(grid, run, report)
+            batch = _batch("train", [member], sorted({*_train_needs(grid, [run]), report}), [])
             train[batch.id] = batch
     batch_of = {member["run"]["folder"]: batch.id for batch in train.values() for member in batch.members}
     # A child starts from its parent's adapter.
@@ -115,7 +120,9 @@ def plan(grid: Grid) -> Plan:
     generate = {}
     for answers in grid.answers.values():
         wanted = missing_parts(answers)
-        if wanted:
+        subject = grid.runs.get(answers.subject)
+        hopeless = subject is not None and answers.subject in refused and not is_trained(subject)
+        if wanted and not hopeless:
             member = _asked_member("generate", grid, answers, wanted)
             after = [batch_of[answers.subject]] if answers.subject in batch_of else []
             needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
@@ -290,9 +297,10 @@ def _train_needs(grid: Grid, runs: Iterable[Run]) -> list[str]:
     )
 
 
-def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
+def _train_member(grid: Grid, run: Run, report: str) -> dict[str, Any]:
     return {
         "run": _fields(run),
+        "preflight_file": report,
         "parent_key": grid.runs[run.parent].key if run.parent else None,
         "model": _fields(grid.models[run.model]),
         "model_folder": grid.models[run.model].folder,
