@@ -30,6 +30,7 @@ localrules:
     download_wordnet,
     downloads,
     judge,
+    preflight,
     publish_run,
     publish_generations,
     publish_judgements,
@@ -51,6 +52,7 @@ rule all:
 
 include: "workflow/rules/data.smk"
 include: "workflow/rules/model.smk"
+include: "workflow/rules/preflight.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/judge.smk"
@@ -63,9 +65,11 @@ onstart:
 
 
 onsuccess:
+    tell_preflights(GRID)
     if not has_made_tables():
         shell(REMAKE_TABLES)
 
 
 onerror:
+    tell_preflights(GRID)
     shell(REMAKE_TABLES)

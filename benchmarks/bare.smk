@@ -22,6 +22,7 @@ localrules:
     all,
     download_dataset,
     download_model,
+    preflight,
     publish_run,
     publish_generations,
     publish_score,
@@ -34,6 +35,7 @@ wildcard_constraints:
     run=r"[^/]+",
     batch=r"[0-9a-f]+",
     prompts=r"[^/]+",
+    preflight=r"[^/]+",
     evaluation=r"[^/]+",
     subject=r"(?:runs/[^/]+/[^/]+|untrained)/[^/]+",
     score=r"[a-z0-9_]+",
@@ -115,10 +117,24 @@ rule download_model:
         "true"
 
 
+rule preflight:
+    input:
+        ancient("data/formatted/m/letters/format.json"),
+        ancient("data/models/m/model.json"),
+        ancient("data/prompts/test.jsonl"),
+    output:
+        "data/preflight/{model}/{preflight}.json",
+    log:
+        "results/logs/preflight/{model}/{preflight}.log",
+    shell:
+        "true"
+
+
 rule train:
     input:
         ancient("data/formatted/m/letters/format.json"),
         ancient("data/models/m/model.json"),
+        ancient("data/preflight/m/letters.json"),
     output:
         touch("results/batches/train-{batch}.done"),
     log:

@@ -172,6 +172,7 @@ def train_member(
     own = {"label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder)}
     return {
         "run": vars(make_run(defaults | recipe, **own)),
+        "preflight_file": "data/preflight/none.json",
         "parent_key": make_run().key if parent else None,
         "model": base_model(micro_batch=micro_batch, sharded=sharded, gradient_checkpointing=gradient_checkpointing),
         "model_folder": model_folder,

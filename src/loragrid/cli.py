@@ -206,6 +206,26 @@ def format_(arguments: argparse.Namespace) -> None:
         )
 
 
+def preflight(arguments: argparse.Namespace) -> None:
+    """Look at a model and data formatted for it, before any GPU is used."""
+    with _importing():
+        from loragrid.preflight.look import look
+
+    grid = open_study(arguments.study)
+    entry = _entry(grid, "preflights", arguments.preflight)
+    formatted = grid.formatted[entry.formatted]
+    look(
+        Path(entry.file),
+        key=entry.key,
+        model=Path(grid.models[formatted.model].folder),
+        formatted=Path(formatted.folder),
+        chat=formatted.chat,
+        trainings=entry.trainings,
+        asked=entry.asked,
+        prompts={each["prompts"]: Path(grid.prompts[each["prompts"]].file) for each in entry.asked},
+    )
+
+
 def prompts(arguments: argparse.Namespace) -> None:
     """Write the prompts and references of an evaluation."""
     with restarting("prompts", arguments.prompts):
@@ -460,6 +480,7 @@ def _parser() -> argparse.ArgumentParser:
     made = add("format", format_)
     made.add_argument("--formatted", required=True, help="id of a formatted dataset")
     made.add_argument("--workers", type=_positive, default=1, help="processes; the same is written (default: 1)")
+    add("preflight", preflight).add_argument("--preflight", required=True, help="id of a report")
     add("prompts", prompts).add_argument("--prompts", required=True, help="id of the prompts")
     add("encode", encode).add_argument("--references", required=True, help="id of the references")
     trained = add("train", train, study=False)

@@ -116,7 +116,7 @@ class Place:
             self.write(f"{formatted.folder}/format.json")
         for prompts in self.grid.prompts.values():
             self.write(prompts.file, "{}\n" * 40)
-        for report in self.grid.contamination.values():
+        for report in (*self.grid.contamination.values(), *self.grid.preflights.values()):
             self.write(report.file)
 
     def queue(self, *jobs: tuple[str, str, str, str, str]) -> None:

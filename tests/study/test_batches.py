@@ -87,7 +87,10 @@ def test_what_dpo_compares_with_comes_between_the_parent_and_its_children(place)
 def test_a_batch_needs_data_and_model(place):
     grid = place.small()
     (formatted,), (model,), (prompts,) = grid.formatted.values(), grid.models.values(), grid.prompts.values()
-    assert only(plan(grid).train).needs == [f"{formatted.folder}/format.json", f"{model.folder}/model.json"]
+    (report,) = grid.preflights.values()
+    assert only(plan(grid).train).needs == [
+        f"{formatted.folder}/format.json", f"{model.folder}/model.json", report.file,
+    ]  # fmt: skip
     assert only(plan(grid).generate).needs == [f"{model.folder}/model.json", prompts.file]
 
 

@@ -31,6 +31,7 @@ from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
 from loragrid.jobs.slurm_plugin import exclude_no_failed_nodes
 from loragrid.jobs.old import about_old_runs
+from loragrid.jobs.refusals import settle_refused
 from loragrid.jobs.requeue import SIGNAL_SECONDS
 from loragrid.jobs.stage import attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
@@ -42,6 +43,7 @@ from loragrid.study.arguments import REPORTS
 from loragrid.study.batches import plan, read_batch, work_folder
 from loragrid.study.grid import Grid
 from loragrid.study.open import open_study, recorded_study
+from loragrid.study.preflights import found_before
 from loragrid.terminal import escape_what_encodings_lack
 
 # Snakemake's log file is in the system's encoding, too.
@@ -125,6 +127,16 @@ def gpus_of_profile():
     return gpus_in({"gpu": of_profile("gpu"), "gres": of_profile("gres")})
 
 
+TOLD = set()
+
+
+def tell_preflights(grid):
+    """Say what preflights have found, in one message, as far as that was not said yet."""
+    if new := [line for line in found_before(grid) if line not in TOLD]:
+        TOLD.update(new)
+        print("\n".join(["before training:", *(f"  - {line}" for line in new)]), file=sys.stderr)
+
+
 def load():
     """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
     it recorded, and need no estimate."""
@@ -135,6 +147,7 @@ def load():
         batches = plan(grid)
         estimator = Estimator(grid, REGISTRY, device(), gpus_of_profile())
         print(summary(grid, batches, estimator), file=sys.stderr)
+        tell_preflights(grid)
         return grid, batches, estimator
     except UserError as error:
         raise WorkflowError(str(error)) from None
@@ -169,6 +182,7 @@ def record_plan():
     if PLAN.judge and (missing := what_is_missing()):
         print(f"Warning: {missing}. Everything else can run.", file=sys.stderr)
     GRID.record()
+    settle_refused(GRID)
     PLAN.record()
 
 
@@ -289,6 +303,18 @@ def inputs_of_format(wildcards):
         f"{formatted.folder}/format.json",
         cleaned(formatted.clean),
         f"{GRID.models[formatted.model].folder}/model.json",
+    )
+
+
+def inputs_of_preflight(wildcards):
+    preflight = GRID.preflights[f"{wildcards.model}/{wildcards.preflight}"]
+    formatted = GRID.formatted[preflight.formatted]
+    prompts = sorted({GRID.prompts[each["prompts"]].file for each in preflight.asked})
+    return unless_there(
+        preflight.file,
+        f"{formatted.folder}/format.json",
+        f"{GRID.models[formatted.model].folder}/model.json",
+        *prompts,
     )
 
 
@@ -509,6 +535,7 @@ wildcard_constraints:
     run=r"[^/]+",
     batch=r"[0-9a-f]+",
     prompts=r"[^/]+",
+    preflight=r"[^/]+",
     encoder=r"[^/]+",
     references=r"[^/]+",
     evaluation=r"[^/]+",

@@ -10,6 +10,7 @@ from loragrid.estimates.judging import judging_line
 from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
 from loragrid.study.batches import Plan, is_trained
 from loragrid.study.grid import Answers, Grid, Run, Untrained
+from loragrid.study.preflights import found_before
 
 Cell = tuple[str, str]
 """A model, by the name that the study gives it, and a dataset or a precision."""
@@ -112,6 +113,8 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
             f"Rows and tokens are those usual in its source until the data is formatted: {', '.join(uncounted)}."
         )
     lines += [line.strip() for line in _unknown_lines(unknown)]
+    if found := found_before(grid):
+        lines += ["", "Before training:", *(f"  - {line}" for line in found)]
     if misfits:
         lines += ["", f"Does not fit {_called(device)}, which has {(device.memory or 0) / GIB:.3g} GiB:"]
         lines += [f"  {', '.join(cell)}: {_misfit(found, estimator)}" for cell, found in misfits.items()]

@@ -21,6 +21,7 @@ from loragrid.jobs import slurm
 from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
 from loragrid.jobs.owner import owned
 from loragrid.jobs.parent import die_with_parent
+from loragrid.jobs.refusals import settle_hopeless
 from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
 from loragrid.jobs.stop import Stop
 from loragrid.study.batches import Batch, is_settled, work_folder
@@ -58,6 +59,7 @@ def run_batch(
             for member in sorted(batch.members, key=work_folder)
         ]
         waiting = stop.requested
+        settle_hopeless(batch)
         while not _is_settled(batch) and not stop.requested:
             tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
             begun = [len(read_attempts(work_folder(member))) for member in batch.members]

@@ -24,6 +24,7 @@ from loragrid.reporting.sentences import cautions, run_name, summary
 from loragrid.reporting.short import short
 from loragrid.reporting.usage import usage_figure
 from loragrid.study.grid import Grid
+from loragrid.study.preflights import findings
 
 WIDTH = 120
 
@@ -63,12 +64,15 @@ def tabulate(grid: Grid) -> None:
     if seeds.rows:
         written["seeds.csv"] = to_csv(seeds)
 
-    sections = []
+    sections, found_before = [], findings(grid)
     for (model, dataset), rows in study.groups.items():
         title = f"{model} · {dataset}"
         figure, examples = f"figures/loss-{model}.{dataset}.svg", f"examples/{model}.{dataset}.html"
         sentences = summary(study, rows) + _picks(study, selections, model, dataset)
         sentences += data.sentences(study.results, rows) + contamination.sentences(study.overlaps, rows)
+        sentences += [
+            f"Before training: {each.text}." for each in found_before if (each.model, each.dataset) == (model, dataset)
+        ]
         written[figure] = loss_figure(title, rows)
         written[examples] = examples_page(study.results, f"{grid.title}: {title}", rows)
         lengths = f"figures/lengths-{model}.{dataset}.svg"

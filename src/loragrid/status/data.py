@@ -17,7 +17,7 @@ class Item:
     """One thing that a rule makes.
 
     Args:
-        stage: for people: download, build, clean, format, prompts, encode, contamination.
+        stage: for people: download, build, clean, format, prompts, encode, contamination, preflight.
         rule: of the workflow.
         id: in the grid.
         made: the file that says that it is there.
@@ -66,7 +66,9 @@ def _needed(grid: Grid) -> Iterator[Item]:
     encoded = [answers.scores[id_]["encoded"] for answers in unscored for id_ in answers.missing("encoder")]
     yield from (_encoder(id_, grid) for id_ in dict.fromkeys(each["encoder"] for each in encoded))
     references = [_references(id_, grid) for id_ in dict.fromkeys(each["references"] for each in encoded)]
-    yield from (*clean, *formatted, *prompts, *references, *reports)
+    wanted = {run.formatted for run in untrained}
+    looked = [_preflight(id_, grid) for id_, preflight in grid.preflights.items() if preflight.formatted in wanted]
+    yield from (*clean, *formatted, *prompts, *references, *reports, *looked)
 
 
 def _made_from(wanted: list[str], grid: Grid) -> list[str]:
@@ -101,6 +103,10 @@ def _clean(id_: str, grid: Grid) -> Item:
 
 def _format(id_: str, grid: Grid) -> Item:
     return Item("format", "format", id_, Path(grid.formatted[id_].folder, "format.json"), ("format", id_))
+
+
+def _preflight(id_: str, grid: Grid) -> Item:
+    return Item("preflight", "preflight", id_, Path(grid.preflights[id_].file), ("preflight", id_))
 
 
 def _prompts(id_: str, grid: Grid) -> Item:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from loragrid.status.cell import Cell, State
 from loragrid.status.overview import Overview, StatusRow
+from loragrid.study.preflights import found_before
 from loragrid.terminal import printable
 
 STYLES: dict[State, str] = {
@@ -111,6 +112,7 @@ def _summary(overview: Overview) -> list[Text]:
         lines.append(Text("Slurm does not answer: what waits and what runs is told from files alone", "yellow"))
     if not overview.started and any(row.state != "done" for row in overview.rows):
         lines.append(Text("no workflow has this folder locked: nothing new begins until one is started"))
+    lines += [Text(printable(f"before training: {line}"), "yellow") for line in found_before(overview.grid)]
     if overview.failures():
         lines.append(Text(f"why something failed: loragrid failures {printable(name)}"))
     return lines

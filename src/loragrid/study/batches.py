@@ -17,6 +17,7 @@ from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
 from loragrid.study.grid import Answers, Grid, LogProbabilities, ModelEntry, Run
 from loragrid.study.keys import key_of, short
+from loragrid.study.preflights import refusals
 
 BATCHES = Path("results/batches")
 
@@ -100,15 +101,19 @@ def plan(grid: Grid) -> Plan:
     """Group the missing runs and answers of a grid into batches (of one, for now).
 
     A run whose chat has `end_token: train` changes its base, which grows by a token, so that it shares a batch with no
-    other when batches come to hold several; nor do its answers.
+    other when batches come to hold several; nor do its answers. What a preflight refuses is in none.
     """
     train = {}
+    refused = refusals(grid)
+    report_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values()}
     for run in grid.runs.values():
-        if not is_trained(run):
-            batch = _batch("train", [_train_member(grid, run)], _train_needs(grid, [run]), [])
+        if not is_trained(run) and run.folder not in refused:
+            report = report_of[run.formatted]
+            member = _train_member(grid, run, report)
+            batch = _batch("train", [member], sorted({*_train_needs(grid, [run]), report}), [])
             train[batch.id] = batch
     done_of = {member["run"]["folder"]: batch.done for batch in train.values() for member in batch.members}
-    compared = _comparisons(grid, train, done_of)
+    compared = _comparisons(grid, train, done_of, report_of)
     done_of |= {
         member["log_probabilities"]["id"]: batch.done for batch in compared.values() for member in batch.members
     }
@@ -120,7 +125,9 @@ def plan(grid: Grid) -> Plan:
     generate = {}
     for answers in grid.answers.values():
         wanted = missing_parts(answers)
-        if wanted:
+        subject = grid.runs.get(answers.subject)
+        hopeless = subject is not None and answers.subject in refused and not is_trained(subject)
+        if wanted and not hopeless:
             member = _asked_member("generate", grid, answers, wanted)
             after = [done_of[answers.subject]] if answers.subject in done_of else []
             needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
@@ -130,7 +137,9 @@ def plan(grid: Grid) -> Plan:
     return Plan(train, compared, generate, _judge_batches(grid), scored, _batches_by_encoder(grid))
 
 
-def _comparisons(grid: Grid, train: Mapping[str, Batch], done_of: Mapping[str, str]) -> dict[str, Batch]:
+def _comparisons(
+    grid: Grid, train: Mapping[str, Batch], done_of: Mapping[str, str], report_of: Mapping[str, str]
+) -> dict[str, Batch]:
     """What the runs that are to be trained are compared with, once for all that are compared with the same."""
     batches = {}
     runs = [grid.runs[member["run"]["folder"]] for batch in train.values() for member in batch.members]
@@ -148,6 +157,7 @@ def _comparisons(grid: Grid, train: Mapping[str, Batch], done_of: Mapping[str, s
             "formatted_folder": grid.formatted[found.formatted].folder,
         }
         needs = [f"{member['formatted_folder']}/format.json", f"{member['model_folder']}/model.json"]
+        needs.append(report_of[found.formatted])
         after = [done_of[run.folder]] if run and run.folder in done_of else []
         batch = _batch("log_probabilities", [member], needs, after)
         batches[batch.id] = batch
@@ -321,10 +331,11 @@ def _train_needs(grid: Grid, runs: Iterable[Run]) -> list[str]:
     )
 
 
-def _train_member(grid: Grid, run: Run) -> dict[str, Any]:
+def _train_member(grid: Grid, run: Run, report: str) -> dict[str, Any]:
     compared = grid.log_probabilities[run.compared_with] if run.compared_with else None
     return {
         "run": _fields(run),
+        "preflight_file": report,
         "parent_key": grid.runs[run.parent].key if run.parent else None,
         "model": _fields(grid.models[run.model]),
         "model_folder": grid.models[run.model].folder,

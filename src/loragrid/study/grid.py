@@ -194,6 +194,25 @@ class Formatted:
 
 
 @dataclass(frozen=True)
+class Preflight:
+    """What can be known of a model and data formatted for it before any training: `data/preflight/<id>.json`.
+
+    `trainings` and `asked` are the settings that it is looked at for (see `loragrid.study.preflights`).
+    """
+
+    id: str
+    key: str
+    formatted: str
+    trainings: list[dict[str, Any]]
+    asked: list[dict[str, Any]]
+
+    @property
+    def file(self) -> str:
+        """The report."""
+        return f"data/preflight/{self.id}.json"
+
+
+@dataclass(frozen=True)
 class Prompts:
     """The prompts and references of an evaluation: `data/prompts/<id>.jsonl`.
 
@@ -376,6 +395,7 @@ class Grid:
     models: dict[str, ModelEntry] = field(default_factory=dict)
     formatted: dict[str, Formatted] = field(default_factory=dict)
     prompts: dict[str, Prompts] = field(default_factory=dict)
+    preflights: dict[str, Preflight] = field(default_factory=dict)
     encoders: dict[str, Encoder] = field(default_factory=dict)
     references: dict[str, References] = field(default_factory=dict)
     log_probabilities: dict[str, LogProbabilities] = field(default_factory=dict)
@@ -442,8 +462,8 @@ class Grid:
         """The grid that `to_json` made."""
         kinds: dict[str, Any] = {
             "raw": Raw, "clean": _data, "models": ModelEntry, "formatted": Formatted, "prompts": Prompts,
-            "encoders": Encoder, "references": References, "log_probabilities": LogProbabilities,
-            "runs": Run, "untrained": Untrained, "answers": Answers,
+            "preflights": Preflight, "encoders": Encoder, "references": References,
+            "log_probabilities": LogProbabilities, "runs": Run, "untrained": Untrained, "answers": Answers,
             "contamination": Contamination,
         }  # fmt: skip
         parts: dict[str, Any] = {

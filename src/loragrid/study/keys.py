@@ -46,6 +46,9 @@ DECODING_VERSION = 1
 ENCODING_VERSION = 1
 """Raised when the same references come to be encoded in another way."""
 
+PREFLIGHT_VERSION = 1
+"""Raised when the same model, data and settings come to be looked at in another way."""
+
 SHORT = 10
 """Hex digits of a key in a name; run.json has the whole key, which is checked whenever a run is reused."""
 

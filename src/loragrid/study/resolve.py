@@ -40,6 +40,7 @@ from loragrid.study.keys import (
 )
 from loragrid.study.materials import Materials
 from loragrid.study.opponents import set_opponents
+from loragrid.study.preflights import preflights_of
 from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
 from loragrid.study.schema import ChoiceEvaluation, EvaluationSpec, Point, Recipe, Study
@@ -75,6 +76,7 @@ class _Resolver:
         self._runs()
         self._untrained()
         self._answers()
+        self.out.preflights = preflights_of(self.out)
         self.out.published = [item.model_dump() for item in self.study.published]
         if self.problems:
             # The same is often found for each model and seed.

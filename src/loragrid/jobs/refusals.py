@@ -1,0 +1,67 @@
+"""Members of batches that cannot be worked on, settled as failed without a worker, and so without torch."""
+
+from pathlib import Path
+from typing import Any
+
+from loragrid.errors import UserError
+from loragrid.jobs.adapter import adapter_of, parent_in_words
+from loragrid.jobs.attempts import FAILED, Blocked
+from loragrid.jobs.failures import record_failure
+from loragrid.study.batches import Batch, has_failed, is_trained, work_folder
+from loragrid.study.grid import Grid
+from loragrid.study.preflights import Refusal, refusal_of, refusals
+
+STAGE = "preflight"
+
+
+def settle_refused(grid: Grid) -> None:
+    """Put on record why runs of a study cannot be trained, and cannot be asked anything.
+
+    Args:
+        grid: the study.
+    """
+    found = {folder: refusal for folder, refusal in refusals(grid).items() if not is_trained(grid.runs[folder])}
+    for folder, refusal in found.items():
+        _record(Path(folder, "work"), refusal)
+    for answers in grid.answers.values():
+        if answers.subject in found and not Path(answers.folder, "work", FAILED).exists():
+            refusal = found[answers.subject]
+            _record(Path(answers.folder, "work"), Refusal(f"its training failed: {refusal.reason}", refusal.file))
+
+
+def settle_hopeless(batch: Batch) -> None:
+    """Put on record which members of a batch cannot be worked on, since a report refuses them or another run failed.
+
+    Args:
+        batch: recorded, of the stage `train` or `generate`.
+    """
+    for member in batch.members:
+        work = work_folder(member)
+        if has_failed(work):
+            continue
+        if batch.stage == "train" and (refusal := refusal_of(member["run"], member["preflight_file"])):
+            _record(work, refusal)
+        elif blocked := _blocked(batch.stage, member):
+            record_failure(work / FAILED, batch.stage, str(blocked), str(blocked.by), str(blocked.by))
+
+
+def _blocked(stage: str, member: dict[str, Any]) -> Blocked | None:
+    """That the run has failed whose adapter the member needs."""
+    run = member["run"]
+    if stage == "train":
+        needed = (run["parent"], member["parent_key"], parent_in_words(run["parent"])) if run["parent"] else None
+    else:
+        needed = (run["folder"], run["key"], "its training") if run else None
+    if needed is None or not has_failed(Path(needed[0], "work")):
+        return None
+    try:
+        adapter_of(*needed)
+    except Blocked as blocked:
+        return blocked
+    except UserError:  # the worker tells
+        return None
+    return None
+
+
+def _record(work: Path, refusal: Refusal) -> None:
+    record_failure(work / FAILED, STAGE, refusal.reason, refusal.file, refusal.file)

@@ -1,0 +1,37 @@
+"""What cannot be trained is refused before any training, and holds up nothing else."""
+
+import json
+
+from workspace import jobs
+
+RECIPE = {"rank": 2, "batch_size": 4, "max_steps": 2, "max_length": 128}
+
+
+def test_a_run_that_cannot_work_is_settled_without_a_worker_and_the_rest_goes_on(with_data):
+    wrong = {"target_modules": ["qkv_proj"]}
+    points = [{"name": "good"}, {"name": "bad", **wrong}, {"name": "child", "parent": "bad", **wrong}]
+    with_data.study("refused", recipe=RECIPE, grid={}, points=points)
+    done = with_data.snakemake(study="refused", fails=True)
+    said = done.stdout + done.stderr
+    assert said.count("nano on dialogues: cannot be trained: bad, child: target_modules: llama has no qkv_proj") == 1
+    rows = {row["label"]: row for row in with_data.table("refused")}
+    assert [rows[name]["status"] for name in ("good", "bad", "child")] == ["done", "failed", "failed"]
+    assert "failed in preflight: target_modules: llama has no qkv_proj" in rows["bad"]["reason"]
+    failures = [json.loads(file.read_text()) for file in with_data.folder.glob("results/runs/*/*/*/work/failed.json")]
+    assert len(failures) == 2
+    # No attempt was made: neither a GPU nor torch was needed.
+    assert len(list(with_data.folder.glob("results/runs/*/*/*/work/attempts.jsonl"))) == 1
+    # A new start tells it at once, in one message, and has it in no batch.
+    done = with_data.snakemake("-n", study="refused")
+    assert "before training:\n  - nano on dialogues: cannot be trained: bad, child" in done.stderr
+    assert "rule train" not in done.stdout + done.stderr
+    for command in ("plan", "status"):
+        assert "cannot be trained: bad, child: target_modules" in with_data.loragrid(command, "refused").stdout
+    page = (with_data.folder / "results/studies/refused/comparison.md").read_text()
+    assert "Before training: cannot be trained: bad, child: target_modules" in page
+    # As long as the report is there the refusal stands; whoever deletes it has it made again.
+    (report,) = {failure["blocked_by"] for failure in failures}
+    (with_data.folder / report).unlink()
+    done = with_data.snakemake("-n", study="refused")
+    assert jobs(done.stdout + done.stderr)["preflight"] == 1
+    assert jobs(done.stdout + done.stderr)["train"] == 2
