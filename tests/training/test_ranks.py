@@ -8,10 +8,26 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from injected import out_of_memory
-from nano import MODEL, TIED, TURNS, TURNS_CHAT, adapter, add_end_tokens, records, train, train_member, write_batch
+from nano import (
+    MODEL,
+    PAIRS,
+    TIED,
+    TURNS,
+    TURNS_CHAT,
+    adapter,
+    add_end_tokens,
+    add_pairs,
+    batch_of,
+    compare,
+    records,
+    train,
+    train_member,
+    write_batch,
+)
 from safetensors.torch import load_file
 
 from loragrid.jobs.attempts import read_attempts
+from loragrid.training.train import train_batch
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +65,21 @@ def test_two_processes_train_the_same_as_one_also_beside_another_such_job(nano, 
         assert [line["step"] for line in records(two)] == [line["step"] for line in records(one)]
         run = json.loads((two / "run.json").read_text())
         assert (run["gpus"], run["micro_batch"]) == (2, 4)
+
+
+@pytest.mark.parametrize("adapter", ["continue", "stack"])
+def test_two_processes_learn_the_same_preferences_as_one(nano, tmp_path, adapter):
+    add_pairs()
+    parent = train_member(tmp_path / "parent", max_steps=6)
+    assert train_batch(batch_of(parent), 60.0)
+    recipe = {
+        "parent": str(tmp_path / "parent"), "objective": "dpo", "formatted_folder": PAIRS, "adapter": adapter,
+        "compared_with": compare(tmp_path / "compared", parent), "max_steps": 100, "learning_rate": 1e-3,
+    }  # fmt: skip
+    one, two = (launch(tmp_path / f"{gpus}", gpus, **recipe) for gpus in (1, 2))
+    assert_close(two, one, 1e-4)
+    for line, other in zip(records(two), records(one), strict=True):
+        assert line == pytest.approx(other, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("model", [MODEL, TIED])
