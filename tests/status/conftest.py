@@ -40,16 +40,16 @@ print((here / "queue").read_text(), end="")
 class Place:
     """The working directory: what jobs would have written, and what the commands say of it."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, study: str):
         self.folder = folder
         self.bin = folder / "bin"
         self.bin.mkdir()
         Path("config/studies").mkdir(parents=True)
-        Path("config/studies/small.yaml").write_text(STUDY)
+        Path("config/studies/small.yaml").write_text(study)
         self.began = time.time()
         self.grid = open_study("small", REGISTRY)
         self.first, self.second = self.grid.runs.values()
-        (self.untrained,) = self.grid.untrained.values()
+        self.untrained = next(iter(self.grid.untrained.values()), None)
 
     def answers(self, subject: Any) -> Any:
         return next(answers for answers in self.grid.answers.values() if answers.subject == subject.folder)
@@ -163,9 +163,15 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place_of(tmp_path, monkeypatch):
+    """The working directory of a study."""
     monkeypatch.chdir(tmp_path)
-    return Place(tmp_path)
+    return lambda study: Place(tmp_path, study)
+
+
+@pytest.fixture
+def place(place_of):
+    return place_of(STUDY)
 
 
 @pytest.fixture

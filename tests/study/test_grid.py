@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from studies import DPO, VOTES
+from studies import DPO, SMALL, VOTES
 
 from loragrid.errors import StudyError, UserError
 from loragrid.study.grid import Grid
@@ -368,6 +368,15 @@ def test_without_a_parent_it_is_the_untrained_model(place):
 def test_what_does_not_go_together(place, point, problem):
     with pytest.raises(StudyError, match=problem):
         with_points(place, f"{{name: b, {point}}}")
+
+
+def test_what_goes_together_may_stand_apart(place):
+    votes = VOTES.replace("      letters: {source: letters}\n", "")
+    grid = place.open(votes, "recipe: {objective: dpo}", "grid: {beta: [0.1, 0.2]}")
+    assert [run.recipe["beta"] for run in grid.runs.values()] == [0.1, 0.2]
+    with pytest.raises(StudyError, match=r"grid\.warmup: 0\.5 with `max_steps: 1`") as raised:
+        place.open(SMALL, "recipe: {warmup: 0.1, max_steps: 1}", "grid: {warmup: [0, 0.5]}")
+    assert "0.1" not in str(raised.value)
 
 
 def test_a_stack_has_no_one_rank_to_go_on_with(place):

@@ -33,7 +33,7 @@ def settle_hopeless(batch: Batch) -> None:
     """Put on record which members of a batch cannot be worked on, since a report refuses them or another run failed.
 
     Args:
-        batch: recorded, of the stage `train` or `generate`.
+        batch: recorded, of the stage `train`, `log_probabilities` or `generate`.
     """
     for member in batch.members:
         work = work_folder(member)
@@ -51,7 +51,8 @@ def _blocked(stage: str, member: dict[str, Any]) -> Blocked | None:
     if stage == "train":
         needed = (run["parent"], member["parent_key"], parent_in_words(run["parent"])) if run["parent"] else None
     else:
-        needed = (run["folder"], run["key"], "its training") if run else None
+        words = "its training" if stage == "generate" else parent_in_words(run["folder"]) if run else ""
+        needed = (run["folder"], run["key"], words) if run else None
     if needed is None or not has_failed(Path(needed[0], "work")):
         return None
     try:

@@ -329,27 +329,10 @@ class Recipe(Model):
         {}, description="Further fields of transformers' TrainingArguments, e.g. `{adam_beta2: 0.95}`."
     )
 
-    @model_validator(mode="after")
-    def _fits_the_objective(self) -> "Recipe":
-        if self.objective == "sft" and self.beta != 0.1:
-            raise ValueError("beta: belongs to DPO; give `objective: dpo`, or leave it out")
-        if self.objective == "dpo" and self.mask != "answers":
-            raise ValueError("mask: DPO compares answers, and nothing else has a loss; leave it out")
-        return self
-
     @field_validator("target_modules")
     @classmethod
     def _order_means_nothing(cls, value: str | list[str]) -> str | list[str]:
         return value if isinstance(value, str) else sorted(set(value))
-
-    @model_validator(mode="after")
-    def _some_step_learns(self) -> "Recipe":
-        if self.warmup and self.max_steps == 1:
-            raise ValueError(
-                f"warmup {self.warmup:g} with `max_steps: 1`: the first step of a warm-up has a learning rate of 0, so "
-                "that nothing would be learnt; set `warmup: 0` or take more steps"
-            )
-        return self
 
     @property
     def scale(self) -> float:

@@ -21,6 +21,15 @@ def clashes(recipe: Recipe) -> Iterator[str]:
             "initialisation: `pissa` begins with a part of a base of 16 or 32 bits; over an NF4 base (`method: qlora`) "
             "use `olora` or `default`"
         )
+    if recipe.warmup and recipe.max_steps == 1:
+        yield (
+            f"warmup: {recipe.warmup:g} with `max_steps: 1`: the first step of a warm-up has a learning rate of 0, so "
+            "that nothing would be learnt; set `warmup: 0` or take more steps"
+        )
+    if recipe.objective == "sft" and recipe.beta != Recipe.model_fields["beta"].default:
+        yield "beta: belongs to DPO; give `objective: dpo`, or leave it out"
+    if recipe.objective == "dpo" and recipe.mask != "answers":
+        yield "mask: DPO compares answers, and nothing else has a loss; leave it out"
     if recipe.adapter == "stack":
         yield from _clashes_of_stacks(recipe)
     if recipe.objective == "dpo" and "label_smoothing_factor" in recipe.training_arguments:
