@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from nano import (
     MODEL,
     PAIRS,
@@ -225,6 +226,15 @@ def test_a_stacked_adapter_holds_its_parent_unchanged(setting):
             assert torch.equal(ours[:, :4], scale * weight)
             # Elsewhere than on q and v there is the parent alone.
             assert (ours[:, 4:] == 0).all() == (".q_proj." not in name and ".v_proj." not in name)
+
+
+def test_the_model_card_says_what_it_learnt_from(setting):
+    card = ModelCard.load(setting.works["stack"] / "adapter/README.md")
+    assert card.data.tags == ["lora", "dpo", "loragrid"]
+    assert "Losses are those of pairs of answers." in card.text
+    assert "| goes on from | parent |" in card.text
+    assert "| beta | 0.1 |" in card.text
+    assert "| mask |" not in card.text
 
 
 def test_a_stack_can_be_stacked_over(setting, tmp_path):
