@@ -3,7 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from loragrid.errors import StudyError
 from loragrid.files import canonical
-from loragrid.study.encoders import references_of
+from loragrid.study.asking import Asking
 from loragrid.study.grid import (
-    Answers,
     Chat,
     Clean,
     Data,
@@ -27,11 +26,7 @@ from loragrid.study.grid import (
     Untrained,
 )
 from loragrid.study.keys import (
-    CHOICE_VERSION,
-    DECODING_VERSION,
-    ENCODING_VERSION,
     LOG_PROBABILITIES_VERSION,
-    PROMPTS_VERSION,
     RECIPE_VERSION,
     changed,
     key_of,
@@ -40,12 +35,12 @@ from loragrid.study.keys import (
 )
 from loragrid.study.materials import Materials
 from loragrid.study.opponents import set_opponents
+from loragrid.study.parents import clashes_with_parent
 from loragrid.study.preflights import preflights_of
 from loragrid.study.problems import describe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import ChoiceEvaluation, EvaluationSpec, Point, Recipe, Study
-from loragrid.study.scores import Score, resolved_scores, usual_options
-from loragrid.study.together import SUBTRACTED, clashes
+from loragrid.study.schema import Point, Recipe, Study
+from loragrid.study.together import clashes
 
 
 def resolve(study: Study, file: Path, registry: Registry) -> Grid:
@@ -70,7 +65,7 @@ class _Resolver:
         self.problems: list[str] = []
         self.out = Grid(file.stem, str(file), study.title, study.description)
         self.materials = Materials(study, registry, self.out, self.problems)
-        self._resolved: dict[str, dict[str, Score]] = {}
+        self.asking = Asking(study, registry, self.out, self.materials)
 
     def grid(self) -> Grid:
         self._runs()
@@ -209,56 +204,8 @@ class _Resolver:
         if parent is None:
             self.problems.append(f"{where}.parent: {point.parent!r} has no run of model {model!r}, which this one has")
         else:
-            self._check_parent(where, point, recipe, chat, parent)
+            self.problems += clashes_with_parent(where, point, recipe, chat, parent)
         return parent
-
-    def _check_parent(self, where: str, point: Point, recipe: Recipe, chat: Chat, parent: Run) -> None:
-        if parent.recipe["method"] != recipe.method:
-            self.problems.append(
-                f"{where}.method: goes on from {point.parent!r}, so it must be {parent.recipe['method']!r} as there: "
-                "the base is the same"
-            )
-        if recipe.adapter == "stack":
-            self._check_stack(where, point, chat, parent)
-        else:
-            self._check_continuation(where, point, recipe, chat, parent)
-
-    def _check_stack(self, where: str, point: Point, chat: Chat, parent: Run) -> None:
-        if parent.recipe["dora"]:
-            self.problems.append(
-                f"{where}.adapter: {point.parent!r} is trained with `dora`, which changes the base's weights, too, and "
-                "nothing can be stacked over it; use `adapter: continue`"
-            )
-        if "train" in (chat.end_token, parent.chat["end_token"]):
-            self.problems.append(
-                f"{where}.adapter: a token that is trained for the end of answers (`end_token: train`) cannot be "
-                f"stacked over {point.parent!r}; use `adapter: continue`, or `end_token: text` for both"
-            )
-
-    def _check_continuation(self, where: str, point: Point, recipe: Recipe, chat: Chat, parent: Run) -> None:
-        if parent.recipe["adapter"] == "stack":
-            self.problems.append(
-                f"{where}.adapter: {point.parent!r} has several adapters in one, which have no one rank to go on with; "
-                "use `adapter: stack`"
-            )
-            return
-        ends = [(each.end_token, each.template_key) for each in (chat, Chat(**parent.chat))]
-        if ends[0] != ends[1] and "train" in (ends[0][0], ends[1][0]):
-            self.problems.append(
-                f"{where}.chat: training goes on with the adapter of {point.parent!r}, and a token that is trained "
-                "for the end of answers belongs to it: both need the same template and end_token"
-            )
-        if parent.recipe["initialisation"] in SUBTRACTED:
-            self.problems.append(
-                f"{where}.parent: the adapter of {point.parent!r} begins with a part of the base (`initialisation: "
-                f"{parent.recipe['initialisation']}`) and is saved with twice its rank: training does not go on with it"
-            )
-        for name in ("rank", "alpha", "target_modules", "rslora", "dora", "initialisation", "lora_config"):
-            if parent.recipe[name] != plain(getattr(recipe, name)):
-                self.problems.append(
-                    f"{where}.{name}: training goes on with the adapter of {point.parent!r}, so it must be "
-                    f"{parent.recipe[name]!r} as there, not {plain(getattr(recipe, name))!r}"
-                )
 
     def _run(
         self,
@@ -335,33 +282,25 @@ class _Resolver:
         used = {run.clean for run in self.out.runs.values()}
         for name, spec in self.study.evaluations.items():
             asked: dict[tuple[str, str], Data] = {}  # by dataset and id: points may have rows or splits of their own
-            for folder, run in self.out.runs.items():
+            for run in self.out.runs.values():
                 # A run is asked about the test rows of the data that it was trained on, which are never trained on.
                 dataset = spec.dataset or run.dataset
                 clean = whole[dataset] if spec.dataset else self.out.clean[run.clean]
                 if isinstance(clean, Decontaminated):  # which is so in what is trained on only
                     clean = self.out.clean[clean.base]
                 self._check_leak(name, run, clean, dataset)
-                chat = Chat(**run.chat)
-                self._ask(name, spec, folder, run.model, run.precision, clean, dataset, chat)
+                self.asking.ask(name, spec, run, clean, dataset, Chat(**run.chat))
                 asked[dataset, clean.id] = clean
             if not asked:
                 asked = {
                     (dataset, whole[dataset].id): whole[dataset]
                     for dataset in ([spec.dataset] if spec.dataset else self._to_ask())
                 }
-            for folder, untrained in self.out.untrained.items():
+            for dataset in sorted({dataset for dataset, _ in asked}):
+                self._check_answers(name, dataset)
+            for untrained in self.out.untrained.values():
                 for ((dataset, _), clean), chat in itertools.product(sorted(asked.items()), self._chats_of(untrained)):
-                    self._ask(
-                        name,
-                        spec,
-                        folder,
-                        untrained.model,
-                        untrained.precision,
-                        clean,
-                        dataset,
-                        chat,
-                    )
+                    self.asking.ask(name, spec, untrained, clean, dataset, chat)
             used |= {clean.id for clean in asked.values()}
         set_opponents(self.out, self.problems)
         self._contamination()
@@ -416,166 +355,13 @@ class _Resolver:
                 return
             trained = self.out.runs[trained.parent] if trained.parent else None
 
-    def _ask(
-        self,
-        name: str,
-        spec: EvaluationSpec,
-        folder: str,
-        model_id: str,
-        precision: str,
-        clean: Data,
-        dataset: str,
-        chat: Chat,
-    ) -> None:
+    def _check_answers(self, name: str, dataset: str) -> None:
         format_ = self.materials.data.formats[dataset]
         if not self.registry.formats[format_["name"]].HAS_ANSWERS:
             self.problems.append(
                 f"evaluations.{name}: asks about {dataset!r}, whose format {format_['name']!r} has no answers to "
                 "compare with; models are not asked such questions yet"
             )
-        if isinstance(spec, ChoiceEvaluation):
-            self._ask_choices(name, spec, folder, model_id, precision, clean, dataset, chat)
-            return
-        prompts_key = key_of(
-            "prompts",
-            {
-                # Studies and points that differ in training rows share their prompts.
-                "clean": self.materials.data.asked_key(clean, spec.split),
-                "format": format_,
-                "split": spec.split,
-                "turns": spec.turns,
-                "rows": spec.rows,
-                "system": spec.system,
-                "default_system": chat.system,
-                "version": PROMPTS_VERSION,
-            },
-        )
-        prompts = Prompts(
-            id=f"{name}-{short(prompts_key)}",
-            key=prompts_key,
-            clean=clean.id,
-            format=format_,
-            split=spec.split,
-            turns=spec.turns,
-            rows=spec.rows,
-            system=spec.system,
-            default_system=chat.system,
-        )
-        prompts = self.out.prompts.setdefault(prompts.id, prompts)
-        decoding = plain(spec.decoding.model_dump())
-        key = key_of(
-            "evaluation",
-            {
-                "prompts": prompts_key,
-                "chat": chat.key_parts(),
-                "decoding": changed(spec.decoding),
-                # Greedy decoding draws nothing, so its seed means nothing.
-                "seed": spec.seed if spec.decoding.temperature else None,
-                "version": DECODING_VERSION,
-            },
-        )
-        scores = {id_: asdict(self._encoded(score, prompts)) for id_, score in self._scores(name, spec).items()}
-        answers = Answers(
-            id=f"{folder}/eval/{name}-{short(key)}",
-            subject=folder,
-            evaluation=name,
-            model=model_id,
-            precision=precision,
-            dataset=dataset,
-            chat=asdict(chat),
-            prompts=prompts.id,
-            decoding=decoding,
-            seed=spec.seed,
-            key=key,
-            scores=scores,
-            folder=f"{folder}/eval/{name}-{short(key)}",
-        )
-        self.out.answers[answers.id] = answers
-
-    def _ask_choices(
-        self,
-        name: str,
-        spec: ChoiceEvaluation,
-        folder: str,
-        model_id: str,
-        precision: str,
-        clean: Data,
-        dataset: str,
-        chat: Chat,
-    ) -> None:
-        source = self.registry.sources[str(self.study.datasets[dataset].source)]
-        wording = getattr(source, "WORDING", None)
-        choice = {"shots": spec.shots, "rows": spec.rows, "wording": asdict(wording) if wording else {}}
-        examples = self.materials.data.asked_key(clean, "validation") if spec.shots else None
-        key = key_of(
-            "choices",
-            {
-                "clean": self.materials.data.asked_key(clean, spec.split),
-                "examples": examples,
-                "split": spec.split,
-                **choice,
-                "version": CHOICE_VERSION,
-            },
-        )
-        prompts = Prompts(
-            id=f"{name}-{short(key)}",
-            key=key,
-            clean=clean.id,
-            format=self.materials.data.formats[dataset],
-            split=spec.split,
-            turns=spec.turns,
-            rows=None,
-            system=None,
-            default_system=None,
-            choice=choice,
-        )
-        prompts = self.out.prompts.setdefault(prompts.id, prompts)
-        # In plain text a chat changes nothing: runs that differ in it alone are asked, and compared, as one.
-        chat = chat if spec.chat_template else chat.unused()
-        parts = chat.key_parts() | {"system": chat.system} if spec.chat_template else None
-        key = key_of("choice evaluation", {"prompts": key, "chat": parts, "version": CHOICE_VERSION})
-        answers_folder = f"{folder}/eval/{name}-{short(key)}"
-        self.out.answers[answers_folder] = Answers(
-            id=answers_folder,
-            subject=folder,
-            evaluation=name,
-            model=model_id,
-            precision=precision,
-            dataset=dataset,
-            chat=asdict(chat),
-            prompts=prompts.id,
-            decoding={},
-            seed=0,
-            key=key,
-            scores={id_: asdict(score) for id_, score in self._scores(name, spec).items()},
-            folder=answers_folder,
-            in_chat=spec.chat_template,
-        )
-
-    def _scores(self, evaluation: str, spec: EvaluationSpec) -> dict[str, Score]:
-        """The scores of an evaluation, which are the same for thousands of runs."""
-        if evaluation not in self._resolved:
-            asked = self.study.datasets[spec.dataset] if spec.dataset else None
-            usual = usual_options(asked.source, self.registry) if asked else None
-            self._resolved[evaluation] = resolved_scores(spec.scores, self.registry, usual)
-        return self._resolved[evaluation]
-
-    def _encoded(self, score: Score, prompts: Prompts) -> Score:
-        """A score with what it is made from, if an encoder makes it; that is in its key instead of the names of it."""
-        if score.place != "encoder":
-            return score
-        options = self.registry.metrics[score.name].Options.model_validate(score.options)
-        encoder = self.materials.encoder(options.by)
-        references = references_of(prompts, encoder, options.by.layer)
-        self.out.references[references.id] = references
-        settings = {
-            "name": score.name,
-            "version": score.version,
-            "options": plain(options.beside_the_encoder()),
-            "inputs": [{"encoder": encoder.key, "layer": options.by.layer, "version": ENCODING_VERSION}],
-        }
-        ids = {"encoder": encoder.id, "references": references.id}
-        return replace(score, key=key_of("score", settings), encoded=ids)
 
 
 def _split_by(clean: Clean) -> tuple[Any, ...]:
