@@ -13,11 +13,14 @@ from loragrid.errors import UserError
 from loragrid.files import write_jsonl
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.likelihood import reference_likelihoods
+from loragrid.jobs.standing import Reporter
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.training.train import train_batch
 
 pytestmark = pytest.mark.slow
+
+NOBODY = Reporter(None)
 
 DIALOGUES = 12
 GREEDY = {"max_new_tokens": 4, "temperature": 0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
@@ -70,15 +73,15 @@ def test_training_likelihoods_and_answers(family, place, tmp_path, monkeypatch):
 
     # The first step is over all rows, before anything is learnt.
     base = load_base(str(folder), precision).eval()
-    items, excluded = reference_likelihoods(base, chat, asked, 4, never())
+    items, excluded = reference_likelihoods(base, chat, asked, 4, never(), NOBODY)
     assert not excluded
     likelihood = sum(item["nats"] for item in items) / sum(item["tokens"] for item in items)
     assert records(work)[0]["loss"] == pytest.approx(likelihood, rel=1e-5)
 
     tuned = attach_adapter(base, work / "adapter").eval()
-    assert reference_likelihoods(tuned, chat, asked, 4, never())[0] != items
+    assert reference_likelihoods(tuned, chat, asked, 4, never(), NOBODY)[0] != items
     out = tmp_path / "generations.jsonl"
-    settings = {"decoding": GREEDY, "seed": 0, "batch_size": 4, "stop": never(), "about": {}}
+    settings = {"decoding": GREEDY, "seed": 0, "batch_size": 4, "stop": never(), "reporter": NOBODY, "about": {}}
     answer_prompts(tuned, chat, asked, out, **settings)
     assert len(out.read_text().splitlines()) == len(asked)
 
