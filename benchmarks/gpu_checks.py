@@ -1,0 +1,680 @@
+"""The checks of gpu.py, which starts this file: they run one after the other, until one fails.
+
+    python benchmarks/gpu_checks.py OUTPUT UNTIL SIZE NAME ...
+
+Each is a function that trains or asks with the package's own functions, looks at what came out, and returns it.
+"""
+
+import contextlib
+import json
+import math
+import os
+import platform
+import random
+import shutil
+import signal
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from loragrid.modeling.environment import describe, importing, release_memory
+
+with importing():
+    import torch
+    from datasets.arrow_writer import ArrowWriter
+    from safetensors.torch import load_file, save_file
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from loragrid.data.format import format_dataset
+    from loragrid.data.supervised import FEATURES
+    from loragrid.estimates.devices import DEVICES, Device
+    from loragrid.estimates.memory import training_memory
+    from loragrid.estimates.sizes import dimensions
+    from loragrid.files import read_json, read_jsonl, write_json, write_jsonl
+    from loragrid.generation.generate import generate_batch
+    from loragrid.jobs.attempts import read_attempts
+    from loragrid.modeling import load
+    from loragrid.modeling.build import train_tokenizer
+    from loragrid.modeling.load import compute_dtype, device
+    from loragrid.study.batches import Batch
+    from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run
+    from loragrid.study.schema import Decoding, Recipe
+    from loragrid.training import arguments, references, sft
+    from loragrid.training import checkpoint as checkpoints
+    from loragrid.training.records import Records
+    from loragrid.training.train import train_batch
+
+TINYLLAMA = {
+    "vocab_size": 32_000, "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22,
+    "num_attention_heads": 32, "num_key_value_heads": 4, "max_position_embeddings": 2048,
+}  # fmt: skip
+LLAMA_2_7B = {
+    "vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
+    "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 4096,
+}  # fmt: skip
+SMALL = {
+    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
+}  # fmt: skip
+MODELS = {"tinyllama": TINYLLAMA, "llama-2-7b": LLAMA_2_7B, "short": TINYLLAMA | {"num_hidden_layers": 4}}
+"""Dimensions by name. `short` is what checks of arithmetic are made with."""
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # of config/studies/tinyllama-sft-dpo.yaml (SFT4)
+    "tinyllama": {"rank": 8, "alpha": 64, "dropout": 0.05, "batch_size": 16, "max_length": 512, "learning_rate": 5e-5},
+    # of config/studies/tweetsumm.yaml
+    "llama-2-7b": {
+        "rank": 16, "alpha": 32, "target_modules": ["q_proj", "v_proj"], "batch_size": 8, "max_length": 1024,
+        "learning_rate": 2e-4, "optimizer": "paged_adamw_32bit",
+    },
+}  # fmt: skip
+"""How models are trained in the studies, by model."""
+
+MICRO_BATCH = 8
+"""Rows at a time; a study's default."""
+
+CLOSE = 1e-6
+"""How far the norm of a tensor may be off after an interruption, relative to it."""
+
+WITHIN = 0.2
+"""How far the estimate of memory may be off: jobs ask for so much more."""
+
+LIMIT = 180
+"""Seconds that a check may take on a GPU."""
+
+CHAT = {
+    "name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
+    "end_token": "text",
+}  # fmt: skip
+"""A model's own chat."""
+
+WHO = ["my dog", "my sister", "the old car", "our neighbour", "a friend of mine", "the new boss"]
+DID = ["ran away", "came home", "made me laugh", "broke down", "forgot my birthday", "won a prize"]
+KIND = ["That must have been hard.", "How lovely to hear!", "Tell me more.", "I would feel the same."]
+RUDE = ["I do not care.", "So what?", "Whatever you say."]
+
+
+class LeftOut(Exception):
+    """A check is impossible here; says why."""
+
+
+@dataclass
+class Found:
+    """What a check found.
+
+    Args:
+        figure: in words, with units.
+        passed: whether it is as it should be.
+        values: the figures behind it, for the file.
+    """
+
+    figure: str
+    passed: bool = True
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Bench:
+    """Makes models and data in the current folder, once, and trains and asks with the package's functions.
+
+    Args:
+        small: for a CPU.
+
+    Attributes:
+        steps: optimiser steps of the checks of arithmetic.
+    """
+
+    def __init__(self, small: bool):
+        self.small = small
+        self.steps = 6 if small else 12
+
+    # -- models
+
+    def model(self, name: str, micro_batch: int = MICRO_BATCH) -> Any:
+        """A model with random weights, as a batch holds it; written when it is first asked for."""
+        entry = ModelEntry(
+            id=name, key="k" * 64, label=name, slug=name, hub=None, revision=None, path=None, build=None,
+            precision="nf4", parameters=None, micro_batch=micro_batch, gpus=1, sharded=False,
+            gradient_checkpointing="auto",
+        )  # fmt: skip
+        if not Path(entry.folder, "model.json").exists():
+            write_model(Path(entry.folder), SMALL if self.small else MODELS[name])
+        return entry
+
+    # -- rows
+
+    def dialogues(self) -> str:
+        """Folder of formatted dialogues for the short model."""
+        return self._formatted("dialogues", "chat", lambda number: {"messages": dialogue(number)})
+
+    def pairs(self) -> str:
+        """Folder of formatted pairs for the short model: the rude answer is the worse."""
+        return self._formatted("pairs", "preference", pair)
+
+    def _formatted(self, name: str, kind: str, make: Callable[[int], dict[str, Any]]) -> str:
+        clean, out = Path("data/clean", name), Path("data/formatted/short", name)
+        if not (out / "format.json").exists():
+            for split, numbers in {"train": range(32), "validation": range(100, 108)}.items():
+                records = ({"id": f"{number}", "meta": {}, **make(number)} for number in numbers)
+                write_jsonl(clean / f"{split}.jsonl", records)
+            format_dataset(
+                clean, Path(self.model("short").folder), out, key=name[0] * 64, chat=CHAT, mask="answers",
+                max_length=128, format_={"name": kind, "version": 1, "options": {}},
+            )  # fmt: skip
+        return str(out)
+
+    def noise(self, name: str, rows: int, length: int) -> str:
+        """Folder of rows of random tokens, all of the same length."""
+        out, draw = Path("data/formatted", name, f"noise-{rows}-{length}"), random.Random(0)
+        if not (out / "format.json").exists():
+            out.mkdir(parents=True)
+            words = (SMALL if self.small else MODELS[name])["vocab_size"]
+            for split, number in {"train": rows, "validation": 2}.items():
+                with ArrowWriter(path=str(out / f"{split}.arrow"), features=FEATURES) as writer:
+                    for _ in range(number):
+                        tokens = draw.choices(range(3, words), k=length)
+                        writer.write({"input_ids": tokens, "labels": tokens, "length": length})
+                    writer.finalize()
+            train = {"shortened": 0, "too_long": 0}
+            write_json(out / "format.json", {"key": "n" * 64, "max_length": length, "splits": {"train": train}})
+        return str(out)
+
+    # -- training
+
+    def member(
+        self,
+        folder: str,
+        rows: str,
+        *,
+        model: str = "short",
+        micro_batch: int = MICRO_BATCH,
+        parent: str | None = None,
+        compared_with: dict[str, str] | None = None,
+        **recipe: Any,
+    ) -> dict[str, Any]:
+        """A run as a train batch holds it."""
+        entry = self.model(model, micro_batch)
+        fields = {
+            "rank": 4,
+            "alpha": 8,
+            "learning_rate": 5e-3,
+            "batch_size": 8,
+            "max_steps": self.steps,
+            "evaluations": 2,
+        }
+        run = Run(
+            name=folder, key="r" * 64, label=None, model=entry.id, dataset="made", clean="made", formatted=rows,
+            precision="nf4", chat=CHAT, recipe=Recipe(**(fields | recipe)).model_dump(), seed=42,
+            parent=parent and f"results/runs/{parent}", compared_with=None, folder=f"results/runs/{folder}",
+        )  # fmt: skip
+        return {
+            "run": vars(run), "preflight_file": "", "parent_key": run.key if parent else None, "model": vars(entry),
+            "model_folder": entry.folder, "formatted_folder": rows, "compared_with": compared_with,
+        }  # fmt: skip
+
+    def attempt(self, member: dict[str, Any]) -> Path | None:
+        """Train a run until it ends or is interrupted; its work folder if it has finished.
+
+        Raises:
+            RuntimeError: it failed; says why.
+        """
+        finished = train_batch(batch_of("train", member), checkpoint_minutes=60)
+        work = Path(member["run"]["folder"], "work")
+        last = read_attempts(work)[-1]
+        if last.get("ended") not in ("finished", "terminated", "out of memory"):
+            raise RuntimeError(f"{member['run']['name']}: {last.get('ended')}: {last.get('why')}")
+        return work if finished else None
+
+    def train(self, folder: str, rows: str, **settings: Any) -> Path:
+        """Train a run to its end, if that was not done; its work folder.
+
+        Raises:
+            RuntimeError: it did not finish; says why.
+        """
+        member = self.member(folder, rows, **settings)
+        for _ in range(4):  # an exhausted memory ends an attempt, too
+            if work := self.attempt(member):
+                return work
+        raise RuntimeError(f"{folder}: {read_attempts(Path(member['run']['folder'], 'work'))[-1]['why']}")
+
+    def train_interrupted(self, folder: str, rows: str, at: int, **settings: Any) -> Path:
+        """The same, with a preemption's signal after a step."""
+        member, add = self.member(folder, rows, **settings), Records.add
+
+        def added(records: Any, step: int, **values: Any) -> None:
+            add(records, step, **values)
+            if step == at and "learning_rate" in values:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with mock.patch.object(Records, "add", added):
+            if self.attempt(member):
+                raise RuntimeError(f"{folder}: was not interrupted at step {at}")
+        return self.train(folder, rows, **settings)
+
+    def train_large(self, name: str) -> tuple[Path, dict[str, Any]]:
+        """Train a whole model at its study's settings, for some steps; work folder and recipe."""
+        settings = RECIPES[name] | {"max_steps": self.steps // 2, "evaluations": 1}
+        if self.small:
+            settings |= {"max_length": 64, "optimizer": "adamw"}
+        rows = self.noise(name, settings["batch_size"] * settings["max_steps"], settings["max_length"])
+        work = self.train(name, rows, model=name, **settings)
+        return work, read_json(work / "run.json")["recipe"]
+
+    def device(self) -> Device:
+        """What estimates know of this card; of one that they do not know, an A100's memory is needed as well."""
+        name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        return next((device for device in DEVICES.values() if device.is_called(name)), DEVICES["a100"])
+
+
+def write_model(folder: Path, dimensions: dict[str, int]) -> None:
+    """A Llama with random weights in bf16, as if it had been downloaded: drawn on the device, written layer by layer.
+
+    Raises:
+        LeftOut: the disk is too small for it.
+    """
+    tokenizer = train_tokenizer([*WHO, *DID, *KIND, *RUDE], 300, dimensions["max_position_embeddings"])
+    config = LlamaConfig(
+        **dimensions, tie_word_embeddings=False, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, dtype="bfloat16", architectures=["LlamaForCausalLM"],
+    )  # fmt: skip
+    with torch.device("meta"):
+        weights = LlamaForCausalLM(config).state_dict()
+    size = 2 * sum(weight.numel() for weight in weights.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(folder).free) < 1.1 * size:
+        raise LeftOut(
+            f"the model takes {size / 1e9:.1f} GB, and {folder.resolve()} has {free / 1e9:.1f} GB: set TMPDIR"
+        )
+    torch.manual_seed(0)
+    places, parts = {}, {}
+    for name in weights:
+        part = name.split(".")[2] if ".layers." in name else "rest"
+        places[name] = f"model-{part}.safetensors"
+        parts.setdefault(places[name], []).append(name)
+    for file, names in parts.items():
+        drawn = {}
+        for name in names:
+            values = torch.ones if name.endswith("norm.weight") else torch.randn
+            drawn[name] = values(weights[name].shape, dtype=torch.bfloat16, device=device())
+            if values is torch.randn:
+                drawn[name] *= config.initializer_range
+        save_file(drawn, folder / file, metadata={"format": "pt"})
+    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": places})
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_json(folder / "model.json", {"files": {}})  # last: it is whole
+
+
+def dialogue(number: int) -> list[dict[str, str]]:
+    """Of one to three rounds, so that rows differ in length."""
+    draw = random.Random(number)
+    messages = []
+    for _ in range(draw.randint(1, 3)):
+        messages.append({"role": "user", "content": f"Today {draw.choice(WHO)} {draw.choice(DID)}."})
+        messages.append({"role": "assistant", "content": draw.choice(KIND)})
+    return messages
+
+
+def pair(number: int) -> dict[str, Any]:
+    """A dialogue with a kind and a rude end."""
+    *messages, answer = dialogue(number)
+    return {"messages": messages, "chosen": answer["content"], "rejected": random.Random(number).choice(RUDE)}
+
+
+def batch_of(stage: Any, member: dict[str, Any]) -> Batch:
+    """A batch of one."""
+    return Batch(stage=stage, id="0123456789", members=[member], needs=[], after=[])
+
+
+def records(work: Path) -> list[dict[str, Any]]:
+    """What the steps and validations of a run gave."""
+    return list(read_jsonl(work / "training.jsonl"))
+
+
+def distance(work: Path, other: Path) -> float:
+    """Largest difference of the norms of a tensor of two runs' adapters, relative to it."""
+    ours, theirs = (load_file(each / "adapter/adapter_model.safetensors") for each in (work, other))
+    norms = [(ours[name].double().norm().item(), theirs[name].double().norm().item()) for name in theirs]
+    return max(abs(one - two) / two for one, two in norms)
+
+
+def gib(size: float) -> str:
+    """Bytes, for people."""
+    return f"{size / 2**30:.2f} GiB"
+
+
+# -- the checks
+
+
+def find_rate(bench: Bench) -> Found:
+    """The rate of one large matrix product in the precision that training computes in."""
+    rate = matrix_rate(bench)
+    card, expected = bench.device(), bench.device().rate
+    values = {"operations_per_second": rate, "of_estimates": expected, "estimates_device": card.name}
+    figure = f"{rate / 1e12:.2f} TFLOP/s in {str(compute_dtype()).removeprefix('torch.')}"
+    if bench.small:
+        return Found(figure, True, values)
+    return Found(f"{figure}; estimates sustain {expected / 1e12:.0f} ({card.name})", rate >= expected, values)
+
+
+def matrix_rate(bench: Bench) -> float:
+    """Operations a second, the best of some products."""
+    width = 512 if bench.small else 8192
+    a, b = (torch.randn(width, width, device=device(), dtype=compute_dtype()) for _ in range(2))
+    seconds = []
+    for _ in range(10):
+        synchronise()
+        began = time.perf_counter()
+        a @ b
+        synchronise()
+        seconds.append(time.perf_counter() - began)
+    return 2 * width**3 / min(seconds)
+
+
+def synchronise() -> None:
+    """Wait for the GPU, if there is one."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def find_sft(bench: Bench) -> Found:
+    """Supervised, in the precision that the device has."""
+    return resumed(bench, "sft", compute_dtype())
+
+
+def find_sft_fp16(bench: Bench) -> Found:
+    """Supervised, in fp16 whatever the device has."""
+    with as_on_a_t4():
+        return resumed(bench, "sft-fp16", torch.float16)
+
+
+@contextlib.contextmanager
+def as_on_a_t4() -> Iterator[None]:
+    """Compute in fp16, where the device may have bf16 or be a CPU."""
+    with contextlib.ExitStack() as stack:
+        for module in (load, arguments, references):
+            stack.enter_context(mock.patch.object(module, "compute_dtype", return_value=torch.float16))
+        yield
+
+
+def resumed(bench: Bench, name: str, dtype: Any, **recipe: Any) -> Found:
+    """Train a run at once, and another time with an interruption; see that both are the same, and in float32."""
+    settings = {"dropout": 0.1, "group_by_length": True} | recipe
+    whole = bench.train(name, bench.dialogues(), **settings)
+    again = bench.train_interrupted(f"{name}-interrupted", bench.dialogues(), bench.steps // 2, **settings)
+    off = distance(again, whole)
+    first, last = (line["loss"] for line in [line for line in records(whole) if "loss" in line][:: bench.steps - 1])
+    checkpoint, _ = checkpoints.newest(again / "checkpoints")
+    saved = checkpoints.load(checkpoint)
+    trained = {str(weight.dtype) for weight in saved.adapter.values()}
+    scale = saved.scaler.get("scale")
+    scales = dtype == torch.float16 and torch.cuda.is_available()  # on a CPU nothing does
+    values = {"norms_off": off, "first_loss": first, "last_loss": last, "adapter": sorted(trained), "scale": scale}
+    passed = off <= CLOSE and last < first and trained == {"torch.float32"} and scales == bool(scale)
+    parts = [
+        f"{str(dtype).removeprefix('torch.')}: norms {off:.1e} off after an interruption",
+        f"loss {first:.2f} → {last:.2f} nats a token",
+        f"adapter in {', '.join(sorted(trained)).replace('torch.', '')}",
+    ]
+    return Found("; ".join([*parts, f"scale {scale:g}"] if scale else parts), passed, values)
+
+
+def find_8bit(bench: Bench) -> Found:
+    """Adam with moments in 8 bits."""
+    return of_optimizer(bench, "adamw_8bit", 0.05)
+
+
+def find_paged(bench: Bench) -> Found:
+    """Adam with moments that may go to the host."""
+    return of_optimizer(bench, "paged_adamw_32bit", 0.01)
+
+
+def of_optimizer(bench: Bench, name: str, most: float) -> Found:
+    """Train with an optimiser of bitsandbytes, interrupted, and compare its loss with AdamW's.
+
+    Args:
+        bench: where.
+        name: of the optimiser.
+        most: how far its last loss may be from AdamW's, relative to it.
+    """
+    if not torch.cuda.is_available():
+        raise LeftOut("bitsandbytes has it for CUDA only")
+    settings = {"rank": 8, "target_modules": "all-linear", "learning_rate": 1e-3}
+    found = resumed(bench, name, compute_dtype(), optimizer=name, **settings)
+    adamw = bench.train("adamw", bench.dialogues(), dropout=0.1, group_by_length=True, **settings)
+    expected = [line["loss"] for line in records(adamw) if "loss" in line][-1]
+    off = abs(found.values["last_loss"] / expected - 1)
+    values = found.values | {"adamw_last_loss": expected, "loss_off": off}
+    return Found(f"{found.figure}; last loss {off:.2%} from AdamW's", found.passed and off <= most, values)
+
+
+def find_continue(bench: Bench) -> Found:
+    """DPO that trains the parent's adapter on."""
+    return preferring(bench, "continue")
+
+
+def find_stack(bench: Bench) -> Found:
+    """DPO with an adapter over the parent's."""
+    return preferring(bench, "stack")
+
+
+def preferring(bench: Bench, adapter: str) -> Found:
+    """Train on pairs, over a parent that was trained on dialogues."""
+    rows = bench.pairs()
+    parent = bench.member("parent", bench.dialogues(), max_steps=6)
+    bench.train("parent", bench.dialogues(), max_steps=6)
+    wanted = LogProbabilities(
+        id="pairs", key="l" * 64, model="short", precision="nf4", formatted=rows, chat=CHAT,
+        run=parent["run"]["folder"],
+    )  # fmt: skip
+    member = {
+        "stage": "log_probabilities", "log_probabilities": vars(wanted), "parts": {"log_probabilities": wanted.file},
+        "run": parent["run"], "model": parent["model"], "model_folder": parent["model_folder"],
+        "formatted_folder": rows,
+    }  # fmt: skip
+    references.reference_batch(batch_of("log_probabilities", member))
+    if not Path(wanted.file).exists():
+        raise RuntimeError(f"log-probabilities: {read_attempts(Path(wanted.folder, 'work'))[-1]['why']}")
+    compared_with = {"file": wanted.file, "key": wanted.key}
+    work = bench.train(
+        f"dpo-{adapter}", rows, parent="parent", compared_with=compared_with, objective="dpo", adapter=adapter,
+        dropout=0.0,
+    )  # fmt: skip
+    steps = [line for line in records(work) if "loss" in line]
+    off = abs(steps[0]["loss"] - math.log(2))
+    # In float32 that of sums of logarithms; in 16 bits a unit in the last place of a number around 1.
+    most = max(torch.finfo(compute_dtype()).eps, CLOSE)
+    first, last = steps[0]["reward_margin"], steps[-1]["reward_margin"]
+    return Found(
+        f"first loss {off:.1e} from ln 2 (at most {most:.1e}); margin {first:+.3f} → {last:+.3f} nats",
+        off <= most and last > max(first, 0),
+        {"first_loss_off": off, "first_margin": first, "last_margin": last},
+    )
+
+
+def find_exhausted(bench: Bench) -> Found:
+    """A memory that is too small for the micro-batch, which is halved."""
+    settings = {"learning_rate": 1e-4, "max_steps": 2, "evaluations": 1}
+    rows = bench.noise("short", 16, 64 if bench.small else 512)
+    with exhausted(bench, rows, settings):
+        work = bench.train("exhausted", rows, **settings)
+    run = read_json(work / "run.json")
+    same = bench.train("roomy", rows, micro_batch=run["micro_batch"], **settings)
+    off = distance(work, same)
+    how = [attempt["ended"] for attempt in read_attempts(work)]
+    values = {"attempts": how, "micro_batch": run["micro_batch"], "norms_off": off}
+    figure = f"attempts: {', '.join(how)}; {MICRO_BATCH} → {run['micro_batch']} rows at a time; norms {off:.1e} off"
+    passed = "out of memory" in how and run["micro_batch"] < MICRO_BATCH and off <= CLOSE
+    return Found(figure + (" (error injected: a CPU has no memory of its own)" if bench.small else ""), passed, values)
+
+
+@contextlib.contextmanager
+def exhausted(bench: Bench, rows: str, settings: dict[str, Any]) -> Iterator[None]:
+    """Let the GPU have a little less memory than the run needs; without a GPU, raise what it would raise."""
+    if torch.cuda.is_available():
+        work = bench.train("measured", rows, **settings)
+        needed = read_json(work / "run.json")["cost"]["peak_memory_bytes"]
+        torch.cuda.set_per_process_memory_fraction(0.97 * needed / torch.cuda.get_device_properties(0).total_memory)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        return
+    step = sft.SupervisedTrainer.training_step
+
+    def training_step(trainer: Any, model: Any, inputs: dict[str, Any], *rest: Any) -> Any:
+        if len(inputs["input_ids"]) > MICRO_BATCH // 2:
+            raise torch.OutOfMemoryError("injected")
+        return step(trainer, model, inputs, *rest)
+
+    with mock.patch.object(sft.SupervisedTrainer, "training_step", training_step):
+        yield
+
+
+def find_tinyllama(bench: Bench) -> Found:
+    """TinyLlama-1.1B in NF4."""
+    return at_full_size(bench, "tinyllama")
+
+
+def find_llama(bench: Bench) -> Found:
+    """A model of 7B in NF4."""
+    return at_full_size(bench, "llama-2-7b")
+
+
+def at_full_size(bench: Bench, name: str) -> Found:
+    """Memory and speed of a training at its study's settings."""
+    work, recipe = bench.train_large(name)
+    size, length = dimensions(bench.model(name)), recipe["max_length"]
+    usage = list(read_jsonl(work / "usage.jsonl"))
+    speed = statistics.median(line["tokens_per_second"] for line in usage[2:])  # the first ones warm up
+    # Forward and the gradients of the activations, 2 operations a weight and token each (as in estimates/time.py);
+    # what is computed again does not count as work done.
+    weights = size.linear + size.vocabulary * size.hidden
+    operations = 2 * (2 * weights + 4 * size.layers * size.heads * size.head_width * length)
+    share = speed * operations / matrix_rate(bench)
+    figure = f"{speed:,.0f} tokens/s, {share:.1%} of the matrix rate"
+    values = {"tokens_per_second": speed, "of_matrix_rate": share, "parameters": size.parameters}
+    estimate = training_memory(
+        size, bench.device(), "nf4", recipe, micro_batch=MICRO_BATCH, length=length, file_bytes=2
+    )  # fmt: skip
+    taken = max(line["memory_bytes"] for line in usage)
+    if not torch.cuda.is_available():
+        figure += f"; {gib(taken)} of memory, all checks together: not compared with the estimate on a CPU"
+        return Found(figure, True, values | {"memory_bytes": taken})
+    free, total = torch.cuda.mem_get_info()
+    taken += total - free - torch.cuda.memory_reserved()  # what CUDA itself takes
+    off = estimate.gpu / taken - 1
+    halvings = read_json(work / "run.json")["out_of_memory"]
+    figure += f"; {gib(taken)} of memory, estimated {gib(estimate.gpu)} ({off:+.0%})"
+    values |= {"memory_bytes": taken, "estimated_bytes": estimate.gpu, "out_of_memory": halvings}
+    if halvings:
+        return Found(f"{figure}; too much for this card {halvings} times", False, values)
+    return Found(figure, abs(off) <= WITHIN, values)
+
+
+def find_answers(bench: Bench) -> Found:
+    """Answers a second of the 7B with its adapter."""
+    bench.train_large("llama-2-7b")
+    run = bench.member("llama-2-7b", "", model="llama-2-7b")
+    longest = 8 if bench.small else 64
+    prompts = Path("data/prompts/made.jsonl")
+    write_jsonl(prompts, ({"id": f"{number}", "messages": dialogue(number)[:-1]} for number in range(16)))
+    answers = Answers(
+        id="answers", subject=run["run"]["folder"], evaluation="test", model="llama-2-7b", precision="nf4",
+        dataset="made", chat=CHAT, prompts="made", decoding=Decoding(max_new_tokens=longest).model_dump(), seed=0,
+        key="e" * 64, scores={}, folder="results/answers",
+    )  # fmt: skip
+    member = {
+        "stage": "generate", "answers": vars(answers), "parts": {"generations": f"{answers.folder}/generations.jsonl"},
+        "run": run["run"], "model": run["model"], "model_folder": run["model_folder"], "prompts_file": str(prompts),
+    }  # fmt: skip
+    generate_batch(batch_of("generate", member), no_scores)
+    work = Path(answers.folder, "work")
+    if not (work / "generation.json").exists():
+        raise RuntimeError(f"answers: {read_attempts(work)[-1]['why']}")
+    made = read_json(work / "generation.json")
+    per_second, tokens = made["answers"] / made["seconds"], made["answer_tokens"] / made["seconds"]
+    figure = (
+        f"{per_second:.2f} answers/s, {tokens:.0f} tokens/s, {MICRO_BATCH} at a time, at most {longest} tokens each"
+    )
+    return Found(figure, made["answers"] == 16, {"answers_per_second": per_second, "tokens_per_second": tokens})
+
+
+def no_scores(*_: Any) -> None:
+    """Nothing is scored here."""
+
+
+FIND: dict[str, Callable[[Bench], Found]] = {
+    "matrix-rate": find_rate,
+    "sft": find_sft,
+    "sft-fp16": find_sft_fp16,
+    "adamw-8bit": find_8bit,
+    "paged-adamw": find_paged,
+    "dpo-continue": find_continue,
+    "dpo-stack": find_stack,
+    "exhausted-memory": find_exhausted,
+    "tinyllama": find_tinyllama,
+    "llama-2-7b": find_llama,
+    "answers": find_answers,
+}
+"""By the names of gpu.py, which has their goals."""
+
+
+# -- the process
+
+
+def work_on(names: list[str], small: bool, until: float, out: Path) -> None:
+    """Make checks in this process until one fails, a line of the file for each; before them, one about the card."""
+    small = small or not torch.cuda.is_available()
+    bench = Bench(small)
+    note(out, {"about": about(small)})
+    for name in names:
+        began, left = time.time(), int(until - time.time())
+        if left < 1:
+            note(out, {"name": name, "outcome": "left out", "figure": "no time was left"})
+            continue
+        note(out, {"begins": name})
+        release_memory()  # of products and earlier checks; peaks are measured anew
+        signal.alarm(left if small else min(LIMIT, left))  # ends this process, wherever it hangs
+        outcome: dict[str, Any] = {}
+        try:
+            found = FIND[name](bench)
+            outcome = {"outcome": "passed" if found.passed else "failed", **vars(found)}
+            del outcome["passed"]
+        except LeftOut as reason:
+            outcome = {"outcome": "left out", "figure": str(reason)}
+        except Exception as error:
+            outcome = {"outcome": "failed", "figure": f"{type(error).__name__}: {error}"}
+            outcome["traceback"] = traceback.format_exc()
+        signal.alarm(0)
+        note(out, {"name": name, **outcome, "seconds": round(time.time() - began, 1)})
+        if outcome["outcome"] == "failed":
+            return
+
+
+def note(file: Path, record: dict[str, Any]) -> None:
+    """Append a line."""
+    with file.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def about(small: bool) -> dict[str, Any]:
+    """Card, versions and the date."""
+    found = {"date": f"{date.today()}", "small": small, "machine": platform.machine(), **describe()}
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        found |= {"memory_bytes": card.total_memory, "capability": f"{card.major}.{card.minor}"}
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+if __name__ == "__main__":
+    work_on(sys.argv[4:], sys.argv[3] == "small", float(sys.argv[2]), Path(sys.argv[1]))
