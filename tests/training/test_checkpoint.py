@@ -1,7 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from bitsandbytes.optim import AdamW8bit, PagedAdamW32bit
 
 from loragrid.training.checkpoint import Checkpoint, load, newest, save
 
@@ -40,6 +42,24 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
     assert optimizer.param_groups[0]["lr"] == 0.1
     for name, value in saved.optimizer["state"][0].items():
         assert torch.equal(optimizer.state[parameter][name], value)
+
+
+@pytest.mark.parametrize("kind", [AdamW8bit, PagedAdamW32bit])
+def test_moments_of_bitsandbytes_are_loaded_as_they_were_saved(tmp_path, kind):
+    parameters = [torch.nn.Parameter(torch.zeros(64, 128)) for _ in range(2)]
+    optimizers = [kind([parameter], lr=0.1) for parameter in parameters]
+    # What its first step does; the step itself needs a GPU.
+    optimizers[0].init_state(optimizers[0].param_groups[0], parameters[0], 0, 0)
+    state = optimizers[0].state[parameters[0]]
+    state["step"] = 7
+    state["state1"] += 3
+    save(tmp_path, replace(checkpoint(3), optimizer=optimizers[0].state_dict()))
+    optimizers[1].load_state_dict(load(newest(tmp_path)[0]).optimizer)
+    loaded = optimizers[1].state[parameters[1]]
+    assert loaded.keys() == state.keys()
+    assert loaded["state1"].dtype == (torch.uint8 if kind is AdamW8bit else torch.float32)
+    for name, value in state.items():
+        assert torch.equal(loaded[name], value) if isinstance(value, torch.Tensor) else loaded[name] == value, name
 
 
 def test_the_two_newest_are_kept(tmp_path):

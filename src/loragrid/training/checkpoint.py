@@ -21,6 +21,10 @@ KEPT = 2
 
 DIGEST = "digest.json"
 
+WRAPPED = "__bnb_optimizer_quant_state__"
+"""Under this bitsandbytes hides its moments from FSDP in a `state_dict()`; it loads them without it, too (0.50,
+optim/optimizer.py)."""
+
 
 @dataclass
 class Checkpoint:
@@ -145,7 +149,8 @@ def load(folder: Path) -> Checkpoint:
 def _split(state: dict[int, dict[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, dict[str, Any]]]:
     """An optimiser's state as tensors named `<parameter>.<name>`, and the rest as JSON."""
     tensors, scalars = {}, {}
-    for index, values in state.items():
+    for index, wrapped in state.items():
+        values = {key: value for key, value in wrapped.items() if key != WRAPPED} | wrapped.get(WRAPPED, {})
         tensors.update({f"{index}.{key}": value for key, value in values.items() if isinstance(value, torch.Tensor)})
         scalars[str(index)] = {key: value for key, value in values.items() if not isinstance(value, torch.Tensor)}
     return tensors, scalars
