@@ -1,11 +1,15 @@
 """Commands end with what they have to say, whoever reads it and in whatever encoding."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from loragrid.cli import main
 
 STUDY = """
 title: Dialogues → answers
@@ -117,3 +121,12 @@ def test_a_config_that_cannot_be_read_is_named(study):
     study.write_text(STUDY.replace("org/base", "org/base, path: model"), encoding="utf-8")
     told = run("check", "arrow").stderr.decode()
     assert told == "loragrid: models.base: model/config.json: cannot be read (Is a directory)\n"
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["--help"]])
+def test_pipes_of_a_program_that_calls_a_command_stay_as_they_were(arguments, capsys):
+    before = signal.getsignal(signal.SIGPIPE)
+    with contextlib.suppress(SystemExit):
+        main(arguments)
+    assert capsys.readouterr().out
+    assert signal.getsignal(signal.SIGPIPE) == before

@@ -402,17 +402,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 after an error that was told in one message.
     """
     escape_what_encodings_lack(sys.stdout, sys.stderr)
-    # `| head` ends without a word what only shows something, help included.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    arguments = _parser().parse_args(argv)
-    if arguments.command not in SHOWING:
-        # As Python does by itself: a stage must not die unheard of a connection that was closed.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    before = signal.getsignal(signal.SIGPIPE)
     try:
+        # `| head` ends without a word what only shows something, help included.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        arguments = _parser().parse_args(argv)
+        if arguments.command not in SHOWING:
+            # As Python does by itself: a stage must not die unheard of a connection that was closed.
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         return arguments.command(arguments) or 0
     except UserError as error:
         print(f"loragrid: {error}", file=sys.stderr)
         return 1
+    finally:
+        # Whoever called this from a program of theirs goes on with pipes as they had them.
+        sys.stdout.flush()
+        signal.signal(signal.SIGPIPE, before)
 
 
 def _importing() -> contextlib.AbstractContextManager[None]:
