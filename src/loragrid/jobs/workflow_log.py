@@ -5,9 +5,10 @@ study. Failures and everything else stay as Snakemake tells them.
 """
 
 import logging
+import time
 from typing import Any
 
-from snakemake.logging import DefaultFormatter, LogEvent, get_event, timestamp
+from snakemake.logging import DefaultFormatter, LogEvent, get_event
 
 CHATTER = ("Select jobs to execute", "Touching output file", "Cannot restore ")
 """Beginnings of what Snakemake says of each job without an event of its own (the last of an `update` output whose job
@@ -39,6 +40,13 @@ class JobLines(DefaultFormatter):
         super().__init__(like.quiet, like.show_failed_logs)
         self._messages: dict[int, str] = {}
         self._finished: list[int] = []
+        self._moment = ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        # When it happened: the terminal's and the file's lines must be the same also where a second ends in between.
+        self._moment = f"[{time.asctime(time.localtime(record.created))}]"
+        return super().format(record)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record is to be shown."""
@@ -54,7 +62,7 @@ class JobLines(DefaultFormatter):
         if not msg["rule_msg"]:
             return super().format_job_info(msg)
         self._messages[msg["jobid"]] = msg["rule_msg"]
-        return f"{timestamp()} job {msg['jobid']}: {msg['rule_msg']}"
+        return f"{self._moment} job {msg['jobid']}: {msg['rule_msg']}"
 
     def format_job_error(self, msg: dict[str, Any]) -> str:
         """A job failed, of which Snakemake names only the rule where the executor has nothing to say."""
@@ -64,4 +72,4 @@ class JobLines(DefaultFormatter):
         """A job is done."""
         done = [f"job {id_}: {self._messages.get(id_, '')}".removesuffix(": ") for id_ in self._finished]
         self._finished.clear()
-        return f"{timestamp()} {super().format_progress(msg)}: {', '.join(done)}".removesuffix(": ")
+        return f"{self._moment} {super().format_progress(msg)}: {', '.join(done)}".removesuffix(": ")
