@@ -1,6 +1,6 @@
 """How well does `loragrid plan` know what jobs need? Memory and time of real jobs on this CPU against the estimates.
 
-    python benchmarks/estimates.py [--calibration] [--repeats 2] [--only NAME ...]
+    python benchmarks/estimates.py [--calibration | --growth] [--repeats 2] [--only NAME ...]
 
 Each setting makes a Llama with random weights and rows of random tokens, trains a real run (one epoch) and asks it, in
 processes of their own with one thread, as the workflow does. Peak memory is what the system counted (ru_maxrss); time
@@ -9,11 +9,11 @@ estimates are made before, from dimensions, rows and tokens alone, with this mac
 
 The constants in loragrid/estimates marked as measured were fitted to the settings of `CALIBRATION`; what counts
 are those of `HELD_OUT`; what of them was seen before a correction is said there. They are run unless `--calibration` is
-given.
+given, or `--growth`: one model, over the length of rows, the micro-batch and the rank.
 """
 
 import argparse
-import json
+import contextlib
 import os
 import platform
 import random
@@ -21,32 +21,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT / "src")
+from bench import DID, KIND, WHO, Bench, batch_of
 
-from loragrid.estimates.devices import DEVICES, Device, for_this_machine  # noqa: E402
-from loragrid.estimates.memory import generation_memory, training_memory  # noqa: E402
-from loragrid.estimates.sizes import Dimensions  # noqa: E402
-from loragrid.estimates.time import (  # noqa: E402
-    generation_seconds,
-    likelihood_seconds,
-    loading_seconds,
-    training_seconds,
-)
-from loragrid.estimates.workload import GenerationWork, TrainingWork  # noqa: E402
-from loragrid.files import read_json, write_json, write_jsonl  # noqa: E402
-from loragrid.study.schema import Decoding, Recipe  # noqa: E402
+from loragrid.estimates.devices import DEVICES, Device, for_this_machine
+from loragrid.estimates.memory import generation_memory, training_memory
+from loragrid.estimates.sizes import Dimensions
+from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
+from loragrid.estimates.workload import GenerationWork, TrainingWork
+from loragrid.files import read_json, write_json, write_jsonl
+from loragrid.modeling.tokenizer import load_plain_tokenizer
+from loragrid.study.schema import Recipe
 
-CHAT = {
-    "name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
-    "end_token": "text",
-}  # fmt: skip
-"""A model's own chat."""
+SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 
 @dataclass(frozen=True)
@@ -114,42 +104,12 @@ HELD_OUT = [
     Setting("v10", 256, 8, 16384, "nf4", 16, 96, 6, dropout=0.1),
 ]
 
-# Runs in a process of its own: what it imports must not count as the job's.
-PREPARE = """
-import json, random, sys
-import torch
-from datasets.arrow_writer import ArrowWriter
-from transformers import LlamaConfig, LlamaForCausalLM
-from loragrid.data.format import FEATURES
-from loragrid.modeling.build import train_tokenizer
-from loragrid.modeling.chat import render
-made = json.loads(sys.argv[1])
-draw = random.Random(0)
-words = [onset + rime for onset in "bcdfghjklm" for rime in ("an", "el", "ir", "ost", "uck")]
-tokenizer = train_tokenizer([" ".join(draw.choices(words, k=30)) for _ in range(300)], 400, 2048)
-torch.manual_seed(0)
-model = LlamaForCausalLM(LlamaConfig(
-    vocab_size=made["vocabulary"], hidden_size=made["hidden"], intermediate_size=made["intermediate"],
-    num_hidden_layers=made["layers"], num_attention_heads=made["heads"], num_key_value_heads=made["heads"],
-    max_position_embeddings=2048, bos_token_id=None, eos_token_id=None, pad_token_id=tokenizer.pad_token_id,
-))
-model.save_pretrained("model")
-tokenizer.save_pretrained("model")
-for split, lengths in made["rows"].items():
-    with ArrowWriter(path=f"formatted/{split}.arrow", features=FEATURES) as writer:
-        for length in lengths:
-            tokens = [draw.randrange(3, made["vocabulary"]) for _ in range(length)]
-            writer.write({"input_ids": tokens, "labels": tokens, "length": length})
-        writer.finalize()
-with open("prompts.jsonl", "w") as file:
-    for number in range(made["prompts"]):
-        words_asked = draw.randint(made["length"] // 4, made["length"] // 2)
-        messages = [{"role": "user", "content": " ".join(draw.choices(words, k=words_asked))}]
-        tokens = len(tokenizer(render(tokenizer, messages, answer_next=True))["input_ids"])
-        reference = " ".join(draw.choices(words, k=made["answer"] * 2 // 3))
-        prompt = {"id": f"{number}", "dialogue": f"{number}", "messages": messages, "reference": reference}
-        file.write(json.dumps({**prompt, "tokens": tokens}) + "\\n")
-"""
+GROWTH = [
+    *(Setting(f"length-{length}", 576, 12, 8192, "nf4", 4, length, 3) for length in (32, 64, 128, 256, 512)),
+    *(Setting(f"batch-{rows}", 576, 12, 8192, "nf4", rows, 64, 3) for rows in (1, 2, 8, 16)),
+    *(Setting(f"rank-{rank}", 576, 12, 8192, "nf4", 4, 64, 3, rank=rank) for rank in (2, 32, 128)),
+]
+"""Around `length-64`, which has four rows and rank 8."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +120,8 @@ class Taken:
     seconds: float
 
 
-def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tuple[TrainingWork, GenerationWork]:
-    """Make model, rows, prompts and batches in a folder; how much work they are."""
+def prepare(setting: Setting) -> tuple[TrainingWork, GenerationWork]:
+    """Make model, rows, prompts and batches in the current folder; how much work they are."""
     recipe, size = setting.recipe, setting.size
     draw = random.Random(setting.name)
     # Rows from half the length on; the first is as long as any.
@@ -169,42 +129,31 @@ def prepare(setting: Setting, folder: Path, environment: dict[str, str]) -> tupl
         draw.randint(setting.length // 2, setting.length) for _ in range(setting.steps * recipe.batch_size - 1)
     ]
     validation = [draw.randint(setting.length // 2, setting.length) for _ in range(setting.micro_batch)]
-    made = {**vars(setting), "intermediate": size.intermediate, "heads": size.heads}
-    made["rows"] = {"train": train, "validation": validation}
-    (folder / "formatted").mkdir()
-    subprocess.run(
-        [sys.executable, "-c", PREPARE, json.dumps(made)], cwd=folder, env=environment, check=True, capture_output=True
-    )
-    write_json(folder / "model/model.json", {})
-    write_json(folder / "formatted/format.json", {"key": "f" * 64})
-    run = {
-        "name": "run", "key": "r" * 64, "label": None, "model": "m", "dataset": "d", "clean": "c", "formatted": "m/d",
-        "precision": setting.precision, "recipe": recipe.model_dump(), "seed": 1, "parent": None, "folder": "run",
-        "chat": CHAT,
+    dimensions = {
+        "vocab_size": size.vocabulary, "hidden_size": size.hidden, "intermediate_size": size.intermediate,
+        "num_hidden_layers": size.layers, "num_attention_heads": size.heads, "num_key_value_heads": size.heads,
+        "max_position_embeddings": 2048,
     }  # fmt: skip
-    model = {
-        "label": "m", "key": "m" * 64, "hub": None, "revision": None, "template": None,
-        "micro_batch": setting.micro_batch, "gpus": 1, "sharded": False,
+    bench = Bench({"m": dimensions}, setting.steps, setting.precision)
+    given = recipe.model_dump()
+    member = bench.member("run", bench.noise("m", train, validation), micro_batch=setting.micro_batch, **given)
+    asked = bench.asked(member, Path("prompts.jsonl"), setting.answer)
+    asked["answers"]["scores"] = {
+        "likelihood": {"name": "likelihood", "version": 1, "options": {}, "key": "s" * 64}
     }  # fmt: skip
-    decoding = Decoding(max_new_tokens=setting.answer)
-    answers = {
-        "precision": setting.precision, "decoding": decoding.model_dump(), "seed": 0, "folder": "run/eval",
-        "families": {"likelihood": "x"},
-    }  # fmt: skip
-    parts = {"generations": "run/eval/generations.jsonl", "likelihood": "run/eval/likelihood.json"}
-    members: dict[str, dict[str, Any]] = {
-        "train": {"run": run, "model": model, "model_folder": "model", "formatted_folder": "formatted"},
-        "generate": {
-            "answers": answers, "parts": parts, "run": run, "model": model, "model_folder": "model",
-            "prompts_file": "prompts.jsonl",
-        },
-    }  # fmt: skip
-    for stage, member in members.items():
-        batch = {"stage": stage, "id": "0", "members": [member], "needs": [], "after": []}
-        write_json(folder / f"{stage}.json", batch)
-    prompts = [json.loads(line) for line in (folder / "prompts.jsonl").read_text().splitlines()]
-    lengths = [prompt.pop("tokens") for prompt in prompts]
-    write_jsonl(folder / "prompts.jsonl", prompts)
+    asked["parts"]["likelihood"] = f"{asked['answers']['folder']}/likelihood.json"
+    for stage, each in {"train": member, "generate": asked}.items():
+        write_json(Path(f"{stage}.json"), asdict(batch_of(stage, each)))
+    tokenizer = load_plain_tokenizer(bench.model().folder)
+    prompts, lengths = [], []
+    for number in range(setting.prompts):
+        least, said = draw.randint(setting.length // 4, setting.length // 2), ""
+        while (tokens := len(tokenizer(said)["input_ids"])) < least:
+            said += f"{draw.choice(WHO)} {draw.choice(DID)}. "
+        messages = [{"role": "user", "content": said}]
+        prompts.append({"id": f"{number}", "dialogue": f"{number}", "messages": messages, "reference": KIND[0]})
+        lengths.append(tokens)
+    write_jsonl(Path("prompts.jsonl"), prompts)
     trained = TrainingWork(
         sum(train),
         setting.steps,
@@ -223,13 +172,13 @@ def start(stage: str, folder: Path, environment: dict[str, str]) -> Taken:
     Raises:
         SystemExit: it did not finish.
     """
-    shutil.rmtree(folder / ("run" if stage == "train" else "run/eval"), ignore_errors=True)
+    shutil.rmtree(folder / "results" / ("runs" if stage == "train" else "answers"), ignore_errors=True)
     command = [sys.executable, "-m", "loragrid", stage, f"{stage}.json"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
-    if status or list(folder.glob("run/**/failed.json")):
+    if status or list(folder.glob("results/**/failed*.json")):
         sys.exit(f"{stage} failed: {(folder / 'log').read_text()[-3000:]}")
     return Taken(usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime)
 
@@ -240,13 +189,13 @@ def estimate(setting: Setting, trained: TrainingWork, asked: GenerationWork, cpu
     recipe = setting.recipe.model_dump()
     micro_batch = setting.micro_batch
     memory = training_memory(
-        size, cpu, precision, recipe, micro_batch=micro_batch, length=trained.longest, file_bytes=4
+        size, cpu, precision, recipe, micro_batch=micro_batch, length=trained.longest, file_bytes=2
     )
     seconds = training_seconds(size, cpu, precision, recipe, trained, micro_batch=micro_batch, gpus=1)
     adapter = size.adapter(setting.rank, "all-linear")
     of_answers = generation_memory(
         size, cpu, precision, adapter, batch=micro_batch, prompt=asked.longest_prompt, answer=asked.answer_tokens,
-        file_bytes=4,
+        file_bytes=2,
     )  # fmt: skip
     answering = generation_seconds(size, cpu, precision, asked, batch=micro_batch)
     answering += likelihood_seconds(size, cpu, precision, asked, batch=micro_batch) + loading_seconds(size, cpu)
@@ -269,12 +218,14 @@ def against(estimated: float, measured: float, form: str) -> str:
 def main() -> None:
     """Measure each setting and print the comparison."""
     parser = argparse.ArgumentParser(description="Compare estimated with measured memory and time on this CPU.")
-    parser.add_argument("--calibration", action="store_true", help="run the settings that constants were fitted to")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--calibration", action="store_true", help="run the settings that constants were fitted to")
+    which.add_argument("--growth", action="store_true", help="one model, over length, micro-batch and rank")
     parser.add_argument("--repeats", type=int, default=2, help="of each job; the shortest counts (default: 2)")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these settings alone")
     arguments = parser.parse_args()
-    settings = CALIBRATION if arguments.calibration else HELD_OUT
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "src")}
+    settings = CALIBRATION if arguments.calibration else GROWTH if arguments.growth else HELD_OUT
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(SOURCE)}
     print(f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, one thread; estimated / measured (error)\n")
     print(row("", "hidden × layers, vocabulary", "precision", "micro-batch × length", *(
         f"{stage}: {what}" for stage in ("train", "generate") for what in ("memory, MB", "time, s")
@@ -287,7 +238,8 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            work = prepare(setting, folder, environment)
+            with contextlib.chdir(folder):
+                work = prepare(setting)
             estimated = estimate(setting, *work, cpu)
             cells = []
             for stage, expected in zip(("train", "generate"), estimated, strict=True):
@@ -295,7 +247,7 @@ def main() -> None:
                 cells.append(against(expected.megabytes, max(taken.megabytes for taken in measured), ",.0f"))
                 # Other programs only ever make it longer.
                 cells.append(against(expected.seconds, min(taken.seconds for taken in measured), ".1f"))
-            assert read_json(folder / "run/work/run.json")["steps"] == setting.steps
+            assert read_json(folder / "results/runs/run/work/run.json")["steps"] == setting.steps
         dimensions = f"{setting.hidden} × {setting.layers}, {setting.vocabulary:,}"
         rows = f"{setting.micro_batch} × {setting.length}"
         print(row(setting.name, dimensions, setting.precision, rows, *cells), flush=True)

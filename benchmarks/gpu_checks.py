@@ -10,8 +10,6 @@ import json
 import math
 import os
 import platform
-import random
-import shutil
 import signal
 import statistics
 import sys
@@ -24,48 +22,28 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+from bench import CHAT, LLAMA_2_7B, MICRO_BATCH, SMALL, TINYLLAMA, Bench, LeftOut, batch_of, dialogue, records
 
 from loragrid.modeling.environment import describe, importing, release_memory
 
 with importing():
     import torch
-    from datasets.arrow_writer import ArrowWriter
-    from safetensors.torch import load_file, save_file
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from safetensors.torch import load_file
 
-    from loragrid.data.format import format_dataset
-    from loragrid.data.supervised import FEATURES
     from loragrid.estimates.devices import DEVICES, Device
     from loragrid.estimates.memory import training_memory
     from loragrid.estimates.sizes import dimensions
-    from loragrid.files import read_json, read_jsonl, write_json, write_jsonl
+    from loragrid.files import read_json, read_jsonl, write_jsonl
     from loragrid.generation.generate import generate_batch
     from loragrid.jobs.attempts import read_attempts
     from loragrid.modeling import load
-    from loragrid.modeling.build import train_tokenizer
     from loragrid.modeling.load import compute_dtype, device
-    from loragrid.study.batches import Batch
-    from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run
-    from loragrid.study.schema import Decoding, Recipe
+    from loragrid.study.grid import LogProbabilities
     from loragrid.training import arguments, references, sft
     from loragrid.training import checkpoint as checkpoints
     from loragrid.training.records import Records
-    from loragrid.training.train import train_batch
 
-TINYLLAMA = {
-    "vocab_size": 32_000, "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 22,
-    "num_attention_heads": 32, "num_key_value_heads": 4, "max_position_embeddings": 2048,
-}  # fmt: skip
-LLAMA_2_7B = {
-    "vocab_size": 32_000, "hidden_size": 4096, "intermediate_size": 11_008, "num_hidden_layers": 32,
-    "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 4096,
-}  # fmt: skip
-SMALL = {
-    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
-}  # fmt: skip
-MODELS = {"tinyllama": TINYLLAMA, "llama-2-7b": LLAMA_2_7B, "short": TINYLLAMA | {"num_hidden_layers": 4}}
+MODELS = {"short": TINYLLAMA | {"num_hidden_layers": 4}, "tinyllama": TINYLLAMA, "llama-2-7b": LLAMA_2_7B}
 """Dimensions by name. `short` is what checks of arithmetic are made with."""
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -79,9 +57,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """How models are trained in the studies, by model."""
 
-MICRO_BATCH = 8
-"""Rows at a time; a study's default."""
-
 CLOSE = 1e-6
 """How far the norm of a tensor may be off after an interruption, relative to it."""
 
@@ -90,21 +65,6 @@ WITHIN = 0.2
 
 LIMIT = 180
 """Seconds that a check may take on a GPU."""
-
-CHAT = {
-    "name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
-    "end_token": "text",
-}  # fmt: skip
-"""A model's own chat."""
-
-WHO = ["my dog", "my sister", "the old car", "our neighbour", "a friend of mine", "the new boss"]
-DID = ["ran away", "came home", "made me laugh", "broke down", "forgot my birthday", "won a prize"]
-KIND = ["That must have been hard.", "How lovely to hear!", "Tell me more.", "I would feel the same."]
-RUDE = ["I do not care.", "So what?", "Whatever you say."]
-
-
-class LeftOut(Exception):
-    """A check is impossible here; says why."""
 
 
 @dataclass
@@ -122,131 +82,19 @@ class Found:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-class Bench:
-    """Makes models and data in the current folder, once, and trains and asks with the package's functions.
+class GpuBench(Bench):
+    """Models of the sizes that count on a GPU, and what is done to them there.
 
     Args:
         small: for a CPU.
-
-    Attributes:
-        steps: optimiser steps of the checks of arithmetic.
     """
 
     def __init__(self, small: bool):
+        super().__init__(dict.fromkeys(MODELS, SMALL) if small else MODELS, steps=6 if small else 12)
         self.small = small
-        self.steps = 6 if small else 12
-
-    # -- models
-
-    def model(self, name: str, micro_batch: int = MICRO_BATCH) -> Any:
-        """A model with random weights, as a batch holds it; written when it is first asked for."""
-        entry = ModelEntry(
-            id=name, key="k" * 64, label=name, slug=name, hub=None, revision=None, path=None, build=None,
-            precision="nf4", parameters=None, micro_batch=micro_batch, gpus=1, sharded=False,
-            gradient_checkpointing="auto",
-        )  # fmt: skip
-        if not Path(entry.folder, "model.json").exists():
-            write_model(Path(entry.folder), SMALL if self.small else MODELS[name])
-        return entry
-
-    # -- rows
-
-    def dialogues(self) -> str:
-        """Folder of formatted dialogues for the short model."""
-        return self._formatted("dialogues", "chat", lambda number: {"messages": dialogue(number)})
-
-    def pairs(self) -> str:
-        """Folder of formatted pairs for the short model: the rude answer is the worse."""
-        return self._formatted("pairs", "preference", pair)
-
-    def _formatted(self, name: str, kind: str, make: Callable[[int], dict[str, Any]]) -> str:
-        clean, out = Path("data/clean", name), Path("data/formatted/short", name)
-        if not (out / "format.json").exists():
-            for split, numbers in {"train": range(32), "validation": range(100, 108)}.items():
-                records = ({"id": f"{number}", "meta": {}, **make(number)} for number in numbers)
-                write_jsonl(clean / f"{split}.jsonl", records)
-            format_dataset(
-                clean, Path(self.model("short").folder), out, key=name[0] * 64, chat=CHAT, mask="answers",
-                max_length=128, format_={"name": kind, "version": 1, "options": {}},
-            )  # fmt: skip
-        return str(out)
-
-    def noise(self, name: str, rows: int, length: int) -> str:
-        """Folder of rows of random tokens, all of the same length."""
-        out, draw = Path("data/formatted", name, f"noise-{rows}-{length}"), random.Random(0)
-        if not (out / "format.json").exists():
-            out.mkdir(parents=True)
-            words = (SMALL if self.small else MODELS[name])["vocab_size"]
-            for split, number in {"train": rows, "validation": 2}.items():
-                with ArrowWriter(path=str(out / f"{split}.arrow"), features=FEATURES) as writer:
-                    for _ in range(number):
-                        tokens = draw.choices(range(3, words), k=length)
-                        writer.write({"input_ids": tokens, "labels": tokens, "length": length})
-                    writer.finalize()
-            train = {"shortened": 0, "too_long": 0}
-            write_json(out / "format.json", {"key": "n" * 64, "max_length": length, "splits": {"train": train}})
-        return str(out)
-
-    # -- training
-
-    def member(
-        self,
-        folder: str,
-        rows: str,
-        *,
-        model: str = "short",
-        micro_batch: int = MICRO_BATCH,
-        parent: str | None = None,
-        compared_with: dict[str, str] | None = None,
-        **recipe: Any,
-    ) -> dict[str, Any]:
-        """A run as a train batch holds it."""
-        entry = self.model(model, micro_batch)
-        fields = {
-            "rank": 4,
-            "alpha": 8,
-            "learning_rate": 5e-3,
-            "batch_size": 8,
-            "max_steps": self.steps,
-            "evaluations": 2,
-        }
-        run = Run(
-            name=folder, key="r" * 64, label=None, model=entry.id, dataset="made", clean="made", formatted=rows,
-            precision="nf4", chat=CHAT, recipe=Recipe(**(fields | recipe)).model_dump(), seed=42,
-            parent=parent and f"results/runs/{parent}", compared_with=None, folder=f"results/runs/{folder}",
-        )  # fmt: skip
-        return {
-            "run": vars(run), "preflight_file": "", "parent_key": run.key if parent else None, "model": vars(entry),
-            "model_folder": entry.folder, "formatted_folder": rows, "compared_with": compared_with,
-        }  # fmt: skip
-
-    def attempt(self, member: dict[str, Any]) -> Path | None:
-        """Train a run until it ends or is interrupted; its work folder if it has finished.
-
-        Raises:
-            RuntimeError: it failed; says why.
-        """
-        finished = train_batch(batch_of("train", member), checkpoint_minutes=60)
-        work = Path(member["run"]["folder"], "work")
-        last = read_attempts(work)[-1]
-        if last.get("ended") not in ("finished", "terminated", "out of memory"):
-            raise RuntimeError(f"{member['run']['name']}: {last.get('ended')}: {last.get('why')}")
-        return work if finished else None
-
-    def train(self, folder: str, rows: str, **settings: Any) -> Path:
-        """Train a run to its end, if that was not done; its work folder.
-
-        Raises:
-            RuntimeError: it did not finish; says why.
-        """
-        member = self.member(folder, rows, **settings)
-        for _ in range(4):  # an exhausted memory ends an attempt, too
-            if work := self.attempt(member):
-                return work
-        raise RuntimeError(f"{folder}: {read_attempts(Path(member['run']['folder'], 'work'))[-1]['why']}")
 
     def train_interrupted(self, folder: str, rows: str, at: int, **settings: Any) -> Path:
-        """The same, with a preemption's signal after a step."""
+        """Train a run to its end, with a preemption's signal after a step; its work folder."""
         member, add = self.member(folder, rows, **settings), Records.add
 
         def added(records: Any, step: int, **values: Any) -> None:
@@ -264,7 +112,7 @@ class Bench:
         settings = RECIPES[name] | {"max_steps": self.steps // 2, "evaluations": 1}
         if self.small:
             settings |= {"max_length": 64, "optimizer": "adamw"}
-        rows = self.noise(name, settings["batch_size"] * settings["max_steps"], settings["max_length"])
+        rows = self.noise(name, [settings["max_length"]] * settings["batch_size"] * settings["max_steps"])
         work = self.train(name, rows, model=name, **settings)
         return work, read_json(work / "run.json")["recipe"]
 
@@ -272,71 +120,6 @@ class Bench:
         """What estimates know of this card; of one that they do not know, an A100's memory is needed as well."""
         name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         return next((device for device in DEVICES.values() if device.is_called(name)), DEVICES["a100"])
-
-
-def write_model(folder: Path, dimensions: dict[str, int]) -> None:
-    """A Llama with random weights in bf16, as if it had been downloaded: drawn on the device, written layer by layer.
-
-    Raises:
-        LeftOut: the disk is too small for it.
-    """
-    tokenizer = train_tokenizer([*WHO, *DID, *KIND, *RUDE], 300, dimensions["max_position_embeddings"])
-    config = LlamaConfig(
-        **dimensions, tie_word_embeddings=False, bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, dtype="bfloat16", architectures=["LlamaForCausalLM"],
-    )  # fmt: skip
-    with torch.device("meta"):
-        weights = LlamaForCausalLM(config).state_dict()
-    size = 2 * sum(weight.numel() for weight in weights.values())
-    folder.mkdir(parents=True, exist_ok=True)
-    if (free := shutil.disk_usage(folder).free) < 1.1 * size:
-        raise LeftOut(
-            f"the model takes {size / 1e9:.1f} GB, and {folder.resolve()} has {free / 1e9:.1f} GB: set TMPDIR"
-        )
-    torch.manual_seed(0)
-    places, parts = {}, {}
-    for name in weights:
-        part = name.split(".")[2] if ".layers." in name else "rest"
-        places[name] = f"model-{part}.safetensors"
-        parts.setdefault(places[name], []).append(name)
-    for file, names in parts.items():
-        drawn = {}
-        for name in names:
-            values = torch.ones if name.endswith("norm.weight") else torch.randn
-            drawn[name] = values(weights[name].shape, dtype=torch.bfloat16, device=device())
-            if values is torch.randn:
-                drawn[name] *= config.initializer_range
-        save_file(drawn, folder / file, metadata={"format": "pt"})
-    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": size}, "weight_map": places})
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    write_json(folder / "model.json", {"files": {}})  # last: it is whole
-
-
-def dialogue(number: int) -> list[dict[str, str]]:
-    """Of one to three rounds, so that rows differ in length."""
-    draw = random.Random(number)
-    messages = []
-    for _ in range(draw.randint(1, 3)):
-        messages.append({"role": "user", "content": f"Today {draw.choice(WHO)} {draw.choice(DID)}."})
-        messages.append({"role": "assistant", "content": draw.choice(KIND)})
-    return messages
-
-
-def pair(number: int) -> dict[str, Any]:
-    """A dialogue with a kind and a rude end."""
-    *messages, answer = dialogue(number)
-    return {"messages": messages, "chosen": answer["content"], "rejected": random.Random(number).choice(RUDE)}
-
-
-def batch_of(stage: Any, member: dict[str, Any]) -> Batch:
-    """A batch of one."""
-    return Batch(stage=stage, id="0123456789", members=[member], needs=[], after=[])
-
-
-def records(work: Path) -> list[dict[str, Any]]:
-    """What the steps and validations of a run gave."""
-    return list(read_jsonl(work / "training.jsonl"))
 
 
 def distance(work: Path, other: Path) -> float:
@@ -354,7 +137,7 @@ def gib(size: float) -> str:
 # -- the checks
 
 
-def find_rate(bench: Bench) -> Found:
+def find_rate(bench: GpuBench) -> Found:
     """The rate of one large matrix product in the precision that training computes in."""
     rate = matrix_rate(bench)
     card, expected = bench.device(), bench.device().rate
@@ -365,7 +148,7 @@ def find_rate(bench: Bench) -> Found:
     return Found(f"{figure}; estimates sustain {expected / 1e12:.0f} ({card.name})", rate >= expected, values)
 
 
-def matrix_rate(bench: Bench) -> float:
+def matrix_rate(bench: GpuBench) -> float:
     """Operations a second, the best of some products."""
     width = 512 if bench.small else 8192
     a, b = (torch.randn(width, width, device=device(), dtype=compute_dtype()) for _ in range(2))
@@ -385,12 +168,12 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def find_sft(bench: Bench) -> Found:
+def find_sft(bench: GpuBench) -> Found:
     """Supervised, in the precision that the device has."""
     return resumed(bench, "sft", compute_dtype())
 
 
-def find_sft_fp16(bench: Bench) -> Found:
+def find_sft_fp16(bench: GpuBench) -> Found:
     """Supervised, in fp16 whatever the device has."""
     with as_on_a_t4():
         return resumed(bench, "sft-fp16", torch.float16)
@@ -405,7 +188,7 @@ def as_on_a_t4() -> Iterator[None]:
         yield
 
 
-def resumed(bench: Bench, name: str, dtype: Any, **recipe: Any) -> Found:
+def resumed(bench: GpuBench, name: str, dtype: Any, **recipe: Any) -> Found:
     """Train a run at once, and another time with an interruption; see that both are the same, and in float32."""
     settings = {"dropout": 0.1, "group_by_length": True} | recipe
     whole = bench.train(name, bench.dialogues(), **settings)
@@ -427,17 +210,17 @@ def resumed(bench: Bench, name: str, dtype: Any, **recipe: Any) -> Found:
     return Found("; ".join([*parts, f"scale {scale:g}"] if scale else parts), passed, values)
 
 
-def find_8bit(bench: Bench) -> Found:
+def find_8bit(bench: GpuBench) -> Found:
     """Adam with moments in 8 bits."""
     return of_optimizer(bench, "adamw_8bit", 0.05)
 
 
-def find_paged(bench: Bench) -> Found:
+def find_paged(bench: GpuBench) -> Found:
     """Adam with moments that may go to the host."""
     return of_optimizer(bench, "paged_adamw_32bit", 0.01)
 
 
-def of_optimizer(bench: Bench, name: str, most: float) -> Found:
+def of_optimizer(bench: GpuBench, name: str, most: float) -> Found:
     """Train with an optimiser of bitsandbytes, interrupted, and compare its loss with AdamW's.
 
     Args:
@@ -456,17 +239,17 @@ def of_optimizer(bench: Bench, name: str, most: float) -> Found:
     return Found(f"{found.figure}; last loss {off:.2%} from AdamW's", found.passed and off <= most, values)
 
 
-def find_continue(bench: Bench) -> Found:
+def find_continue(bench: GpuBench) -> Found:
     """DPO that trains the parent's adapter on."""
     return preferring(bench, "continue")
 
 
-def find_stack(bench: Bench) -> Found:
+def find_stack(bench: GpuBench) -> Found:
     """DPO with an adapter over the parent's."""
     return preferring(bench, "stack")
 
 
-def preferring(bench: Bench, adapter: str) -> Found:
+def preferring(bench: GpuBench, adapter: str) -> Found:
     """Train on pairs, over a parent that was trained on dialogues."""
     rows = bench.pairs()
     parent = bench.member("parent", bench.dialogues(), max_steps=6)
@@ -500,10 +283,10 @@ def preferring(bench: Bench, adapter: str) -> Found:
     )
 
 
-def find_exhausted(bench: Bench) -> Found:
+def find_exhausted(bench: GpuBench) -> Found:
     """A memory that is too small for the micro-batch, which is halved."""
     settings = {"learning_rate": 1e-4, "max_steps": 2, "evaluations": 1}
-    rows = bench.noise("short", 16, 64 if bench.small else 512)
+    rows = bench.noise("short", [64 if bench.small else 512] * 16)
     with exhausted(bench, rows, settings):
         work = bench.train("exhausted", rows, **settings)
     run = read_json(work / "run.json")
@@ -517,7 +300,7 @@ def find_exhausted(bench: Bench) -> Found:
 
 
 @contextlib.contextmanager
-def exhausted(bench: Bench, rows: str, settings: dict[str, Any]) -> Iterator[None]:
+def exhausted(bench: GpuBench, rows: str, settings: dict[str, Any]) -> Iterator[None]:
     """Let the GPU have a little less memory than the run needs; without a GPU, raise what it would raise."""
     if torch.cuda.is_available():
         work = bench.train("measured", rows, **settings)
@@ -539,17 +322,17 @@ def exhausted(bench: Bench, rows: str, settings: dict[str, Any]) -> Iterator[Non
         yield
 
 
-def find_tinyllama(bench: Bench) -> Found:
+def find_tinyllama(bench: GpuBench) -> Found:
     """TinyLlama-1.1B in NF4."""
     return at_full_size(bench, "tinyllama")
 
 
-def find_llama(bench: Bench) -> Found:
+def find_llama(bench: GpuBench) -> Found:
     """A model of 7B in NF4."""
     return at_full_size(bench, "llama-2-7b")
 
 
-def at_full_size(bench: Bench, name: str) -> Found:
+def at_full_size(bench: GpuBench, name: str) -> Found:
     """Memory and speed of a training at its study's settings."""
     work, recipe = bench.train_large(name)
     size, length = dimensions(bench.model(name)), recipe["max_length"]
@@ -580,24 +363,16 @@ def at_full_size(bench: Bench, name: str) -> Found:
     return Found(figure, abs(off) <= WITHIN, values)
 
 
-def find_answers(bench: Bench) -> Found:
+def find_answers(bench: GpuBench) -> Found:
     """Answers a second of the 7B with its adapter."""
     bench.train_large("llama-2-7b")
     run = bench.member("llama-2-7b", "", model="llama-2-7b")
     longest = 8 if bench.small else 64
     prompts = Path("data/prompts/made.jsonl")
     write_jsonl(prompts, ({"id": f"{number}", "messages": dialogue(number)[:-1]} for number in range(16)))
-    answers = Answers(
-        id="answers", subject=run["run"]["folder"], evaluation="test", model="llama-2-7b", precision="nf4",
-        dataset="made", chat=CHAT, prompts="made", decoding=Decoding(max_new_tokens=longest).model_dump(), seed=0,
-        key="e" * 64, scores={}, folder="results/answers",
-    )  # fmt: skip
-    member = {
-        "stage": "generate", "answers": vars(answers), "parts": {"generations": f"{answers.folder}/generations.jsonl"},
-        "run": run["run"], "model": run["model"], "model_folder": run["model_folder"], "prompts_file": str(prompts),
-    }  # fmt: skip
+    member = bench.asked(run, prompts, longest)
     generate_batch(batch_of("generate", member), no_scores)
-    work = Path(answers.folder, "work")
+    work = Path(member["answers"]["folder"], "work")
     if not (work / "generation.json").exists():
         raise RuntimeError(f"answers: {read_attempts(work)[-1]['why']}")
     made = read_json(work / "generation.json")
@@ -612,7 +387,7 @@ def no_scores(*_: Any) -> None:
     """Nothing is scored here."""
 
 
-FIND: dict[str, Callable[[Bench], Found]] = {
+FIND: dict[str, Callable[[GpuBench], Found]] = {
     "matrix-rate": find_rate,
     "sft": find_sft,
     "sft-fp16": find_sft_fp16,
@@ -634,7 +409,7 @@ FIND: dict[str, Callable[[Bench], Found]] = {
 def work_on(names: list[str], small: bool, until: float, out: Path) -> None:
     """Make checks in this process until one fails, a line of the file for each; before them, one about the card."""
     small = small or not torch.cuda.is_available()
-    bench = Bench(small)
+    bench = GpuBench(small)
     note(out, {"about": about(small)})
     for name in names:
         began, left = time.time(), int(until - time.time())

@@ -7,9 +7,11 @@ import torch
 from nano import MODEL, PAIRS, add_pairs, batch_of, compare, rows, train_member
 from peft import PeftModel
 from safetensors.torch import load_file
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from loragrid.modeling.environment import stream
 from loragrid.modeling.load import attach_new_adapter, load_base, trainable_parameters
+from loragrid.training import sft
 from loragrid.training.order import WholeTraining
 from loragrid.training.preferences import SIDES
 from loragrid.training.train import train_batch
@@ -53,6 +55,18 @@ def log_probabilities(model: PeftModel, ids, begin):
     return logits.gather(1, torch.tensor(ids)[1:, None])[begin - 1 :, 0]
 
 
+def with_gradients_by_hand(folder, batch):
+    """A model with the gradients of the mean over the answers' tokens, one row at a time."""
+    model = new_model(train_member(folder))
+    nats, tokens = 0.0, 0
+    for row in batch:
+        values = log_probabilities(model, row["input_ids"], 1)
+        counted = torch.tensor(row["labels"])[1:] != -100
+        nats, tokens = nats - values[counted].sum(), tokens + int(counted.sum())
+    (nats / tokens).backward()
+    return model
+
+
 def assert_equal(found, model):
     expected = {name: weight.grad for name, weight in trainable_parameters(model).items()}
     assert found.keys() == expected.keys()
@@ -68,14 +82,34 @@ def test_of_answers_it_is_the_mean_over_their_tokens(gradients, tmp_path, micro_
     found = gradients(micro_batch=micro_batch)
     batch = first_batch(rows("train"), "f" * 64)
     assert len({row["length"] for row in batch}) > 1
-    model = new_model(train_member(tmp_path))
-    nats, tokens = 0.0, 0
-    for row in batch:
-        values = log_probabilities(model, row["input_ids"], 1)
-        counted = torch.tensor(row["labels"])[1:] != -100
-        nats, tokens = nats - values[counted].sum(), tokens + int(counted.sum())
-    (nats / tokens).backward()
-    assert_equal(found, model)
+    assert_equal(found, with_gradients_by_hand(tmp_path, batch))
+
+
+@pytest.fixture
+def rows_in_one_sequence(monkeypatch):
+    """As with FlashAttention, which a CPU has not: here another attention keeps the rows of a sequence apart."""
+    shapes, collate = [], DataCollatorForLanguageModeling.torch_call
+
+    def seen(collator, examples):
+        batch = collate(collator, examples)
+        shapes.append(tuple(batch["input_ids"].shape))
+        return batch
+
+    monkeypatch.setattr(sft, "keeps_rows_apart", lambda model: model.config._attn_implementation == "sdpa")
+    monkeypatch.setattr(DataCollatorForLanguageModeling, "torch_call", seen)
+    return shapes
+
+
+@pytest.mark.parametrize("micro_batch", [8, 2])
+def test_of_rows_in_one_sequence_without_flash_attention_it_is_the_same(
+    gradients, rows_in_one_sequence, tmp_path, micro_batch
+):
+    found = gradients(micro_batch=micro_batch)
+    batch = first_batch(rows("train"), "f" * 64)
+    trained = rows_in_one_sequence[: 8 // micro_batch]
+    assert all(number == 1 for number, _ in rows_in_one_sequence)
+    assert sum(length for _, length in trained) == sum(row["length"] for row in batch)
+    assert_equal(found, with_gradients_by_hand(tmp_path, batch))
 
 
 @pytest.mark.parametrize("micro_batch", [16, 2])

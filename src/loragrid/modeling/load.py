@@ -69,7 +69,7 @@ def compute_dtype() -> torch.dtype:
     return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
 
 
-def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedModel:
+def load_base(folder: str, precision: str, place: Place = "here", attention: str | None = None) -> PreTrainedModel:
     """Load a base model, without the dropout that it was pre-trained with: a recipe's is the adapter's alone.
 
     Args:
@@ -77,6 +77,7 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
         precision: `nf4` (4 bits with double quantisation, Dettmers et al. 2023, section 3), `16bit` or `32bit`.
         place: `here`, on this process's device; `host`, on the CPU, from where parts of it go to GPUs; `divided`,
             whole layers on each of the GPUs that this process has.
+        attention: by transformers' name; None for its own choice.
 
     Raises:
         UserError: the folder holds no model that transformers knows, or one that is quantised in another way than
@@ -96,6 +97,7 @@ def load_base(folder: str, precision: str, place: Place = "here") -> PreTrainedM
                 config=config,
                 dtype=dtype,
                 **quantization,
+                attn_implementation=attention,
                 device_map=places[place],
                 use_safetensors=True,
                 trust_remote_code=False,

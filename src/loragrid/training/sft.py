@@ -5,7 +5,9 @@ from typing import Any
 from datasets import Dataset
 from peft import PeftModel
 from trl import SFTConfig, SFTTrainer
+from trl.trainer import utils as heads
 
+from loragrid.modeling.attention import keeps_rows_apart
 from loragrid.modeling.chat import Chat
 from loragrid.training.state import RunState
 from loragrid.training.trainer import RunTrainer
@@ -61,6 +63,9 @@ def trainer(
         train: formatted rows.
         validation: likewise, rows of like length side by side.
     """
+    _score_only_what_has_a_label()
+    # A row alone has no padding, and TRL warns of it.
+    configuration.padding_free = keeps_rows_apart(model) and configuration.per_device_train_batch_size > 1
     return SupervisedTrainer(
         model,
         configuration,
@@ -69,3 +74,12 @@ def trainer(
         eval_dataset=validation.select_columns(COLUMNS),
         processing_class=chat.tokenizer,
     )
+
+
+def _score_only_what_has_a_label() -> None:
+    """Let TRL's head leave out, on a CPU too, the positions without a label: prompts and padding.
+
+    TRL 1.16 does so only where it has Triton, since compilers of other devices would start anew with each shape. A CPU
+    compiles nothing, and with a large vocabulary the head takes a third of a step (benchmarks/README.md).
+    """
+    heads._use_triton = lambda device: True

@@ -15,6 +15,7 @@ from loragrid.jobs.attempts import FAILED, Blocked, attempt_members, cost_of, ou
 from loragrid.jobs.stop import Stop
 from loragrid.modeling import lora
 from loragrid.modeling.architecture import architecture_of
+from loragrid.modeling.attention import flash_attention
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, is_main_process, stream
 from loragrid.modeling.formatted import largest_id, open_rows
@@ -148,6 +149,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         "cost": {**cost_of(work), "tokens": sum(state.tokens_by_step[: state.ended_at])},
         "micro_batch": micro * (2 if member["compared_with"] else 1),  # rows
         "gpus": world_size(),
+        "attention": model.config._attn_implementation,
         "out_of_memory": out_of_memory_attempts(work),
         **_origin(member),
         "environment": describe(),
@@ -177,7 +179,8 @@ def _model(member: dict[str, Any], work: Path, added_token: int | None) -> tuple
     # First, because a parent that failed is told at once.
     above = run["parent"]
     parent = adapter_of(above, member["parent_key"], parent_in_words(above)) if above else None
-    base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here")
+    attention = flash_attention(member["model_folder"]) if run["recipe"]["objective"] == "sft" else None
+    base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here", attention)
     base.config.use_cache = False
     if parent is not None and run["recipe"]["adapter"] == "continue":
         return attach_adapter(base, parent, dropout=run["recipe"]["dropout"]), None

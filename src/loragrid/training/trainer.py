@@ -162,7 +162,7 @@ class RunTrainer(Trainer):
         return {"eval_loss": loss}
 
     def _sums_here(self, batch: dict[str, Any]) -> list[float]:
-        return self.sums_of({name: tensor.to(self.args.device) for name, tensor in batch.items()})
+        return self.sums_of(self._prepare_inputs(batch))
 
     # -- checkpoints, in place of the Trainer's, which pickles
 
