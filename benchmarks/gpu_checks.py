@@ -37,6 +37,7 @@ with importing():
     from loragrid.generation.generate import generate_batch
     from loragrid.jobs.attempts import read_attempts
     from loragrid.modeling import load
+    from loragrid.modeling.attention import flash_attention
     from loragrid.modeling.load import compute_dtype, device
     from loragrid.study.grid import LogProbabilities
     from loragrid.training import arguments, references, sft
@@ -283,6 +284,24 @@ def preferring(bench: GpuBench, adapter: str) -> Found:
     )
 
 
+def find_flash(bench: GpuBench) -> Found:
+    """Rows one after the other in a sequence, against the same rows padded."""
+    if flash_attention(bench.model().folder) is None:
+        raise LeftOut("flash-attn is not installed, or the card's compute capability is below 8")
+    rows = bench.dialogues()
+    works = [bench.train("in-one-sequence", rows)]
+    with mock.patch("loragrid.training.train.flash_attention", return_value=None):
+        works.append(bench.train("padded", rows))
+    losses = [[line["loss"] for line in records(work) if "loss" in line] for work in works]
+    speeds = [
+        statistics.median(line["tokens_per_second"] for line in list(read_jsonl(work / "usage.jsonl"))[2:])
+        for work in works
+    ]
+    off = max(abs(one / other - 1) for one, other in zip(*losses, strict=True))
+    figure = f"losses at most {off:.2%} off; {speeds[0]:,.0f} tokens/s, padded {speeds[1]:,.0f}"
+    return Found(figure, off <= 0.01, {"loss_off": off, "tokens_per_second": speeds})
+
+
 def find_exhausted(bench: GpuBench) -> Found:
     """A memory that is too small for the micro-batch, which is halved."""
     settings = {"learning_rate": 1e-4, "max_steps": 2, "evaluations": 1}
@@ -395,6 +414,7 @@ FIND: dict[str, Callable[[GpuBench], Found]] = {
     "paged-adamw": find_paged,
     "dpo-continue": find_continue,
     "dpo-stack": find_stack,
+    "flash-attention": find_flash,
     "exhausted-memory": find_exhausted,
     "tinyllama": find_tinyllama,
     "llama-2-7b": find_llama,

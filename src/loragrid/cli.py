@@ -99,6 +99,56 @@ def inspect(arguments: argparse.Namespace) -> None:
         print(f"the same as a page: {page}")
 
 
+def ask(arguments: argparse.Namespace) -> None:
+    """Ask runs of a study, or what they were before training, a prompt; show the answers side by side."""
+    from loragrid.generation.questions import questions
+    from loragrid.study.batches import is_trained
+    from loragrid.study.subjects import names_of, runs_called
+
+    words, text = list(arguments.words), None
+    if words and not arguments.file:
+        text = words.pop()
+    if not words and not arguments.all:
+        raise UserError('ask: name a run and what to ask it, e.g. loragrid ask r8-a16 "How are you?"; or --all of them')
+    if words and arguments.all:
+        raise UserError("ask: name runs, or --all of them")
+    prompts = questions(text, arguments.file)
+    grid = open_study(arguments.study or _usual_study())
+    runs = runs_called(grid, words) if words else list(grid.runs.values())
+    missing = [name for name, run in zip(names_of(grid, runs), runs, strict=True) if not is_trained(run)]
+    if missing and (words or len(missing) == len(runs)):
+        raise UserError(f"not trained yet: {', '.join(missing)}; see `loragrid status {grid.study}`")
+    with _importing():
+        from loragrid.generation.ask import ask as asked
+    from loragrid.generation.subjects import subjects_of
+    from loragrid.reporting.ask_show import side_by_side
+    from loragrid.study.schema import Decoding
+
+    wanted = {name: getattr(arguments, name) for name in ("max_new_tokens", "temperature")}
+    subjects = subjects_of(grid, [run for run in runs if is_trained(run)], base=arguments.base)
+    answers = []
+    for subject, found in zip(subjects, asked(subjects, prompts, Decoding(**wanted).model_dump()), strict=True):
+        answers.append(found)
+        print(f"{subject.name} has answered", file=sys.stderr)
+    for number, prompt in enumerate(prompts):
+        print(side_by_side(prompt[-1]["content"], [each.name for each in subjects], [each[number] for each in answers]))
+    if missing:
+        print(f"not trained yet: {', '.join(missing)}")
+
+
+def _usual_study() -> str:
+    """The study that config/config.yaml names, as for Snakemake."""
+    import yaml
+
+    try:
+        usual = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))["study"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        usual = None
+    if not isinstance(usual, str):
+        raise UserError("name a --study: config/config.yaml names none")
+    return usual
+
+
 def schema(arguments: argparse.Namespace) -> None:
     """Print the JSON Schema of study files, as YAML."""
     from loragrid.plugins import REGISTRY
@@ -391,7 +441,7 @@ def table(arguments: argparse.Namespace) -> None:
     print(terminal_table(open_study(arguments.study)))
 
 
-SHOWING = (check, plan, status, failures, inspect, schema, table)
+SHOWING = (check, plan, status, failures, inspect, ask, schema, table)
 """Commands that show something and do nothing else."""
 
 
@@ -439,6 +489,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 or more")
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loragrid", description="Stages of the loragrid workflow.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -468,6 +528,14 @@ def _parser() -> argparse.ArgumentParser:
     seen.add_argument("dataset", nargs="?", help="name in the study (default: every one)")
     seen.add_argument("--model", help="name in the study, for its tokenizer and template (default: the first)")
     seen.add_argument("--records", type=_positive, default=3, help="of the first ones, to show (default: 3)")
+    looked = add("ask", ask, study=False)
+    looked.add_argument("words", nargs="*", metavar="RUN … PROMPT", help="label or name of each run, or its beginning")
+    looked.add_argument("--study", help="name, YAML file, or recorded study.json (default: as config/config.yaml says)")
+    looked.add_argument("--all", action="store_true", help="all runs that are trained, in place of named ones")
+    looked.add_argument("--base", action="store_true", help="the untrained models beside them")
+    looked.add_argument("--file", type=Path, help="prompts, one a line; or JSON Lines with prompt or messages")
+    looked.add_argument("--max-new-tokens", type=_positive, default=128, help="of an answer, at most (default: 128)")
+    looked.add_argument("--temperature", type=_temperature, default=0.0, help="0 (the default) for greedy decoding")
     add("schema", schema, study=False)
     fetched = add("download", download, study=False)
     fetched.add_argument("--study", help="name, YAML file, or recorded study.json; for all but WordNet")

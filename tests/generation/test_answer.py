@@ -88,7 +88,7 @@ def test_what_it_took(ask):
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLING])
 def test_an_interrupted_job_goes_on_and_ends_with_the_same_bytes(ask, monkeypatch, decoding):
     ask("whole.jsonl", decoding=decoding)
-    generate, calls = answering._generate, []
+    generate, calls = answering.generate, []
 
     def killed(*arguments):
         calls.append(arguments)
@@ -96,7 +96,7 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_bytes(ask, monkeypatc
             raise KeyboardInterrupt
         return generate(*arguments)
 
-    monkeypatch.setattr(answering, "_generate", killed)
+    monkeypatch.setattr(answering, "generate", killed)
     with pytest.raises(KeyboardInterrupt):
         ask("cut.jsonl", decoding=decoding)
     assert not (ask.folder / "cut.jsonl").exists()
@@ -117,7 +117,7 @@ def test_answers_before_an_interruption_are_kept_whatever_is_in_them(ask, monkey
     records.sort(key=lambda record: (record["prompt_tokens"], record["id"]))
     lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     (ask.folder / "cut.part.jsonl").write_text("".join(lines))
-    monkeypatch.setattr(answering, "_generate", None)
+    monkeypatch.setattr(answering, "generate", None)
     assert {record["answer"] for record in ask("cut.jsonl")} == {"one\u2028two\u2029three\x85four"}
 
 

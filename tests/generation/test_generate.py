@@ -93,7 +93,7 @@ def test_a_score_that_cannot_be_made_does_not_hold_up_the_answers(member):
 def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
     whole, cut = member("whole"), member("cut")
     assert ask(whole)
-    generate, calls = answering._generate, []
+    generate, calls = answering.generate, []
 
     def interrupt(*arguments):
         calls.append(arguments)
@@ -101,7 +101,7 @@ def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return generate(*arguments)
 
-    monkeypatch.setattr(answering, "_generate", interrupt)
+    monkeypatch.setattr(answering, "generate", interrupt)
     assert not ask(cut)
     (attempt,) = read_attempts(work(cut))
     assert attempt["ended"] == "terminated"

@@ -1,6 +1,7 @@
 """The README keeps its word: every command in it is run, its example study is valid, its picture shows the rules."""
 
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -33,6 +34,8 @@ ON_SLURM = {"snakemake --profile cluster/slurm"}
 SCORE = "loragrid score predictions.jsonl --metrics rouge bleu chrf --output scores.json"
 EVALUATE = next((command for command in commands() if "as_evaluate" in command), "")
 
+ASK = 'loragrid ask --all --base "My dog ran away."'
+
 IN_CI = {"make demo", "make test"}
 """Run from nothing by .ci/run, which is how this test is run too."""
 
@@ -40,7 +43,7 @@ IN_CI = {"make demo", "make test"}
 def test_every_command_is_accounted_for():
     assert set(commands()) == SNAKEMAKE.keys() | IN_CI | ON_SLURM | {
         "loragrid check demo", "loragrid plan demo", "loragrid status demo", "loragrid failures demo",
-        "loragrid inspect demo", SCORE, EVALUATE,
+        "loragrid inspect demo", SCORE, EVALUATE, ASK,
     }  # fmt: skip
     script = (REPO / ".ci/run").read_text().splitlines()
     assert set(script) >= IN_CI
@@ -70,6 +73,14 @@ def test_scores_without_a_study_work_as_written(fresh):
     done = subprocess.run(["bash", "-c", EVALUATE], cwd=fresh.folder, env=environment() | {"PYTHONPATH": "src"},
                           capture_output=True, text=True, check=True)  # fmt: skip
     assert re.fullmatch(r"\{'chrf': .*\}\n", done.stdout)
+
+
+def test_loragrid_ask_works_as_written(finished):
+    file = finished.folder / "config/config.yaml"
+    file.write_text(file.read_text().replace("study: demo", "study: nano"))
+    said = finished.loragrid(*shlex.split(ASK)[1:]).stdout
+    assert said.startswith("> My dog ran away.\n\nuntrained nano ")
+    assert len(re.findall(r"^r2-a[48]-s42-", said, flags=re.M)) == 2
 
 
 def test_loragrid_plan_works_as_written(fresh):

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def answer_prompts(
     order = sorted(encoded, key=lambda id_: (len(encoded[id_]), id_))
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     done = _finished_batches(growing, batches)
-    ends = _stop_tokens(model, chat)
+    ends = stop_tokens(model, chat)
     # The model's own file may ask for sampling, a penalty, suppressed tokens …: what counts is the study's decoding.
     model.generation_config = GenerationConfig()
     before, longest = len(done), 0.0
@@ -75,7 +75,7 @@ def answer_prompts(
         stop.check(f"after {sum(map(len, done))} of {len(prompts)} answers", progress=len(done) > before)
         began = time.monotonic()
         torch.manual_seed(stream(seed, f"sampling:{ids[0]}"))
-        answers = _generate(model, chat, [encoded[id_] for id_ in ids], decoding, ends)
+        answers = generate(model, chat, [encoded[id_] for id_ in ids], decoding, ends)
         longest = max(longest, time.monotonic() - began)
         seconds = round((time.monotonic() - began) / len(ids), 4)
         records = [
@@ -137,7 +137,7 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
             return  # cut short by a kill
 
 
-def _stop_tokens(model: Any, chat: Chat) -> list[int]:
+def stop_tokens(model: Any, chat: Chat) -> list[int]:
     """Every token that ends an answer: the model's, the tokenizer's and the template's may be three different ones."""
     named = model.generation_config.eos_token_id
     listed = named if isinstance(named, list) else [named]
@@ -145,10 +145,21 @@ def _stop_tokens(model: Any, chat: Chat) -> list[int]:
     return sorted(token for token in tokens if token is not None)
 
 
-def _generate(
-    model: Any, chat: Chat, prompts: list[list[int]], decoding: dict[str, Any], ends: list[int]
+def generate(
+    model: Any, chat: Chat, prompts: Sequence[list[int]], decoding: Mapping[str, Any], ends: list[int]
 ) -> list[dict[str, Any]]:
-    """`answer`, `answer_tokens` (the one that ended it included) and `ended`, for each prompt."""
+    """Answer some prompts at once.
+
+    Args:
+        model: base model, perhaps with an adapter.
+        chat: its tokenizer and template.
+        prompts: tokens of each.
+        decoding: as above.
+        ends: tokens that end an answer.
+
+    Returns:
+        `answer`, `answer_tokens` (the one that ended it included) and `ended`, for each prompt.
+    """
     tokenizer = chat.tokenizer
     width = max(map(len, prompts))
     ids = torch.full((len(prompts), width), tokenizer.pad_token_id)

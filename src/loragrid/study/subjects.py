@@ -1,0 +1,45 @@
+"""Who of a study is meant, by the names that people type."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loragrid.errors import UserError, shortened
+from loragrid.study.grid import Grid, Run
+
+
+def runs_called(grid: Grid, names: Sequence[str]) -> list[Run]:
+    """The runs of some names.
+
+    Args:
+        grid: the study.
+        names: each a run's label, its name, the beginning of one of these, or its folder.
+
+    Raises:
+        UserError: none or several are called so.
+    """
+    return [_run_called(grid, name) for name in names]
+
+
+def _run_called(grid: Grid, name: str) -> Run:
+    runs = list(grid.runs.values())
+    folder = str(Path(name))
+    exact = [run for run in runs if name in (run.label, run.name) or folder == run.folder]
+    found = exact or [run for run in runs if name and (run.name.startswith(name) or (run.label or "").startswith(name))]
+    if len(found) == 1:
+        return found[0]
+    several = "several runs are" if found else "no run is"
+    there = shortened(", ".join(_full_name(run, many=len(found) > 1) for run in found or runs)) or "none"
+    raise UserError(f"{several} called {name!r} in {grid.study}; there are: {there}")
+
+
+def _full_name(run: Run, *, many: bool) -> str:
+    # Runs of two models, or on two datasets, may differ in nothing else.
+    return run.folder if many else run.label or run.name
+
+
+def names_of(grid: Grid, runs: Sequence[Run]) -> list[str]:
+    """What to call runs beside each other, each by a name of its own."""
+    names = [run.label or run.name for run in runs]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{grid.models[run.model].label} {run.dataset} {name}" for run, name in zip(runs, names, strict=True)]

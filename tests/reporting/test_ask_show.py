@@ -1,0 +1,30 @@
+"""Answers beside each other."""
+
+from loragrid.reporting.ask_show import side_by_side
+
+
+def answer(text, ended="stop"):
+    return {"answer": text, "answer_tokens": 9, "ended": ended}
+
+
+def test_each_answer_stands_beside_its_name():
+    shown = side_by_side("How are you?", ["r2", "untrained"], [answer("Fine.\nAnd you?"), answer("", "length")])
+    assert shown.splitlines() == [
+        "> How are you?", "", "r2         Fine.", "           And you?",
+        "untrained  (nothing)", "           (cut after 9 tokens)",
+    ]  # fmt: skip
+
+
+def test_what_a_model_says_does_not_steer_the_terminal():
+    shown = side_by_side("\x1b[2J", ["r2"], [answer("\x1b]0;title\x07 and \r back")])
+    assert "\x1b" not in shown
+    assert "\r" not in shown
+    assert "\\x1b]0;title\\x07" in shown
+
+
+def test_long_answers_are_wrapped_beside_their_names():
+    shown = side_by_side("?", ["r2"], [answer("word " * 100)])
+    lines = shown.splitlines()[2:]
+    assert all(len(line) <= 120 for line in lines)
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert " ".join(lines).split() == ["r2"] + ["word"] * 100

@@ -1,0 +1,100 @@
+"""`loragrid ask`: the quickest look at what a grid has learned."""
+
+import json
+
+import pytest
+import yaml
+from workspace import NANO
+
+from loragrid.errors import UserError
+from loragrid.generation.ask import ask
+from loragrid.generation.questions import questions
+from loragrid.generation.subjects import subjects_of
+from loragrid.plugins import REGISTRY
+from loragrid.study.open import open_study
+
+DECODING = {"max_new_tokens": 8, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+
+
+@pytest.fixture
+def grid(finished_once, monkeypatch):
+    monkeypatch.chdir(finished_once.folder)
+    return open_study("nano", REGISTRY)
+
+
+def test_runs_and_their_base_answer_what_they_answered_in_the_evaluation(grid, finished_once):
+    (prompts,) = finished_once.folder.glob("data/prompts/**/*.jsonl")
+    asked = questions(None, prompts)
+    subjects = subjects_of(grid, list(grid.runs.values()), base=True)
+    assert subjects[0].name == "untrained nano"
+    said = [[answer["answer"] for answer in answers] for answers in ask(subjects, asked, DECODING)]
+    folders = [*(each.folder for each in grid.untrained.values()), *grid.runs]
+    for answers, folder in zip(said, folders, strict=True):
+        (file,) = (finished_once.folder / folder).glob("eval/*/generations.jsonl")
+        assert answers == [json.loads(line)["answer"] for line in file.read_text().splitlines()]
+    # Asked in another order, and so over a base that others were over before, they say the same.
+    again = [[each["answer"] for each in answers] for answers in ask(subjects[::-1], asked, DECODING)]
+    assert again == said[::-1]
+
+
+def test_all_runs_are_shown_beside_each_other(finished_once, tmp_path):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("Today my dog ran away.\n\nI won a prize!\n")
+    done = finished_once.loragrid(
+        "ask", "--study", "nano", "--all", "--base", "--file", str(prompts), "--max-new-tokens", "4"
+    )
+    blocks = done.stdout.split("> ")[1:]
+    assert [block.splitlines()[0] for block in blocks] == ["Today my dog ran away.", "I won a prize!"]
+    for block in blocks:
+        for name in ("untrained nano", "r2-a4-s42", "r2-a8-s42"):
+            assert block.count(f"\n{name}") == 1, block
+
+
+def test_a_run_is_found_by_the_beginning_of_its_name(finished_once):
+    done = finished_once.loragrid("ask", "r2-a4", "Today my dog ran away.", "--study", "nano")
+    assert done.stdout.startswith("> Today my dog ran away.\n\nr2-a4-s42-")
+    assert done.stdout.count("r2-a") == 1
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["r2-a4"], "name a run and what to ask it"),
+    (["--all", "r2-a4", "Hello"], "name runs, or --all of them"),
+    (["r2", "Hello"], "several runs are called 'r2' in nano; there are: results/runs/"),
+    (["r9", "Hello"], "no run is called 'r9' in nano; there are: r2-a4-s42-"),
+    (["r2-a4", " "], "a prompt is empty"),
+    (["r2-a4", "--file", "none.jsonl"], "none.jsonl: no such file"),
+    (["r2-a4", "--file", "none.txt"], "none.txt: cannot be read"),
+    (["r2-a4", "Hello", "--max-new-tokens", "256"], "leaves no room for a prompt"),
+    (["r2-a4", "Hello", "--temperature", "-1"], "'-1' is not a number, 0 or more"),
+])  # fmt: skip
+def test_what_cannot_be_asked_is_told(finished_once, arguments, said):
+    done = finished_once.loragrid("ask", *arguments, "--study", "nano", fails=True)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_is_not_trained_is_told(fresh):
+    done = fresh.loragrid("ask", "r2-a4", "Hello", "--study", "nano", fails=True)
+    assert "not trained yet: r2-a4-s42-" in done.stderr
+    done = fresh.loragrid("ask", "--all", "Hello", fails=True)  # config/config.yaml says demo
+    assert "see `loragrid status demo`" in done.stderr
+
+
+def test_an_adapter_that_was_changed_is_refused(finished):
+    for file in finished.folder.glob("results/runs/*/*/r2-a4-*/adapter/adapter_model.safetensors"):
+        file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    done = finished.loragrid("ask", "r2-a4", "Hello", "--study", "nano", fails=True)
+    assert "is not the adapter that was trained here" in done.stderr
+
+
+@pytest.mark.parametrize("row", ['{"text": "Hello"}', '["Hello"]', '{"messages": []}',
+                                 '{"messages": [{"role": "assistant", "content": "Hello"}]}'])  # fmt: skip
+def test_a_row_that_is_no_prompt_is_told_with_its_number(tmp_path, row):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Hello"}\n' + row + "\n")
+    with pytest.raises(UserError, match=r"prompts\.jsonl, row 2: needs `prompt`"):
+        questions(None, file)
+
+
+def test_the_nano_study_decodes_as_is_assumed_here():
+    assert yaml.safe_load(NANO.read_text())["evaluations"]["test"]["decoding"] == {"max_new_tokens": 8}
