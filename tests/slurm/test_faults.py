@@ -123,11 +123,11 @@ import sys
 if "worker" in sys.orig_argv and "generate" in sys.orig_argv:
     import time
     import loragrid.generation.answer as answer
-    generate = answer._generate
+    generate = answer.generate
     def slow(*arguments):
         time.sleep(4)
         return generate(*arguments)
-    answer._generate = slow
+    answer.generate = slow
 """
 
 

@@ -37,11 +37,11 @@ if "worker" in sys.orig_argv and "train" in sys.orig_argv:
     sft.SupervisedTrainer.training_step = training_step
 elif "worker" in sys.orig_argv:
     import loragrid.generation.answer as answer
-    generate = answer._generate
+    generate = answer.generate
     def slow(*arguments):
         time.sleep(8)
         return generate(*arguments)
-    answer._generate = slow
+    answer.generate = slow
 elif {"clean", "contamination", "format", "prompts", "score"} & set(sys.orig_argv):
     import loragrid.cli as cli
     import loragrid.study.batches as batches
