@@ -34,7 +34,7 @@ GOALS = {
     "paged-adamw": "as sft, last loss within 1 % of AdamW's",
     "dpo-continue": "first loss ln 2 within rounding, margin grows",
     "dpo-stack": "first loss ln 2 within rounding, margin grows",
-    "flash-attention": "each loss within 1 % of the padded rows'",
+    "flash-attention": "each loss within 1 % of the padded rows', and no row sees another",
     "exhausted-memory": "micro-batch halved, result the same",
     "tinyllama": "memory within 20 % of the estimate",
     "llama-2-7b": "memory within 20 % of the estimate",

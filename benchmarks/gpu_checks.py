@@ -37,7 +37,7 @@ with importing():
     from loragrid.generation.generate import generate_batch
     from loragrid.jobs.attempts import read_attempts
     from loragrid.modeling import load
-    from loragrid.modeling.attention import flash_attention
+    from loragrid.modeling.attention import FLASH, flash_attention
     from loragrid.modeling.load import compute_dtype, device
     from loragrid.study.grid import LogProbabilities
     from loragrid.training import arguments, references, sft
@@ -298,8 +298,23 @@ def find_flash(bench: GpuBench) -> Found:
         for work in works
     ]
     off = max(abs(one / other - 1) for one, other in zip(*losses, strict=True))
-    figure = f"losses at most {off:.2%} off; {speeds[0]:,.0f} tokens/s, padded {speeds[1]:,.0f}"
-    return Found(figure, off <= 0.01, {"loss_off": off, "tokens_per_second": speeds})
+    apart = keep_apart(bench)
+    figure = f"losses at most {off:.2%} off; {speeds[0]:,.0f} tokens/s, padded {speeds[1]:,.0f}; rows "
+    figure += "do not see each other" if apart else "SEE EACH OTHER"
+    return Found(figure, apart and off <= 0.01, {"loss_off": off, "tokens_per_second": speeds, "apart": apart})
+
+
+def keep_apart(bench: GpuBench) -> bool:
+    """Whether a row's outcome is the same bit for bit whatever row is before it in the sequence."""
+    model: Any = load.load_base(bench.model().folder, "nf4", attention=FLASH)
+    position, outcomes = torch.arange(64).repeat(2)[None].to(device()), []
+    torch.manual_seed(0)
+    first, other, row = torch.randint(3, 200, (3, 64))
+    for before in (first, other):
+        with torch.inference_mode():
+            ids = torch.cat([before, row])[None].to(device())
+            outcomes.append(model(input_ids=ids, position_ids=position, use_cache=False).logits[0, 64:])
+    return bool(torch.equal(*outcomes))
 
 
 def find_exhausted(bench: GpuBench) -> Found:

@@ -128,6 +128,9 @@ def with_trl(dtype: torch.dtype, micro_batch: int, **settings: Any) -> Callable[
             processing_class=AutoTokenizer.from_pretrained(bench.model().folder),
             peft_config=LORA,
         )
+        for weight in trainer.model.parameters():  # TRL has made the adapter of an NF4 base bf16, whatever the base
+            if weight.requires_grad:
+                weight.data = weight.data.to(dtype)
         trainer.train()
         return losses(trainer)
 

@@ -24,8 +24,8 @@ WAYS = {
     "loragrid": "loragrid, float32",
     "padded": "rows padded to 512, Trainer of transformers, float32",
     "trl": "TRL's defaults (bf16 autocast, activations computed again)",
-    "trl-float32": "TRL's defaults in float32",
-    "trl-expert": "TRL in float32, nothing computed again, rows grouped by length",
+    "trl-float32": "TRL's defaults in float32, adapter included",
+    "trl-expert": "TRL in float32, adapter included, nothing computed again, rows grouped by length",
     "trl-expert-bf16": "the same in bf16",
 }
 

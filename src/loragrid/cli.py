@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import make_once
@@ -126,12 +127,15 @@ def ask(arguments: argparse.Namespace) -> None:
 
     wanted = {name: getattr(arguments, name) for name in ("max_new_tokens", "temperature")}
     subjects = subjects_of(grid, [run for run in runs if is_trained(run)], base=arguments.base)
-    answers = []
-    for subject, found in zip(subjects, asked(subjects, prompts, Decoding(**wanted).model_dump()), strict=True):
-        answers.append(found)
-        print(f"{subject.name} has answered", file=sys.stderr)
-    for number, prompt in enumerate(prompts):
-        print(side_by_side(prompt[-1]["content"], [each.name for each in subjects], [each[number] for each in answers]))
+    answers: list[list[dict[str, Any]]] = []
+    try:
+        for found in asked(subjects, prompts, Decoding(**wanted).model_dump()):
+            answers.append(found)
+            print(f"{subjects[len(answers) - 1].name} has answered", file=sys.stderr)
+    finally:  # one that cannot be asked does not take with it what the others have said
+        names = [each.name for each in subjects[: len(answers)]]
+        for number, prompt in enumerate(prompts if names else []):
+            print(side_by_side(prompt[-1]["content"], names, [each[number] for each in answers]))
     if missing:
         print(f"not trained yet: {', '.join(missing)}")
 
@@ -456,7 +460,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # `| head` ends without a word what only shows something, help included.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        arguments = _parser().parse_args(argv)
+        parser = _parser()
+        arguments, others = parser.parse_known_args(argv)
+        if others and (arguments.command is not ask or any(other.startswith("-") for other in others)):
+            parser.error(f"unrecognized arguments: {' '.join(others)}")
+        if others:
+            arguments.words += others  # argparse takes them only up to the first option
         if arguments.command not in SHOWING:
             # As Python does by itself: a stage must not die unheard of a connection that was closed.
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -466,8 +475,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         # Whoever called this from a program of theirs goes on with pipes as they had them.
-        sys.stdout.flush()
-        signal.signal(signal.SIGPIPE, before)
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        finally:
+            signal.signal(signal.SIGPIPE, before)
 
 
 def _importing() -> contextlib.AbstractContextManager[None]:

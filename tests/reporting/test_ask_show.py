@@ -3,14 +3,17 @@
 from loragrid.reporting.ask_show import side_by_side
 
 
-def answer(text, ended="stop"):
-    return {"answer": text, "answer_tokens": 9, "ended": ended}
+def answer(text, ended="stop", *, cut=False):
+    return {"answer": text, "answer_tokens": 9, "ended": ended, "cut": cut}
 
 
 def test_each_answer_stands_beside_its_name():
-    shown = side_by_side("How are you?", ["r2", "untrained"], [answer("Fine.\nAnd you?"), answer("", "length")])
+    shown = side_by_side(
+        "How are you?", ["r2", "untrained"], [answer("Fine.\nAnd you?", cut=True), answer("", "length")]
+    )
     assert shown.splitlines() == [
         "> How are you?", "", "r2         Fine.", "           And you?",
+        "           (the prompt is longer than the model's context, and was asked without its beginning)",
         "untrained  (nothing)", "           (cut after 9 tokens)",
     ]  # fmt: skip
 

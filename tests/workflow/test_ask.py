@@ -1,6 +1,7 @@
 """`loragrid ask`: the quickest look at what a grid has learned."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from loragrid.generation.questions import questions
 from loragrid.generation.subjects import subjects_of
 from loragrid.plugins import REGISTRY
 from loragrid.study.open import open_study
+from loragrid.study.subjects import names_of
 
 DECODING = {"max_new_tokens": 8, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
 
@@ -71,6 +73,44 @@ def test_what_cannot_be_asked_is_told(finished_once, arguments, said):
     done = finished_once.loragrid("ask", *arguments, "--study", "nano", fails=True)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_options_may_stand_between_run_and_prompt(finished_once):
+    arguments = ["r2-a4", "--study", "nano", "--base", "Today my dog ran away.", "--max-new-tokens", "4"]
+    assert finished_once.loragrid("ask", *arguments).stdout.startswith("> Today my dog ran away.\n\nuntrained nano ")
+    assert "unrecognized arguments: --alle" in finished_once.loragrid("ask", "r2-a4", "Hi", "--alle", fails=True).stderr
+
+
+def test_one_that_cannot_be_asked_is_named_and_the_answers_of_others_are_shown(finished):
+    (folder,) = finished.folder.glob("results/runs/*/*/r2-a8-*/adapter")
+    (folder / "adapter_config.json").write_text("{}")
+    done = finished.loragrid("ask", "--all", "Hello", "--study", "nano", fails=True)
+    assert done.stdout.startswith("> Hello\n\nr2-a4-s42-")
+    assert "r2-a8-s42-" in done.stderr
+    assert "adapter_config.json: is not that of a LoRA adapter" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_was_deleted_is_told(finished):
+    for folder in finished.folder.glob("data/models/*"):
+        shutil.rmtree(folder)
+    done = finished.loragrid("ask", "r2-a4", "Hello", "--study", "nano", fails=True)
+    assert "the model is gone; `snakemake data/models/" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_seeds_of_one_label_and_chats_of_one_model_have_names_of_their_own(fresh, monkeypatch):
+    monkeypatch.chdir(fresh.folder)
+    fresh.study("seeds", grid={}, points=[{"name": "good", "rank": 2}], seeds=[1, 2])
+    grid = open_study("seeds", REGISTRY)
+    names = names_of(grid, list(grid.runs.values()))
+    assert len(set(names)) == 2
+    assert all("-s1-" in name or "-s2-" in name for name in names)
+
+
+def test_a_prompt_without_its_beginning_is_told(finished_once):
+    done = finished_once.loragrid("ask", "r2-a4", "Today my dog ran away. " * 60, "--study", "nano")
+    assert "was asked without its beginning" in done.stdout
 
 
 def test_what_is_not_trained_is_told(fresh):

@@ -1,5 +1,6 @@
 """Ask runs and untrained models a few prompts, as an evaluation would: a look, of which nothing is kept."""
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -7,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import GenerationConfig
 
+from loragrid.errors import UserError
 from loragrid.generation.answer import generate, stop_tokens
 from loragrid.modeling.architecture import architecture_of
+from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import release_memory, stream
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.messages import Message, with_system
@@ -28,6 +32,7 @@ class Subject:
         chat: template, system prompt and end of answers, as answers hold them.
         adapter: folder of the adapter over it, if it is a run.
         prompts_at_a_time: as many as fit.
+        sharded: whether the model is too big for one GPU.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Subject:
     chat: Mapping[str, Any]
     adapter: Path | None
     prompts_at_a_time: int
+    sharded: bool = False
 
 
 def ask(
@@ -50,42 +56,84 @@ def ask(
         seed: of sampling.
 
     Yields:
-        For each subject, in their order: `answer`, `answer_tokens` and `ended` of each prompt.
+        For each subject, in their order, of each prompt: `answer`, `answer_tokens`, `ended`, and whether the prompt was
+        `cut` at its beginning to fit the model's context.
 
     Raises:
         UserError: a model or an adapter cannot be loaded, or the longest answer leaves no room for a prompt.
     """
     loaded: tuple[str, str] | None = None
     base: Any = None
+    model: Any = None
     own: Any = None
     for subject in subjects:
-        chat = load_chat(subject.model, subject.chat)
-        architecture = architecture_of(subject.model).grown(chat.added_token)
+        # First, since it tells best what is wrong with a model's folder.
+        architecture = architecture_of(subject.model)
+        with _told(subject):
+            chat = load_chat(subject.model, subject.chat)
+        architecture = architecture.grown(chat.added_token)
         architecture.check_padding(chat.tokenizer)
         room = architecture.prompt_room(decoding["max_new_tokens"])
-        encoded = [chat.prompt(with_system(prompt, None, subject.chat["system"])) for prompt in prompts]
-        encoded = [ids if room is None else ids[-room:] for ids in encoded]
+        whole = [chat.prompt(with_system(prompt, None, subject.chat["system"])) for prompt in prompts]
+        encoded = [ids if room is None else ids[-room:] for ids in whole]
         architecture.check_ids(max(id_ for ids in encoded for id_ in ids))
         if loaded != (subject.model, subject.precision):
-            base = None
+            base = model = None
             release_memory()
-            base = load_base(subject.model, subject.precision)
+            # As in the evaluation: the layers of a model that is too big for one GPU are divided among them.
+            divided = subject.sharded and torch.cuda.device_count() > 1
+            with _told(subject):
+                base = load_base(subject.model, subject.precision, "divided" if divided else "here")
             own = deepcopy(base.generation_config)
             loaded = (subject.model, subject.precision)
-        model: Any = base
+        model = base
         model.generation_config = deepcopy(own)
         if subject.adapter is not None:
-            model = attach_adapter(base, subject.adapter)
+            with _told(subject):
+                model = attach_adapter(base, subject.adapter)
         model.eval()
         ends = stop_tokens(model, chat)
         model.generation_config = GenerationConfig()
-        answers = []
-        for start in range(0, len(encoded), subject.prompts_at_a_time):
-            torch.manual_seed(stream(seed, f"sampling:{start}"))
-            some = encoded[start : start + subject.prompts_at_a_time]
-            answers += generate(model, chat, some, decoding, ends)
-        yield answers
-        if chat.added_token is not None:
-            loaded = None  # the base has grown by a token
-        elif subject.adapter is not None:
+        answers = _answers(model, chat, encoded, decoding, ends, seed, subject.prompts_at_a_time)
+        cut = [len(ids) < len(all_) for ids, all_ in zip(encoded, whole, strict=True)]
+        yield [{**answer, "cut": is_cut} for answer, is_cut in zip(answers, cut, strict=True)]
+        if subject.adapter is None:
+            continue
+        if chat.added_token is not None or model.peft_config["default"].bias != "none":
+            loaded = None  # the base has grown by a token, or has the run's own biases
+        else:
             base = model.unload()
+
+
+def _answers(
+    model: Any,
+    chat: Chat,
+    prompts: Sequence[list[int]],
+    decoding: Mapping[str, Any],
+    ends: list[int],
+    seed: int,
+    at_a_time: int,
+) -> list[dict[str, Any]]:
+    """Answers to all prompts; fewer at a time where the GPU's memory is too small."""
+    while True:
+        answers = []
+        try:
+            for start in range(0, len(prompts), at_a_time):
+                torch.manual_seed(stream(seed, f"sampling:{start}"))
+                answers += generate(model, chat, prompts[start : start + at_a_time], decoding, ends)
+        except torch.OutOfMemoryError as error:
+            if at_a_time == 1:
+                raise UserError("a single prompt does not fit the GPU's memory: use a GPU with more") from error
+            at_a_time //= 2
+            release_memory()
+        else:
+            return answers
+
+
+@contextlib.contextmanager
+def _told(subject: Subject) -> Iterator[None]:
+    """Say what is wrong with a file of a model or of an adapter."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{subject.name} cannot be asked: {error}") from error

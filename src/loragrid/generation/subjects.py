@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from loragrid.errors import UserError
+from loragrid.files import canonical
 from loragrid.generation.ask import Subject
 from loragrid.jobs.adapter import adapter_of
 from loragrid.study.grid import Grid, Run
@@ -15,24 +17,32 @@ def subjects_of(grid: Grid, runs: Sequence[Run], *, base: bool) -> list[Subject]
     Args:
         grid: the study.
         runs: trained ones.
-        base: each base model, untrained, before its runs.
+        base: each base model, untrained, before its runs, in the chat of each.
 
     Raises:
-        UserError: an adapter is not the one that was trained.
+        UserError: an adapter is not the one that was trained, or a base model is gone.
     """
     names = dict(zip((run.folder for run in runs), names_of(grid, runs), strict=True))
     found: list[Subject] = []
-    before: tuple[str, str] | None = None
+    bases: dict[str, Subject] = {}
     for run in sorted(runs, key=lambda run: (run.model, run.precision)):  # stable: in the study's order otherwise
         model = grid.models[run.model]
-        if base and (run.model, run.precision) != before:
+        if not Path(model.folder, "model.json").exists():
+            raise UserError(f"{model.folder}: the model is gone; `snakemake {model.folder}/model.json` brings it back")
+        if base:
             # A token that training added is unknown to it.
             chat = {**run.chat, "end_token": "text"}
-            name = f"untrained {model.label}"
-            found.append(Subject(name, model.folder, run.precision, chat, None, model.micro_batch))
-        before = (run.model, run.precision)
+            way = canonical([run.model, run.precision, chat])
+            if way not in bases:
+                parts = [f"untrained {model.label}", run.precision, run.chat["name"]]
+                taken = {each.name for each in bases.values()}
+                name = next(
+                    (name for name in (" ".join(filter(None, parts[:n])) for n in (1, 2, 3)) if name not in taken),
+                    f"untrained {model.label} ({len(bases) + 1})",
+                )
+                bases[way] = Subject(name, model.folder, run.precision, chat, None, model.micro_batch, model.sharded)
+                found.append(bases[way])
         adapter = adapter_of(run.folder, run.key, "its training")
-        found.append(
-            Subject(names[run.folder], model.folder, run.precision, run.chat, Path(adapter), model.micro_batch)
-        )
+        name, at_a_time = names[run.folder], model.micro_batch
+        found.append(Subject(name, model.folder, run.precision, run.chat, adapter, at_a_time, model.sharded))
     return found

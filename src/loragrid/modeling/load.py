@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import (
     AutoConfig,
@@ -228,9 +228,13 @@ def attach_adapter(model: PreTrainedModel, folder: Path, *, dropout: float | Non
         UserError: it is another base's, or not whole.
     """
     config = PeftConfig.from_pretrained(str(folder))
+    if not isinstance(config, LoraConfig):
+        raise UserError(
+            f"{folder}/adapter_config.json: is not that of a LoRA adapter; delete the run's folder to train again"
+        )
     if dropout is not None:
         config.lora_dropout = dropout
-    rows = config.trainable_token_indices
+    rows: Any = config.trainable_token_indices  # by module, as `loragrid.modeling.rows` asks for it
     for token in sorted(set().union(*rows.values())) if rows else ():
         rows_for(model, token)
     try:

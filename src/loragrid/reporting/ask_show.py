@@ -20,7 +20,7 @@ def side_by_side(prompt: str, names: Sequence[str], answers: Sequence[Mapping[st
     Args:
         prompt: what the user said last.
         names: of those who were asked.
-        answers: `answer`, `answer_tokens` and `ended`, in the same order.
+        answers: `answer`, `answer_tokens`, `ended` and whether the prompt was `cut`, in the same order.
     """
     columns = max(map(len, names))
     lines = ["\n".join(f"> {line}" for line in _lines(prompt, 2)), ""]
@@ -28,6 +28,8 @@ def side_by_side(prompt: str, names: Sequence[str], answers: Sequence[Mapping[st
         said = _lines(answer["answer"], columns + len(GAP)) or ["(nothing)"]
         if answer["ended"] == "length":
             said.append(f"(cut after {answer['answer_tokens']} tokens)")
+        if answer["cut"]:
+            said.append("(the prompt is longer than the model's context, and was asked without its beginning)")
         lines += [f"{first:{columns}}{GAP}{line}" for first, line in zip([name] + [""] * len(said), said)]  # noqa: B905
     return "\n".join(lines) + "\n"
 

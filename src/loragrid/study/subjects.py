@@ -38,8 +38,10 @@ def _full_name(run: Run, *, many: bool) -> str:
 
 
 def names_of(grid: Grid, runs: Sequence[Run]) -> list[str]:
-    """What to call runs beside each other, each by a name of its own."""
-    names = [run.label or run.name for run in runs]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{grid.models[run.model].label} {run.dataset} {name}" for run, name in zip(runs, names, strict=True)]
+    """What to call runs beside each other: the shortest names that tell them apart."""
+    ways = [
+        [run.label or run.name for run in runs],
+        [run.name for run in runs],  # of one label there are as many as seeds
+        [f"{grid.models[run.model].label} {run.dataset} {run.label or run.name}" for run in runs],
+    ]
+    return next((names for names in ways if len(set(names)) == len(names)), [run.folder for run in runs])
