@@ -29,7 +29,8 @@ def test_jobs_go_to_the_partition_that_fits_where_partitions_are_described(start
     head.start()
     assert head.finish() == 0, head.all_said()
     partitions = {(job["rule"], job["Partition"]) for job in accounted(place.folder)}
-    assert partitions == {("clean", "gpu"), ("format", "gpu"), ("train", "cancelling")}, head.all_said()
+    expected = {("clean", "gpu"), ("format", "gpu"), ("prompts", "gpu"), ("train", "cancelling")}
+    assert partitions == expected, head.all_said()
 
 
 @pytest.mark.parametrize("profile", ["cluster/slurm", "cluster/submitit"])
