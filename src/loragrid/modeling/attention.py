@@ -1,5 +1,6 @@
 """Rows of a batch one after the other in one sequence, where the device has an attention that keeps them apart."""
 
+import importlib
 import os
 from typing import Any
 
@@ -36,7 +37,7 @@ def _is_installed() -> bool:
     if not is_flash_attn_2_available():
         return False
     try:
-        import flash_attn  # noqa: F401
+        importlib.import_module("flash_attn")  # optional, and in no lock: it must fit the machine's torch and CUDA
     except Exception:  # whatever a library raises that was compiled for another torch
         return False
     return True
