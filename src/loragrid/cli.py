@@ -261,19 +261,18 @@ def format_(arguments: argparse.Namespace) -> None:
 
 
 def preflight(arguments: argparse.Namespace) -> None:
-    """Look at a model and data formatted for it, before any GPU is used."""
+    """Look at a model, at data formatted for it and at what it is asked, before any GPU is used."""
     with _importing():
         from loragrid.preflight.look import look
 
     grid = open_study(arguments.study)
     entry = _entry(grid, "preflights", arguments.preflight)
-    formatted = grid.formatted[entry.formatted]
     look(
         Path(entry.file),
         key=entry.key,
-        model=Path(grid.models[formatted.model].folder),
-        formatted=Path(formatted.folder),
-        chat=formatted.chat,
+        model=Path(grid.models[entry.model].folder),
+        formatted=Path(grid.formatted[entry.formatted].folder) if entry.formatted else None,
+        chat=entry.chat,
         trainings=entry.trainings,
         asked=entry.asked,
         prompts={each["prompts"]: Path(grid.prompts[each["prompts"]].file) for each in entry.asked},

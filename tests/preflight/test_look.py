@@ -17,13 +17,21 @@ def training(**recipe):
     return training_of(vars(make_run({"rank": 4, "batch_size": 8, "epochs": 3} | recipe, precision=precision)))
 
 
+def answering(max_new_tokens=8, **changes):
+    asked = {
+        "precision": "nf4", "prompts": "test", "in_chat": True, "choices": False, "max_new_tokens": max_new_tokens,
+        "likelihood": True,
+    }  # fmt: skip
+    return asked | changes
+
+
 def report(tmp_path, *trainings, model=MODEL, formatted=FORMATTED, clean=CLEAN, max_new_tokens=8, chat=OWN_CHAT):
     prompts = tmp_path / "prompts.jsonl"
     write_prompts(
         Path(clean), prompts,
         format_=CHAT, split="test", turns="all", rows=None, system=None, default_system=None,
     )  # fmt: skip
-    asked = [{"prompts": "test", "max_new_tokens": max_new_tokens, "likelihood": True}]
+    asked = [answering(max_new_tokens)]
     settings = {"trainings": trainings or [training()], "asked": asked, "prompts": {"test": prompts}}
     out = tmp_path / "report.json"
     look(out, key="p" * 64, model=Path(model), formatted=Path(formatted), chat=chat, **settings)
@@ -39,7 +47,7 @@ def changed(tmp_path, folder, file, **changes):
 
 
 def test_nothing_is_said_of_what_is_in_order(nano, tmp_path):
-    assert report(tmp_path) == {"key": "p" * 64, "refused": [], "warnings": []}
+    assert report(tmp_path) == {"key": "p" * 64, "unusable": {}, "refused": [], "warnings": []}
 
 
 def test_each_training_is_refused_for_its_own_reason(nano, tmp_path):

@@ -308,14 +308,9 @@ def inputs_of_format(wildcards):
 
 def inputs_of_preflight(wildcards):
     preflight = GRID.preflights[f"{wildcards.model}/{wildcards.preflight}"]
-    formatted = GRID.formatted[preflight.formatted]
+    formatted = [f"{GRID.formatted[preflight.formatted].folder}/format.json"] if preflight.formatted else []
     prompts = sorted({GRID.prompts[each["prompts"]].file for each in preflight.asked})
-    return unless_there(
-        preflight.file,
-        f"{formatted.folder}/format.json",
-        f"{GRID.models[formatted.model].folder}/model.json",
-        *prompts,
-    )
+    return unless_there(preflight.file, *formatted, f"{GRID.models[preflight.model].folder}/model.json", *prompts)
 
 
 def clean_of_prompts(wildcards):

@@ -21,14 +21,7 @@ from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.messages import Message
-
-BEFORE_ANSWER, AFTER_ANSWER = " ", "\n\n"
-"""What stands around an answer in plain text: the defaults of lm-evaluation-harness (TaskConfig.target_delimiter and
-fewshot_delimiter)."""
-
-Asked = tuple[str, str]
-"""The text of a prompt, and what stands between it and the letter of an answer."""
+from loragrid.modeling.choice_text import Asked, choice_text, examples_in, without_first_example
 
 
 def ask_choices(
@@ -95,7 +88,7 @@ def ask_choices(
     excluded = [{"id": line["id"], "reason": line["reason"]} for line in lines if "reason" in line]
     for reason, number in Counter(each["reason"] for each in excluded).items():
         print(f"warning: {number} of {len(prompts)} questions are left out: {reason}", flush=True)
-    wanted = {prompt["id"]: _shots(prompt["messages"]) for prompt in prompts}
+    wanted = {prompt["id"]: examples_in(prompt["messages"]) for prompt in prompts}
     fewer = sum(item["shots"] < wanted[item["id"]] for item in items)
     if fewer:
         print(
@@ -121,10 +114,6 @@ def _finished(
         at += len(questions)
     write_jsonl(kept, [head, *(line for part in done for line in part)])
     return done
-
-
-def _shots(messages: list[Message]) -> int:
-    return sum(message["role"] == "assistant" for message in messages)
 
 
 class _Harness:
@@ -222,10 +211,9 @@ class _Harness:
 
     def _fitting(self, question: dict[str, Any]) -> tuple[Asked, int] | str:
         """The prompt with as many of its examples as fit, and their number; or why it cannot be asked."""
-        messages = list(question["messages"])
-        first = 1 if messages[0]["role"] == "system" else 0
+        messages = question["messages"]
         while True:
-            text, between = self._text(messages)
+            text, between = choice_text(messages, self._chat, self._system)
             # All letters are of one length: one character after the same text.
             before, letter = self._lm._encode_pair(text, between + question["letters"][0])
             if not letter:
@@ -234,23 +222,10 @@ class _Harness:
                 return f"has tokens that the model's embedding of {self._architecture.rows} rows lacks"
             context = self._architecture.context
             if context is None or len(before) + len(letter) - 1 <= context:
-                return (text, between), _shots(messages)
-            if not _shots(messages):
+                return (text, between), examples_in(messages)
+            if not examples_in(messages):
                 return f"longer than the model's context of {context} tokens, even without examples"
-            del messages[first : first + 2]
-
-    def _text(self, messages: list[Message]) -> Asked:
-        if self._chat is None:
-            after = {"system": "", "user": BEFORE_ANSWER, "assistant": AFTER_ANSWER}
-            text = "".join(message["content"] + after[message["role"]] for message in messages)
-            return text.removesuffix(BEFORE_ANSWER), BEFORE_ANSWER
-        if self._system:
-            told = [self._system]
-            if messages[0]["role"] == "system":
-                told.append(messages[0]["content"])
-                messages = messages[1:]
-            messages = [{"role": "system", "content": "\n\n".join(told)}, *messages]
-        return self._chat.before_answer(messages), ""
+            messages = without_first_example(messages)
 
 
 def _field(name: str) -> Callable[[Mapping[str, Any]], Any]:

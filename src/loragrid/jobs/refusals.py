@@ -7,15 +7,15 @@ from loragrid.errors import UserError
 from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked
 from loragrid.jobs.failures import record_failure
-from loragrid.study.batches import Batch, has_failed, is_trained, work_folder
+from loragrid.study.batches import Batch, has_failed, is_trained, missing_parts, work_folder
 from loragrid.study.grid import Grid
-from loragrid.study.preflights import Refusal, refusal_of, refusals
+from loragrid.study.preflights import Refusal, refusal_of, refusal_to_ask, refusals, refusals_to_ask
 
 STAGE = "preflight"
 
 
 def settle_refused(grid: Grid) -> None:
-    """Put on record why runs of a study cannot be trained, and cannot be asked anything.
+    """Put on record why runs of a study cannot be trained, and why they or untrained models cannot be asked anything.
 
     Args:
         grid: the study.
@@ -23,10 +23,15 @@ def settle_refused(grid: Grid) -> None:
     found = {folder: refusal for folder, refusal in refusals(grid).items() if not is_trained(grid.runs[folder])}
     for folder, refusal in found.items():
         _record(Path(folder, "work"), refusal)
+    unaskable = refusals_to_ask(grid)
     for answers in grid.answers.values():
-        if answers.subject in found and not Path(answers.folder, "work", FAILED).exists():
-            refusal = found[answers.subject]
-            _record(Path(answers.folder, "work"), Refusal(f"its training failed: {refusal.reason}", refusal.file))
+        work = Path(answers.folder, "work")
+        if (work / FAILED).exists() or not missing_parts(answers):
+            continue
+        if untrained := found.get(answers.subject):
+            _record(work, Refusal(f"its training failed: {untrained.reason}", untrained.file))
+        elif unasked := unaskable.get(answers.folder):
+            _record(work, unasked)
 
 
 def settle_hopeless(batch: Batch) -> None:
@@ -39,10 +44,18 @@ def settle_hopeless(batch: Batch) -> None:
         work = work_folder(member)
         if has_failed(work):
             continue
-        if batch.stage == "train" and (refusal := refusal_of(member["run"], member["preflight_file"])):
+        if refusal := _refused(batch.stage, member):
             _record(work, refusal)
         elif blocked := _blocked(batch.stage, member):
             record_failure(work / FAILED, batch.stage, str(blocked), str(blocked.by), str(blocked.by))
+
+
+def _refused(stage: str, member: dict[str, Any]) -> Refusal | None:
+    if stage == "train":
+        return refusal_of(member["run"], member["preflight_file"])
+    if stage == "generate":
+        return refusal_to_ask(member["answers"]["precision"], member["preflight_file"])
+    return None
 
 
 def _blocked(stage: str, member: dict[str, Any]) -> Blocked | None:

@@ -1,4 +1,4 @@
-"""Look at a model and data formatted for it, as they really are, and write what follows for its runs."""
+"""Look at a model, data formatted for it and what it is asked, as they really are, and write what follows of it."""
 
 import traceback
 from collections import Counter
@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, write_json
 from loragrid.modeling.architecture import Architecture, architecture_of
 from loragrid.modeling.chat import Chat
+from loragrid.modeling.choice_text import choice_text, examples_in, without_first_example
 from loragrid.modeling.formatted import largest_id, open_rows
+from loragrid.modeling.messages import Message
 from loragrid.modeling.reference import reference_row
 from loragrid.modeling.targets import refuse_packing, targets
-from loragrid.modeling.tokenizer import load_chat
+from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
 from loragrid.study.steps import check_learning_rates, total_steps
 
 MANY = 0.1
@@ -33,24 +35,27 @@ def look(
     *,
     key: str,
     model: Path,
-    formatted: Path,
+    formatted: Path | None,
     chat: Mapping[str, Any],
     trainings: Sequence[Mapping[str, Any]],
     asked: Sequence[Mapping[str, Any]],
     prompts: Mapping[str, Path],
 ) -> None:
-    """Write a report: `key`, `refused` (each with the `training` and the `reason`) and `warnings`.
+    """Write a report: `key`, `unusable`, `refused` and `warnings`.
 
-    It is written whatever is found, and whatever cannot be looked at: that is a warning, and the training will tell.
+    `unusable` says by precision why the model can neither be trained nor asked; what is `refused` has the `training`
+    and the `reason`. It is written whatever is found, and whatever cannot be looked at: that is a
+    warning, and the work itself will tell.
 
     Args:
         out: the report.
         key: the preflight's, recorded.
         model: folder of the model.
-        formatted: folder of the formatted data.
+        formatted: folder of the formatted data; None where nothing is trained.
         chat: as in `format_dataset`.
         trainings: settings, see `loragrid.study.preflights.training_of`.
-        asked: `prompts` (id), `max_new_tokens` and whether the `likelihood` of references is asked for.
+        asked: `prompts` (id), `precision`, whether they are asked `in_chat` and are `choices`, `max_new_tokens` (0
+            without answers), and whether the `likelihood` of references is asked for.
         prompts: files of prompts by id.
     """
     refused: list[dict[str, Any]] = []
@@ -65,25 +70,36 @@ def look(
             traceback.print_exc()
             warnings.append(f"{what} could not be looked at ({type(error).__name__}: {error})")
 
+    unusable: dict[str, str] = {}
+    precisions = {each["precision"] for each in (*trainings, *asked)}
     try:
-        architecture, loaded = _model(model, chat)
-        rows = _rows(formatted, architecture)
+        # Whoever is only asked in plain text needs no template.
+        in_chat = formatted is not None or any(each["in_chat"] for each in asked)
+        loaded = load_chat(str(model), chat) if in_chat else None
+        tokenizer = loaded.tokenizer if loaded else load_plain_tokenizer(str(model))
+        architecture = architecture_of(model).grown(loaded.added_token if loaded else None)
+        architecture.check_padding(tokenizer)
     except UserError as error:
+        unusable = dict.fromkeys(sorted(precisions), str(error))
         refused = [{"training": dict(training), "reason": str(error)} for training in trainings]
     else:
-        tried("the trainings", lambda: _refused(trainings, model, architecture, rows, refused))
-        tried("the rows", lambda: _rows_in_words(formatted))
+        if "nf4" in precisions:
+            try:
+                refuse_packing(architecture.kind)
+            except UserError as error:
+                unusable["nf4"] = str(error)
+        if formatted is not None:
+            tried("the trainings", lambda: _refused(trainings, model, formatted, architecture, unusable, refused))
+            tried("the rows", lambda: _rows_in_words(formatted))
         for each in asked:
             file = prompts[each["prompts"]]
-            tried(str(file), partial(_prompts_in_words, loaded, architecture, file, each))
-    write_json(out, {"key": key, "refused": refused, "warnings": list(dict.fromkeys(warnings))})
-
-
-def _model(folder: Path, chat: Mapping[str, Any]) -> tuple[Architecture, Chat]:
-    loaded = load_chat(str(folder), chat)
-    architecture = architecture_of(folder).grown(loaded.added_token)
-    architecture.check_padding(loaded.tokenizer)
-    return architecture, loaded
+            if each["choices"]:
+                read = partial(_choice_tokens, tokenizer, loaded if each["in_chat"] else None, chat["system"])
+                tried(str(file), partial(_choices_in_words, read, architecture.context, file))
+            elif loaded is not None:
+                tried(str(file), partial(_prompts_in_words, loaded, each, architecture, file))
+    report = {"key": key, "unusable": unusable, "refused": refused, "warnings": list(dict.fromkeys(warnings))}
+    write_json(out, report)
 
 
 def _rows(formatted: Path, architecture: Architecture) -> int:
@@ -97,16 +113,22 @@ def _rows(formatted: Path, architecture: Architecture) -> int:
 def _refused(
     trainings: Sequence[Mapping[str, Any]],
     folder: Path,
+    formatted: Path,
     architecture: Architecture,
-    rows: int,
+    unusable: Mapping[str, str],
     refused: list[dict[str, Any]],
 ) -> list[str]:
+    try:
+        rows = _rows(formatted, architecture)
+    except UserError as error:
+        refused += [{"training": dict(training), "reason": str(error)} for training in trainings]
+        return []
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(folder), trust_remote_code=False))
     for training in trainings:
         try:
-            if training["precision"] == "nf4":
-                refuse_packing(architecture.kind)
+            if reason := unusable.get(training["precision"]):
+                raise UserError(reason)
             targets(model, training["target_modules"], training["rank"])
             steps = total_steps(rows, training["batch_size"], training["epochs"], training["max_steps"])
             check_learning_rates(steps, training["warmup"])
@@ -129,15 +151,13 @@ def _rows_in_words(formatted: Path) -> list[str]:
     return found
 
 
-def _prompts_in_words(chat: Chat, architecture: Architecture, file: Path, asked: Mapping[str, Any]) -> list[str]:
-    """What is doubtful of what runs are asked."""
+def _prompts_in_words(chat: Chat, asked: Mapping[str, Any], architecture: Architecture, file: Path) -> list[str]:
+    """What is doubtful of prompts that are answered, and of references whose likelihood is asked for."""
     prompts = list(read_jsonl(file))
-    dialogues = len({prompt["dialogue"] for prompt in prompts})
-    found = []
-    if dialogues < FEWEST:
-        found.append(f"{file}: {dialogues} dialogues are too few for any verdict; {FEWEST} are the fewest")
+    found = _too_few(file, prompts)
     room = architecture.prompt_room(asked["max_new_tokens"])
-    cut = sum(len(chat.prompt(prompt["messages"])) > room for prompt in prompts) if room is not None else 0
+    encoded = [chat.prompt(prompt["messages"]) for prompt in prompts]
+    cut = sum(len(ids) > room for ids in encoded) if room is not None else 0
     if cut > MANY * len(prompts):
         found.append(
             f"{file}: {cut} of {len(prompts)} prompts do not fit the model's context of {architecture.context} tokens "
@@ -150,4 +170,55 @@ def _prompts_in_words(chat: Chat, architecture: Architecture, file: Path, asked:
             f"{file}: {number} of {len(prompts)} references cannot be scored: {reason}"
             for reason, number in sorted(reasons.items())
         ]
+    try:
+        architecture.check_ids(max(max(ids) for ids in encoded))
+    except UserError as error:
+        found.append(f"{file}: {error}")
     return found
+
+
+def _choices_in_words(tokens: Callable[[list[Message], str], int], context: int | None, file: Path) -> list[str]:
+    """What is doubtful of questions with choices.
+
+    Args:
+        tokens: how many a question and the letter of a choice are.
+        context: of the model.
+        file: with the questions.
+    """
+    prompts = list(read_jsonl(file))
+    found, fewer, too_long = _too_few(file, prompts), 0, 0
+    if context is None:
+        return found
+    for prompt in prompts:
+        messages, letter = prompt["messages"], prompt["letters"][0]
+        # The last token is never read.
+        while not (fits := tokens(messages, letter) - 1 <= context) and examples_in(messages):
+            messages = without_first_example(messages)
+        fewer += fits and messages is not prompt["messages"]
+        too_long += not fits
+    if too_long:
+        found.append(
+            f"{file}: {too_long} of {len(prompts)} questions are longer than the model's context of {context} tokens, "
+            "even without examples, and are left out"
+        )
+    if fewer > MANY * len(prompts):
+        found.append(
+            f"{file}: {fewer} of {len(prompts)} questions are asked with fewer examples, since these are longer than "
+            f"the model's context of {context} tokens"
+        )
+    return found
+
+
+def _choice_tokens(
+    tokenizer: PreTrainedTokenizerBase, chat: Chat | None, system: str | None, messages: list[Message], letter: str
+) -> int:
+    text, between = choice_text(messages, chat, system)
+    # A chat template says itself how a dialogue begins.
+    return len(tokenizer(text + between + letter, add_special_tokens=chat is None)["input_ids"])
+
+
+def _too_few(file: Path, prompts: list[dict[str, Any]]) -> list[str]:
+    dialogues = len({prompt["dialogue"] for prompt in prompts})
+    if dialogues >= FEWEST:
+        return []
+    return [f"{file}: {dialogues} dialogues are too few for any verdict; {FEWEST} are the fewest"]

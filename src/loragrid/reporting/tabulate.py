@@ -71,7 +71,9 @@ def tabulate(grid: Grid) -> None:
         sentences = summary(study, rows) + _picks(study, selections, model, dataset)
         sentences += data.sentences(study.results, rows) + contamination.sentences(study.overlaps, rows)
         sentences += [
-            f"Before training: {each.text}." for each in found_before if (each.model, each.dataset) == (model, dataset)
+            f"Before training: {each.text}."
+            for each in found_before
+            if each.model == model and dataset in each.datasets
         ]
         written[figure] = loss_figure(title, rows)
         written[examples] = examples_page(study.results, f"{grid.title}: {title}", rows)

@@ -10,6 +10,7 @@ from loragrid.status.log import error_in
 from loragrid.status.stages import LOGS, active_cell
 from loragrid.study.batches import is_trained, missing_parts
 from loragrid.study.grid import Clean, Grid
+from loragrid.study.preflights import preflight_of_answers
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,13 @@ def _needed(grid: Grid) -> Iterator[Item]:
     yield from (_encoder(id_, grid) for id_ in dict.fromkeys(each["encoder"] for each in encoded))
     references = [_references(id_, grid) for id_ in dict.fromkeys(each["references"] for each in encoded)]
     wanted = {run.formatted for run in untrained}
-    looked = [_preflight(id_, grid) for id_, preflight in grid.preflights.items() if preflight.formatted in wanted]
+    of_answers = preflight_of_answers(grid) if asked else {}
+    wanted_to_ask = {of_answers[answers.folder].id for answers in asked}
+    looked = [
+        _preflight(id_, grid)
+        for id_, preflight in grid.preflights.items()
+        if preflight.formatted in wanted or id_ in wanted_to_ask
+    ]
     yield from (*clean, *formatted, *prompts, *references, *reports, *looked)
 
 

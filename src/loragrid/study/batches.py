@@ -17,7 +17,7 @@ from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
 from loragrid.study.grid import Answers, Grid, LogProbabilities, ModelEntry, Run
 from loragrid.study.keys import key_of, short
-from loragrid.study.preflights import refusals
+from loragrid.study.preflights import preflight_of_answers, refusals, refusals_to_ask
 
 BATCHES = Path("results/batches")
 
@@ -105,7 +105,7 @@ def plan(grid: Grid) -> Plan:
     """
     train = {}
     refused = refusals(grid)
-    report_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values()}
+    report_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values() if preflight.formatted}
     for run in grid.runs.values():
         if not is_trained(run) and run.folder not in refused:
             report = report_of[run.formatted]
@@ -123,14 +123,16 @@ def plan(grid: Grid) -> Plan:
         after = sorted({done_of[each] for each in before if each in done_of})
         train[id_] = Batch(batch.stage, batch.id, batch.members, batch.needs, after)
     generate = {}
+    looked, unaskable = preflight_of_answers(grid), refusals_to_ask(grid)
     for answers in grid.answers.values():
         wanted = missing_parts(answers)
         subject = grid.runs.get(answers.subject)
         hopeless = subject is not None and answers.subject in refused and not is_trained(subject)
-        if wanted and not hopeless:
-            member = _asked_member("generate", grid, answers, wanted)
+        if wanted and not hopeless and answers.folder not in unaskable:
+            report = looked[answers.folder].file
+            member = _asked_member("generate", grid, answers, wanted) | {"preflight_file": report}
             after = [done_of[answers.subject]] if answers.subject in done_of else []
-            needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file]
+            needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file, report]
             batch = _batch("generate", [member], needs, after)
             generate[batch.id] = batch
     scored = _score_batches(grid) | _judged_batches(grid)

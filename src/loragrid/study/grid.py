@@ -195,14 +195,17 @@ class Formatted:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What can be known of a model and data formatted for it before any training: `data/preflight/<id>.json`.
+    """What can be known of a model before any GPU is used: `data/preflight/<id>.json`.
 
-    `trainings` and `asked` are the settings that it is looked at for (see `loragrid.study.preflights`).
+    It is looked at with data formatted for it, or, for what only untrained models are asked, without. `trainings` and
+    `asked` are the settings that it is looked at for (see `loragrid.study.preflights`).
     """
 
     id: str
     key: str
-    formatted: str
+    model: str
+    chat: dict[str, Any]
+    formatted: str | None
     trainings: list[dict[str, Any]]
     asked: list[dict[str, Any]]
 

@@ -1,7 +1,8 @@
 """What is settled before any GPU is used: which settings a model and its data are looked at for, and what was found."""
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,43 +21,100 @@ def training_of(run: Mapping[str, Any]) -> dict[str, Any]:
     return {"precision": run["precision"], **{name: plain(run["recipe"][name]) for name in TRAINING}}
 
 
+Settings = dict[str, dict[str, Any]]
+"""Settings by their canonical text, so that equal ones are there once."""
+
+
 def preflights_of(grid: Grid) -> dict[str, Preflight]:
-    """For each model × formatted data, what it is to be looked at for: by id."""
-    trainings: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-    asked: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    """What each model is to be looked at for, by id: with each formatted data, and with what is asked without any."""
+    trainings, asked = defaultdict[str, Settings](dict), defaultdict[str, Settings](dict)
     for run in grid.runs.values():
         settings = training_of(vars(run))
         trainings[run.formatted][canonical(settings)] = settings
     for answers in grid.answers.values():
-        if answers.subject in grid.runs and answers.in_chat and answers.decoding:
-            settings = _asked(answers)
-            asked[grid.runs[answers.subject].formatted][canonical(settings)] = settings
+        if run_asked := grid.runs.get(answers.subject):
+            asked[run_asked.formatted].update(_asked(answers))
+    found = [_with_data(grid, id_, of_runs, asked[id_]) for id_, of_runs in trainings.items()]
+    known, alone = _Known(found), defaultdict[tuple[str, str], Settings](dict)
+    for answers in grid.answers.values():
+        if answers.subject in grid.untrained and known.of(answers) is None:
+            alone[answers.model, _chat(answers.chat)].update(_asked(answers))
+    found += [_without_data(grid, model, json.loads(chat), settings) for (model, chat), settings in alone.items()]
+    return {preflight.id: preflight for preflight in found}
+
+
+def preflight_of_answers(grid: Grid) -> dict[str, Preflight]:
+    """Which preflight looks at what a subject is asked, by the folder of its answers."""
+    of_data = {each.formatted: each for each in grid.preflights.values() if each.formatted}
+    known = _Known(grid.preflights.values())
     found = {}
-    for formatted, of_runs in trainings.items():
-        settings = {
-            "trainings": [of_runs[each] for each in sorted(of_runs)],
-            "asked": [asked[formatted][each] for each in sorted(asked[formatted])],
-        }
-        parts = {"formatted": grid.formatted[formatted].key, "version": PREFLIGHT_VERSION}
-        # The model is not in the key of what is formatted for it.
-        key = key_of("preflight", {**settings, **parts, "model": grid.models[grid.formatted[formatted].model].key})
-        made = Preflight(f"{formatted}-{short(key)}", key, formatted, **settings)
-        found[made.id] = made
+    for folder, answers in grid.answers.items():
+        run = grid.runs.get(answers.subject)
+        if preflight := of_data.get(run.formatted) if run else known.of(answers):
+            found[folder] = preflight
     return found
 
 
-def _asked(answers: Answers) -> dict[str, Any]:
-    likelihood = any(score["name"] == "likelihood" for score in answers.scores.values())
-    return {
+class _Known:
+    """Preflights by model and what it is asked.
+
+    Args:
+        preflights: some.
+    """
+
+    def __init__(self, preflights: Iterable[Preflight]):
+        self._found: dict[tuple[str, str, str], Preflight] = {}
+        for each in preflights:
+            for asked in each.asked:
+                chat = _chat(each.chat) if asked["in_chat"] else ""
+                self._found.setdefault((each.model, chat, canonical(asked)), each)
+
+    def of(self, answers: Answers) -> Preflight | None:
+        """The one that looks at what a subject is asked, whoever it is."""
+        (asked,) = _asked(answers)
+        return self._found.get((answers.model, _chat(answers.chat) if answers.in_chat else "", asked))
+
+
+def _with_data(grid: Grid, formatted: str, trainings: Settings, asked: Settings) -> Preflight:
+    data = grid.formatted[formatted]
+    settings = {"trainings": _in_order(trainings), "asked": _in_order(asked)}
+    # The model is not in the key of what is formatted for it.
+    parts = {"formatted": data.key, "model": grid.models[data.model].key, "version": PREFLIGHT_VERSION}
+    key = key_of("preflight", {**settings, **parts})
+    return Preflight(f"{formatted}-{short(key)}", key, data.model, data.chat, formatted, **settings)
+
+
+def _without_data(grid: Grid, model: str, chat: dict[str, Any], asked: Settings) -> Preflight:
+    settings = _in_order(asked)
+    parts = {"chat": chat, "model": grid.models[model].key, "version": PREFLIGHT_VERSION}
+    key = key_of("preflight", {"asked": settings, **parts})
+    return Preflight(f"{model}/untrained-{short(key)}", key, model, {"name": None, **chat}, None, [], settings)
+
+
+def _in_order(settings: Settings) -> list[dict[str, Any]]:
+    return [settings[each] for each in sorted(settings)]
+
+
+def _chat(chat: Mapping[str, Any]) -> str:
+    """What a chat is, whatever a study calls it."""
+    return canonical({name: value for name, value in chat.items() if name != "name"})
+
+
+def _asked(answers: Answers) -> Settings:
+    settings = {
+        "precision": answers.precision,
         "prompts": answers.prompts,
+        "in_chat": answers.in_chat,
+        "choices": not answers.decoding,
         "max_new_tokens": answers.decoding["max_new_tokens"] if answers.generations else 0,
-        "likelihood": likelihood,
+        "likelihood": any(score["name"] == "likelihood" for score in answers.scores.values()),
     }
+    return {canonical(settings): settings}
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a run is not trained.
+    """Why a run is not trained, or a model not asked.
 
     Args:
         reason: for people.
@@ -73,7 +131,7 @@ def read_report(file: str | Path) -> dict[str, Any] | None:
         found = read_json(Path(file)) if Path(file).exists() else None
     except UserError:
         return None
-    return found if isinstance(found, dict) and found.keys() >= {"refused", "warnings"} else None
+    return found if isinstance(found, dict) and found.keys() >= {"unusable", "refused", "warnings"} else None
 
 
 def refusal_of(run: Mapping[str, Any], file: str) -> Refusal | None:
@@ -88,9 +146,33 @@ def refusal_of(run: Mapping[str, Any], file: str) -> Refusal | None:
     return next((Refusal(each["reason"], file) for each in report["refused"] if each["training"] == wanted), None)
 
 
+def refusal_to_ask(precision: str, file: str) -> Refusal | None:
+    """Why a model cannot be asked; None if that is not known.
+
+    Args:
+        precision: of the model.
+        file: the report about it.
+    """
+    reason = (read_report(file) or {"unusable": {}})["unusable"].get(precision)
+    return Refusal(reason, file) if reason else None
+
+
+def refusals_to_ask(grid: Grid) -> dict[str, Refusal]:
+    """Why models of a study cannot be asked, by the folder of the answers; `refusals` says why runs are not trained."""
+    reports = {preflight.file: read_report(preflight.file) for preflight in grid.preflights.values()}
+    found: dict[str, Refusal] = {}
+    if not any(report and report["unusable"] for report in reports.values()):
+        return found
+    for folder, preflight in preflight_of_answers(grid).items():
+        report = reports[preflight.file]
+        if report and (reason := report["unusable"].get(grid.answers[folder].precision)):
+            found[folder] = Refusal(reason, preflight.file)
+    return found
+
+
 def refusals(grid: Grid) -> dict[str, Refusal]:
     """Why runs of a study cannot be trained, their children included, by the run's folder."""
-    file_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values()}
+    file_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values() if preflight.formatted}
     reports = {file: read_report(file) for file in file_of.values()}
     found: dict[str, Refusal] = {}
     if not any(report and report["refused"] for report in reports.values()):
@@ -119,32 +201,40 @@ class Finding:
 
     Args:
         model: as the study calls it.
-        dataset: likewise.
+        datasets: likewise; several, if it is of an untrained model that is asked about several.
         text: what is refused or doubtful.
     """
 
     model: str
-    dataset: str
+    datasets: tuple[str, ...]
     text: str
 
 
 def findings(grid: Grid) -> list[Finding]:
     """All that preflights have found of a study: what is refused, then what is doubtful."""
+    reports = {preflight.id: read_report(preflight.file) for preflight in grid.preflights.values()}
+    if not any(reports.values()):
+        return []
+    asked_about: dict[str, set[str]] = defaultdict(set)
+    for folder, preflight in preflight_of_answers(grid).items():
+        asked_about[preflight.id].add(grid.answers[folder].dataset)
     found = []
     for preflight in grid.preflights.values():
-        report = read_report(preflight.file)
-        runs = [run for run in grid.runs.values() if run.formatted == preflight.formatted]
+        report = reports[preflight.id]
+        runs = [run for run in grid.runs.values() if preflight.formatted and run.formatted == preflight.formatted]
         if report is None:
             continue
-        texts = []
+        # Of a model with runs, their refusals say it.
+        texts = [] if runs else [f"cannot be asked: {reason}" for reason in dict.fromkeys(report["unusable"].values())]
         for refused in report["refused"]:
             names = [run.label or run.name for run in runs if training_of(vars(run)) == refused["training"]]
             texts.append(f"cannot be trained: {', '.join(names)}: {refused['reason']}")
-        model, dataset = grid.models[runs[0].model].label, runs[0].dataset
-        found += [Finding(model, dataset, text) for text in [*texts, *report["warnings"]]]
+        datasets = (runs[0].dataset,) if runs else tuple(sorted(asked_about[preflight.id]))
+        model = grid.models[preflight.model].label
+        found += [Finding(model, datasets, text) for text in [*texts, *report["warnings"]]]
     return found
 
 
 def found_before(grid: Grid) -> list[str]:
     """The same in lines for people."""
-    return [f"{finding.model} on {finding.dataset}: {finding.text}" for finding in findings(grid)]
+    return [f"{finding.model} on {', '.join(finding.datasets)}: {finding.text}" for finding in findings(grid)]
