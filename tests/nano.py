@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from datasets import Dataset
 from objects import CHAT, OWN_CHAT, make_batch, make_log_probabilities, make_model, make_run
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Trainer
 
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
@@ -109,7 +110,7 @@ def pair(number):
     }
 
 
-def compare(folder, parent=None, precision="nf4", micro_batch=8):
+def compare(folder, parent=None, precision="nf4", micro_batch=8, formatted_folder=PAIRS):
     """Compute what runs by DPO are compared with; a member's `compared_with`.
 
     Args:
@@ -117,6 +118,7 @@ def compare(folder, parent=None, precision="nf4", micro_batch=8):
         parent: member of the parent's batch; None for the untrained model.
         precision: of the base.
         micro_batch: rows at a time.
+        formatted_folder: the pairs.
     """
     found = make_log_probabilities(
         id=os.path.relpath(folder, "results/log_probabilities"),
@@ -126,7 +128,7 @@ def compare(folder, parent=None, precision="nf4", micro_batch=8):
     member = {
         "stage": "log_probabilities", "log_probabilities": vars(found), "parts": {"log_probabilities": found.file},
         "run": parent and parent["run"], "model": base_model(micro_batch=micro_batch), "model_folder": MODEL,
-        "formatted_folder": PAIRS,
+        "formatted_folder": formatted_folder,
     }  # fmt: skip
     assert reference_batch(batch_of(member, stage="log_probabilities"))
     return {"file": found.file, "key": found.key}
@@ -216,6 +218,20 @@ def direct_loss(model, some):
         losses = torch.nn.functional.cross_entropy(logits, labels[1:], ignore_index=-100, reduction="none")
         total, count = total + losses.sum().item(), count + int((labels[1:] != -100).sum())
     return total / count
+
+
+def end_within_a_step(patch, passes):
+    """Let this process be told to end after so many passes over a micro-batch."""
+    step, done = Trainer.training_step, []
+
+    def counted(self, *arguments, **keywords):
+        out = step(self, *arguments, **keywords)
+        done.append(1)
+        if len(done) == passes:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return out
+
+    patch.setattr(Trainer, "training_step", counted)
 
 
 def write_batch(file, *members, stage="train"):

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,19 @@ def test_qlora_of_7b_and_8b_is_near_what_others_measured():
     # litgpt, on an A10G: 13.7 GB, without recomputed activations.
     assert on_gpu(LLAMA_2_7B) < 13.7
     assert on_gpu(LLAMA_2_7B) < DEVICES["t4"].memory / GIB
+
+
+def test_a_vocabulary_of_256k_fits_a_t4_at_the_studies_settings():
+    # Gemma 7B: 8.5e9 parameters, of which the embedding, in 16 bits and tied to the head, has 0.8e9.
+    gemma = make_dimensions(
+        layers=28, hidden=3072, intermediate=24_576, heads=16, kv_heads=16, head_width=256, vocabulary=256_000,
+        tied=True,
+    )  # fmt: skip
+    assert gemma.parameters == pytest.approx(8.538e9, rel=1e-3)
+    logits = 2 * 2 * 512 * 256_000 / GIB  # of all positions at once, in 16 bits and without their gradients
+    assert on_gpu(gemma, micro_batch=2) < DEVICES["t4"].memory / GIB
+    fewer = replace(gemma, vocabulary=32_000)
+    assert on_gpu(gemma) - on_gpu(fewer) < 2 * (256_000 - 32_000) * 3072 * 1.1 / GIB + logits / 4
 
 
 def test_memory_grows_with_what_it_should():

@@ -1,11 +1,18 @@
 import pytest
-from architectures import FAMILIES, without_weights
+from architectures import FAMILIES, config_of, without_weights
 from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from loragrid.errors import UserError
+from loragrid.modeling.load import attach_new_adapter
 from loragrid.modeling.targets import adaptable, targets
+from loragrid.study.schema import Recipe
 
 OFTEN_NAMED = ["k_proj", "o_proj", "q_proj", "v_proj"]
+
+
+def of(model, wanted, rank=2, **lora_config):
+    return targets(model, {"target_modules": wanted, "rank": rank, "lora_config": lora_config})
 
 
 def ends(model):
@@ -27,7 +34,7 @@ def test_only_the_language_model_is_adapted_and_never_a_vision_tower():
     model = without_weights("gemma3")
     assert any("vision_tower" in name and name.endswith("q_proj") for name, _ in model.named_modules())
     for wanted in ("all-linear", ["q_proj"]):
-        adapted = get_peft_model(model, LoraConfig(r=2, target_modules=targets(model, wanted, 2)))
+        adapted = get_peft_model(model, LoraConfig(r=2, target_modules=of(model, wanted).names))
         names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
         assert names
         assert all("language_model" in name for name in names)
@@ -36,15 +43,15 @@ def test_only_the_language_model_is_adapted_and_never_a_vision_tower():
 
 @pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"gemma3", "mamba"}))
 def test_what_peft_would_do_anyway_is_left_to_it(family):
-    assert targets(without_weights(family), "all-linear", 2) == "all-linear"
+    assert of(without_weights(family), "all-linear").names == "all-linear"
 
 
 def test_q_k_v_and_o_are_refused_where_they_are_one_with_the_names_that_there_are():
     with pytest.raises(UserError, match="phi3 has no k_proj, q_proj, v_proj that can be adapted; there are down_proj, "
                                         "gate_up_proj, o_proj, qkv_proj"):  # fmt: skip
-        targets(without_weights("phi3"), OFTEN_NAMED, 2)
+        of(without_weights("phi3"), OFTEN_NAMED)
     for family in ("gemma2", "gemma3", "qwen2", "qwen3"):
-        targets(without_weights(family), OFTEN_NAMED, 2)
+        of(without_weights(family), OFTEN_NAMED)
 
 
 def test_a_name_must_be_in_every_layer():
@@ -52,19 +59,34 @@ def test_a_name_must_be_in_every_layer():
     model.model.layers[1].self_attn.o_proj = None
     with pytest.raises(UserError, match="o_proj is in 2 of the 3 layers of this llama only; in all of them are "
                                         "down_proj, gate_proj, k_proj, q_proj, up_proj, v_proj"):  # fmt: skip
-        targets(model, ["q_proj", "o_proj"], 2)
+        of(model, ["q_proj", "o_proj"])
 
 
 def test_a_name_may_say_where_it_is():
-    assert targets(without_weights("llama"), ["self_attn.q_proj"], 2) == ["self_attn.q_proj"]
+    assert of(without_weights("llama"), ["self_attn.q_proj"]).names == ["self_attn.q_proj"]
     with pytest.raises(UserError, match=r"llama has no mlp\.q_proj"):
-        targets(without_weights("llama"), ["mlp.q_proj"], 2)
+        of(without_weights("llama"), ["mlp.q_proj"])
 
 
 def test_the_rank_is_no_larger_than_a_layer():
     model = without_weights("llama")  # two of four heads have keys: 64 inputs, 32 outputs
-    targets(model, "all-linear", 32)
-    targets(model, ["q_proj"], 64)
+    of(model, "all-linear", 32)
+    of(model, ["q_proj"], 64)
     with pytest.raises(UserError, match=r"rank 33 is larger than model\.layers\.0\.self_attn\.k_proj, which has 64 "
                                         "inputs and 32 outputs.*leave k_proj out of target_modules"):  # fmt: skip
-        targets(model, "all-linear", 33)
+        of(model, "all-linear", 33)
+
+
+def test_ranks_of_some_layers_are_looked_at_too():
+    with pytest.raises(UserError, match=r"rank 40 is larger than model\.layers\.0\.self_attn\.k_proj"):
+        of(without_weights("llama"), ["q_proj", "k_proj"], rank_pattern={"k_proj": 40})
+    of(without_weights("llama"), ["q_proj", "k_proj"], 40, rank_pattern={"k_proj": 2})
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_layers_by_number_count_where_they_are_named_in_full_too(family, tmp_path):
+    recipe = Recipe(rank=2, target_modules=["q_proj"], lora_config={"layers_to_transform": [1]}).model_dump()
+    adapted = attach_new_adapter(AutoModelForCausalLM.from_config(config_of(family)), recipe, seed=1)
+    names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert len(names) == 2
+    assert all(".layers.1." in name for name in names)

@@ -91,7 +91,7 @@ def test_a_batch_needs_data_and_model(place):
     assert only(plan(grid).train).needs == [
         f"{formatted.folder}/format.json", f"{model.folder}/model.json", report.file,
     ]  # fmt: skip
-    assert only(plan(grid).generate).needs == [f"{model.folder}/model.json", prompts.file]
+    assert only(plan(grid).generate).needs == [f"{model.folder}/model.json", prompts.file, report.file]
 
 
 def test_the_id_says_what_is_made_not_how_fast_or_for_which_study(place):

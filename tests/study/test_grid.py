@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -377,6 +378,18 @@ def test_what_goes_together_may_stand_apart(place):
     with pytest.raises(StudyError, match=r"grid\.warmup: 0\.5 with `max_steps: 1`") as raised:
         place.open(SMALL, "recipe: {warmup: 0.1, max_steps: 1}", "grid: {warmup: [0, 0.5]}")
     assert "0.1" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("parent", "said"), [
+    ("dora: true", "'a' is trained with `dora`, which changes the base's weights, too"),
+    ("lora_config: {lora_bias: true}", "'a' is trained with `lora_config: {lora_bias: …}`, which is more than an upd"),
+    ("lora_config: {bias: all}", "'a' is trained with `lora_config: {bias: …}`"),
+    ("lora_config: {target_parameters: [mlp.w]}", "'a' is trained with `lora_config: {target_parameters: …}`"),
+])  # fmt: skip
+def test_nothing_is_stacked_over_what_is_more_than_an_update_of_layers(place, parent, said):
+    points = f"[{{name: a, dataset: letters, {parent}}}, {{name: b, parent: a, {DPO}, adapter: stack, rank: 4}}]"
+    with pytest.raises(StudyError, match=re.escape(f"points[1].adapter: {said}")):
+        place.open(VOTES, f"points: {points}")
 
 
 def test_a_stack_has_no_one_rank_to_go_on_with(place):

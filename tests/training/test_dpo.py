@@ -3,7 +3,10 @@
 import json
 import math
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,18 +19,21 @@ from nano import (
     add_pairs,
     batch_of,
     compare,
+    end_within_a_step,
     records,
     rows,
     train,
     train_member,
+    write_batch,
 )  # fmt: skip
 from peft import PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from loragrid.files import read_json
+from loragrid.files import read_json, sha256_of, write_json
 from loragrid.jobs.attempts import read_attempts
 from loragrid.jobs.standing import Reporter
 from loragrid.modeling.load import attach_adapter, load_base
+from loragrid.training import references
 from loragrid.training.records import Records
 from loragrid.training.train import train_batch
 
@@ -156,6 +162,44 @@ def test_that_of_other_data_is_refused(setting, tmp_path):
     assert "was made of other data or by another model; delete" in reason
 
 
+def test_that_of_a_parent_that_was_trained_again_is_refused(setting, tmp_path):
+    parent = tmp_path / "parent"
+    shutil.copytree(setting.parent["run"]["folder"], parent)
+    weights = parent / "work/adapter/adapter_model.safetensors"
+    save_file({name: tensor + 1e-3 for name, tensor in load_file(weights).items()}, weights)
+    run = read_json(parent / "work/run.json")
+    (parent / "work/run.json").write_text(json.dumps(run | {"adapter_sha256": sha256_of(weights)}))
+    member = setting.member(tmp_path / "run")
+    member["run"]["parent"] = str(parent)
+    assert train_batch(batch_of(member), 60.0)
+    reason = read_json(tmp_path / "run/work/failed.json")["reason"]
+    assert f"the parent was trained again since; delete {tmp_path}" not in reason  # another place than the run's own
+    assert "or the parent was trained again since; delete" in reason
+
+
+def test_a_pair_that_does_not_fit_the_gpu_is_not_tried_for_ever(setting, tmp_path, monkeypatch):
+    error = torch.OutOfMemoryError("CUDA out of memory (injected by this test)")
+    monkeypatch.setattr(references, "log_probabilities_of", lambda *_: (_ for _ in ()).throw(error))
+    work = tmp_path / "compared/work"
+    for _ in range(2):  # two pairs at a time, then one
+        with pytest.raises(AssertionError):
+            compare(tmp_path / "compared", setting.parent, micro_batch=4)
+        assert not (work / "failed.json").exists()
+    compare(tmp_path / "compared", setting.parent, micro_batch=4)
+    reason = read_json(work / "failed.json")["reason"]
+    assert "a single pair does not fit the GPU's memory" in reason
+    assert "It was tried 2 times" in reason
+
+
+def test_pairs_that_the_model_cannot_read_are_told_before_it_is_loaded(setting, tmp_path):
+    formatted = tmp_path / "formatted"
+    shutil.copytree(PAIRS, formatted)
+    write_json(formatted / "format.json", read_json(formatted / "format.json") | {"max_length": 999})
+    compare(tmp_path / "compared", setting.parent, formatted_folder=str(formatted))
+    reason = read_json(tmp_path / "compared/work/failed.json")["reason"]
+    assert "max_length 999 is more than this llama can read" in reason
+
+
 def test_if_it_failed_the_first_cause_counts(setting, tmp_path):
     cause = tmp_path / "parent/work/failed.json"
     work = tmp_path / "compared/work"
@@ -212,6 +256,29 @@ def test_what_is_recorded_is_what_the_saved_adapter_says(setting, name):
     )
 
 
+def test_a_stack_that_leaves_layers_out_is_read_as_it_was_validated(setting, tmp_path):
+    """The adapter below it has them."""
+    some = {"layers_to_transform": [1], "exclude_modules": ["model.layers.1.self_attn.v_proj"]}
+    work = setting.train(tmp_path / "run", **STACK, lora_config=some)
+    model = attach_adapter(load_base(MODEL, "nf4"), work / "adapter").eval()
+    now = by_hand(model, rows("validation", PAIRS))
+    assert validations(work)[-1]["log_probability_chosen"] == pytest.approx(now[:, 0].mean().item(), abs=2e-5)
+    both = load_file(work / "adapter/adapter_model.safetensors")
+    new = {name.split(".lora_B")[0] for name, weight in both.items() if ".lora_B" in name and weight[:, 4:].any()}
+    assert new == {"base_model.model.model.layers.1.self_attn.q_proj"}
+
+
+def test_nothing_is_stacked_over_dora(nano, tmp_path):
+    parent = train_member(tmp_path / "parent", dora=True, max_steps=1, evaluations=1)
+    child = train_member(tmp_path / "child", parent=str(tmp_path / "parent"), **STACK)
+    assert train_batch(batch_of(parent), 60.0)
+    assert train_batch(batch_of(child), 60.0)
+    reason = read_json(tmp_path / "child/work/failed.json")["reason"]
+    assert (
+        "cannot be stacked over: DoRA changes the length of the base's weights, too; use `adapter: continue`" in reason
+    )
+
+
 def test_a_stacked_adapter_holds_its_parent_unchanged(setting):
     parent = load_file(Path(setting.parent["run"]["folder"], "work/adapter/adapter_model.safetensors"))
     both = load_file(setting.works["stack"] / "adapter/adapter_model.safetensors")
@@ -261,6 +328,27 @@ def test_the_same_run_has_the_same_bytes(setting, tmp_path, name):
     assert (again / config).read_bytes() == (setting.works[name] / config).read_bytes()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sft", *ADAPTERS])
+def test_another_process_writes_the_same_bytes(setting, tmp_path, name):
+    """Sets of names come in another order in each, by the seed of its hashes."""
+    works = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed / "run"
+        some = {"target_modules": ["q_proj", "v_proj", "up_proj", "down_proj"], "max_steps": 1, "evaluations": 1}
+        member = train_member(folder, **some)
+        if name in ADAPTERS:
+            own = {"target_modules": "all-linear"} if name == "continue" else {}
+            member = setting.member(folder, **(some | ADAPTERS[name] | own))
+        batch = write_batch(tmp_path / seed / "batch.json", member)
+        command = [sys.executable, "-m", "loragrid", "train", str(batch)]
+        done = subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        works.append(folder / "work")
+    for file in ("adapter_model.safetensors", "adapter_config.json", "README.md"):
+        assert len({(work / "adapter" / file).read_bytes() for work in works}) == 1, file
+
+
 @pytest.mark.parametrize("name", ADAPTERS)
 @pytest.mark.parametrize("step", [3, 4])  # in mid-epoch, and at its end
 def test_interrupted_it_ends_as_the_same(setting, tmp_path, monkeypatch, name, step):
@@ -282,6 +370,42 @@ def test_interrupted_it_ends_as_the_same(setting, tmp_path, monkeypatch, name, s
     assert [attempt["ended"] for attempt in read_attempts(work)] == ["terminated", "finished"]
     assert adapter(work) == adapter(whole)
     assert records(work) == records(whole)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_interrupted_within_a_step_it_ends_as_the_same(setting, tmp_path, monkeypatch, name):
+    recipe = ADAPTERS[name] | {"dropout": 0.1, "max_steps": 4, "micro_batch": 4}
+    whole = setting.train(tmp_path / "whole", **recipe)
+    member = setting.member(tmp_path / "run", **recipe)
+    with monkeypatch.context() as patch:
+        end_within_a_step(patch, 4 * 2 + 3)
+        assert not train_batch(batch_of(member), 60.0)
+    assert train_batch(batch_of(member), 60.0)
+    assert adapter(tmp_path / "run/work") == adapter(whole)
+    assert records(tmp_path / "run/work") == records(whole)
+
+
+VARIANTS = {
+    "olora": {"initialisation": "olora"},
+    "dora": {"dora": True},
+    "loraplus": {"loraplus": 8.0},
+    "with biases": {"lora_config": {"lora_bias": True}},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_each_kind_of_lora_learns_from_pairs(nano, tmp_path, name):
+    add_pairs()
+    own = {"objective": "dpo", "formatted_folder": PAIRS, "dropout": 0.1}
+    work = train(tmp_path / "run", compared_with=compare(tmp_path / "compared"), **own, **VARIANTS[name])
+    lines = records(work)
+    # Dropout is off for the reference alone.
+    assert lines[0]["loss"] == pytest.approx(math.log(2), abs=1e-3 if name == "olora" else 1e-6)
+    model = attach_adapter(load_base(MODEL, "nf4"), work / "adapter").eval()
+    now = by_hand(model, rows("validation", PAIRS))
+    last = validations(work)[-1]
+    assert last["log_probability_chosen"] == pytest.approx(now[:, 0].mean().item(), abs=2e-5)
+    assert last["reward_margin"] > 0
 
 
 @pytest.mark.parametrize("micro_batch", [2, 16])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nano import adapter, batch_of, records, train, train_member, write_batch
+from nano import adapter, batch_of, end_within_a_step, records, train, train_member, write_batch
 
 from loragrid.jobs.attempts import read_attempts
 from loragrid.training import checkpoint as checkpoints
@@ -93,6 +93,17 @@ def test_told_to_end_at_a_step(attempt, uninterrupted, monkeypatch, step):
     assert attempt()
     assert ends(attempt.work) == ["terminated", "finished"]
     assert_equal(attempt.work, uninterrupted)
+
+
+def test_told_to_end_within_a_step(attempt, uninterrupted, monkeypatch, tmp_path):
+    """What was accumulated of the step is dropped, and the random numbers of dropout are drawn again."""
+    whole = train(tmp_path / "whole", **RECIPE, micro_batch=2)
+    with monkeypatch.context() as patch:
+        end_within_a_step(patch, 4 * 6 + 2)
+        assert not attempt(micro_batch=2)
+    assert "told to end at step 6 of 12" in read_attempts(attempt.work)[0]["why"]
+    assert attempt(micro_batch=2)
+    assert_equal(attempt.work, whole)
 
 
 def test_told_to_end_within_a_validation(attempt, uninterrupted, monkeypatch):

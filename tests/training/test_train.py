@@ -4,6 +4,7 @@ import re
 import resource
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -229,16 +230,66 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(nano, tmp_path, monke
     assert not (work / "adapter").exists()
 
 
-def test_gradients_that_overflow_are_no_reason_to_stop_and_stay_json(nano, tmp_path, monkeypatch):
-    # As under fp16, whose scaler skips the first steps.
+def test_a_learning_rate_that_is_far_too_high_is_found_out(nano, tmp_path):
+    """Whichever comes first, a loss or a gradient that is no number; no library's filter hides it."""
+    assert train_batch(batch_of(train_member(tmp_path / "run", alpha=4096, learning_rate=1.0, epochs=8)), 60)
+    reason = reason_of(tmp_path / "run")
+    assert re.match(r"the (training loss|norm of the gradient|validation loss) is (nan|inf) at step \d+ ", reason)
+    assert "(learning_rate 1): a lower learning rate" in reason
+    assert not (tmp_path / "run" / "work" / "adapter").exists()
+
+
+@pytest.fixture
+def overflowing(monkeypatch):
+    """Gradients that are infinite for some steps."""
     norm = RunTrainer._get_grad_norm
 
-    def overflowing(self, *arguments, **keywords):
-        return norm(self, *arguments, **keywords) if self.state.global_step else math.inf
+    def steps(number):
+        def overflowing(self, *arguments, **keywords):
+            found = norm(self, *arguments, **keywords)
+            return math.inf if self.state.global_step < number else found
 
-    monkeypatch.setattr(RunTrainer, "_get_grad_norm", overflowing)
+        monkeypatch.setattr(RunTrainer, "_get_grad_norm", overflowing)
+
+    return steps
+
+
+@pytest.fixture
+def scaler(monkeypatch):
+    """A fake of what only fp16 on a GPU has: a scaler, at one scale all the time."""
+
+    def at(scale):
+        monkeypatch.setattr(RunTrainer, "_scaler", lambda self: SimpleNamespace(get_scale=lambda: scale))
+
+    return at
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_with_its_step(nano, tmp_path, overflowing):
+    overflowing(1)
+    assert train_batch(batch_of(train_member(tmp_path / "run")), 60)
+    assert "the norm of the gradient is inf at step 1 (learning_rate 0.005)" in reason_of(tmp_path / "run")
+
+
+def test_gradients_that_overflow_under_fp16_are_no_reason_to_stop_and_stay_json(nano, tmp_path, overflowing, scaler):
+    overflowing(1)
+    scaler(2.0**15)
     work = train(tmp_path / "run", max_steps=2, evaluations=1)
     assert [line["grad_norm"] is None for line in records(work) if "loss" in line] == [True, False]
+
+
+def test_gradients_that_overflow_without_any_scale_end_the_run(nano, tmp_path, overflowing, scaler):
+    overflowing(9)
+    scaler(0.5)
+    assert train_batch(batch_of(train_member(tmp_path / "run")), 60)
+    assert "the norm of the gradient is inf at step 1" in reason_of(tmp_path / "run")
+
+
+def test_a_training_that_took_no_step_is_none(nano, tmp_path, overflowing, scaler):
+    overflowing(9)
+    scaler(2.0**15)
+    assert train_batch(batch_of(train_member(tmp_path / "run", max_steps=2, evaluations=1)), 60)
+    assert "the gradients of all 2 steps overflowed in fp16, so that none was taken" in reason_of(tmp_path / "run")
+    assert not (tmp_path / "run" / "work" / "adapter").exists()
 
 
 def test_out_of_memory_is_recorded_as_such_and_tried_again(nano, tmp_path, monkeypatch):
@@ -263,6 +314,15 @@ def test_a_child_refuses_an_adapter_that_is_not_its_parents(nano, trained, tmp_p
                                                   "parent_key": "x" * 64}), 60)  # fmt: skip
     assert f"{weights}: is not the adapter that was trained here" in reason_of(tmp_path / "child")
     assert "was trained with other settings than parent" in reason_of(tmp_path / "two")
+
+
+def test_a_child_refuses_a_configuration_that_is_not_its_parents(nano, trained, tmp_path):
+    parent = tmp_path / "parent"
+    shutil.copytree(trained.parent, parent)
+    file = parent / "work" / "adapter" / "adapter_config.json"
+    write_json(file, read_json(file) | {"lora_alpha": 32})
+    assert train_batch(batch_of(train_member(tmp_path / "child", parent=str(parent), max_steps=1, evaluations=1)), 60)
+    assert f"{file}: is not the adapter that was trained here (`adapter_config_sha256`" in reason_of(tmp_path / "child")
 
 
 def reason_of(folder):

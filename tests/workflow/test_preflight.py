@@ -1,6 +1,7 @@
 """What cannot be trained is refused before any training, and holds up nothing else."""
 
 import json
+import shutil
 
 from workspace import jobs
 
@@ -35,3 +36,26 @@ def test_a_run_that_cannot_work_is_settled_without_a_worker_and_the_rest_goes_on
     done = with_data.snakemake("-n", study="refused")
     assert jobs(done.stdout + done.stderr)["preflight"] == 1
     assert jobs(done.stdout + done.stderr)["train"] == 2
+
+
+def test_a_model_that_cannot_be_asked_holds_up_no_other(with_data):
+    (nano,) = with_data.folder.glob("data/models/nano-*")
+    shutil.copytree(nano, with_data.folder / "broken")
+    config = with_data.json("broken/config.json")
+    (with_data.folder / "broken/config.json").write_text(json.dumps(config | {"vocab_size": 10}))
+    models = with_data.yaml("config/studies/nano.yaml")["models"] | {"broken": {"path": "broken"}}
+    with_data.study("asked", models=models, untrained=["broken"], recipe=RECIPE, points=[{"model": "nano"}], grid={})
+    done = with_data.snakemake(study="asked", fails=True)
+    said = done.stdout + done.stderr
+    assert said.count("broken on dialogues: cannot be asked: the tokenizer pads with") == 1
+    rows = {row["model"]: row for row in with_data.table("asked")}
+    assert {name: row["status"] for name, row in rows.items()} == {"nano": "done", "broken": "failed"}
+    assert "failed in preflight: the tokenizer pads with" in rows["broken"]["reason"]
+    # Neither a GPU nor torch was needed, nor is it asked by a new start.
+    assert not list(with_data.folder.glob("results/untrained/*/eval/*/work/attempts.jsonl"))
+    again = with_data.snakemake("-n", study="asked")
+    assert "broken on dialogues: cannot be asked: the tokenizer pads with" in again.stderr
+    assert "rule generate" not in again.stdout + again.stderr
+    assert "cannot be asked: the tokenizer pads with" in with_data.loragrid("status", "asked").stdout
+    page = (with_data.folder / "results/studies/asked/comparison.md").read_text()
+    assert "Before training: cannot be asked: the tokenizer pads with" in page

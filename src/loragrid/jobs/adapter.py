@@ -10,6 +10,9 @@ from loragrid.jobs.attempts import FAILED, Blocked
 WEIGHTS = "adapter_model.safetensors"
 """The file that holds an adapter's weights."""
 
+CONFIGURATION = "adapter_config.json"
+"""The file that says how they are used: rank, scale, layers."""
+
 
 def adapter_of(folder: str, key: str, what: str) -> Path:
     """The folder of a run's adapter: published, or in the work folder where its training has just ended.
@@ -42,13 +45,17 @@ def _checked(place: Path, key: str) -> Path:
     again = f"delete {_folder(place)} to train it again"
     if _text(record, "key") != key:
         raise UserError(f"{file}: was trained with other settings than {_folder(place).name}; {again}")
-    if not (adapter / WEIGHTS).is_file():
-        raise UserError(f"{adapter / WEIGHTS}: is gone; {again}")
-    if _text(record, "adapter_sha256") != sha256_of(adapter / WEIGHTS):
-        raise UserError(
-            f"{adapter / WEIGHTS}: is not the adapter that was trained here (`adapter_sha256` in {file} is another): "
-            f"put the right one back, or {again}"
-        )
+    for name, entry in ((WEIGHTS, "adapter_sha256"), (CONFIGURATION, "adapter_config_sha256")):
+        if not (adapter / name).is_file():
+            raise UserError(f"{adapter / name}: is gone; {again}")
+        known = _text(record, entry)
+        if known is None and name == CONFIGURATION:
+            continue  # of an earlier version, which did not record it
+        if known != sha256_of(adapter / name):
+            raise UserError(
+                f"{adapter / name}: is not the adapter that was trained here (`{entry}` in {file} is another): put the "
+                f"right one back, or {again}"
+            )
     return adapter
 
 

@@ -55,7 +55,9 @@ def _refused(stage: str, member: dict[str, Any]) -> Refusal | None:
         return refusal_of(member["run"], member["preflight_file"])
     if stage == "generate":
         return refusal_to_ask(member["answers"]["precision"], member["preflight_file"])
-    return None
+    # What runs are compared with is of use as long as one of them can be trained.
+    found = [refusal_of(run, member["preflight_file"]) for run in member["wanted_by"]]
+    return found[0] if all(found) else None
 
 
 def _blocked(stage: str, member: dict[str, Any]) -> Blocked | None:

@@ -54,7 +54,7 @@ def set_up() -> None:
     # Models and data are on disk by now; compute nodes often have no internet, where a lookup hangs until it times out.
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    # Needed by torch.use_deterministic_algorithms on CUDA; must be set before the first cuBLAS call.
+    # Needed by torch.use_deterministic_algorithms on CUDA (see below); must be set before the first cuBLAS call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Nothing here is compiled by torch. bitsandbytes, when it is imported, prepares to compile what it has no kernels
     # for on some devices, and imports 500 modules to do so: a second of CPU time.
@@ -68,6 +68,11 @@ def set_up() -> None:
     # Each process that a launcher starts has a GPU of its own.
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        # The same run is the same bytes: gradients of attention, and of rows of an embedding, else add up in the order
+        # in which threads happen to end. What has no such algorithm says so in the log, and runs all the same.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # A help to find faults, which takes time.
+        setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 – a property, to mypy
 
 
 def _keep_logs_clean() -> None:

@@ -89,8 +89,6 @@ def load_base(folder: str, precision: str, place: Place = "here", attention: str
     try:
         config = _without_dropout(AutoConfig.from_pretrained(folder, trust_remote_code=False))
         quantization = _quantization(config, folder, precision, dtype)
-        if quantization:
-            refuse_packing(config.model_type)
         with _packing_here() if place == "host" else contextlib.nullcontext():
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
@@ -110,6 +108,31 @@ def load_base(folder: str, precision: str, place: Place = "here", attention: str
     return model
 
 
+def empty_base(folder: Path) -> PreTrainedModel:
+    """A base model's layers without weights, on the meta device.
+
+    Raises:
+        UserError: the folder holds no causal language model that transformers knows.
+    """
+    refuse_adapter(folder)
+    try:
+        with torch.device("meta"):
+            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+
+
+def check_precision(folder: Path, precision: str) -> None:
+    """See that a base can be loaded at a precision.
+
+    Raises:
+        UserError: it is quantised in another way, or its weights cannot be packed.
+    """
+    config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    _quantization(config, str(folder), precision, torch.float32)
+
+
 def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
     """GPT-2 and OPT have a tenth, which would be on in training, beside the recipe's, and is in no key."""
     text = config.get_text_config(decoder=True)
@@ -123,6 +146,8 @@ def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
 def _quantization(config: PreTrainedConfig, folder: str, precision: str, dtype: torch.dtype) -> dict[str, Any]:
     """How weights come to their precision, as arguments of `from_pretrained`: packed here, or as the files are."""
     saved = getattr(config, "quantization_config", None)
+    if saved is None and precision == "nf4":
+        refuse_packing(config.model_type)
     if saved is None:
         nf4 = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -201,10 +226,13 @@ def attach_new_adapter(
         UserError: a target module is not in each layer of the model; the message lists those there are. Or the rank is
             larger than a layer, or rows of this model cannot be trained, or PEFT does not take the recipe.
     """
-    chosen = targets(model, recipe["target_modules"], recipe["rank"])
+    chosen = targets(model, recipe)
     rows = rows_for(model, added_token) if added_token is not None else None
     torch.manual_seed(stream(seed, "initialisation"))
-    recipe = {**recipe, "target_modules": chosen}
+    recipe = {**recipe, "target_modules": chosen.names}
+    if chosen.full:
+        by_number = ("layers_to_transform", "layers_pattern")
+        recipe["lora_config"] = {name: value for name, value in recipe["lora_config"].items() if name not in by_number}
     config = lora.configuration(recipe, rows)
     try:
         adapted = get_peft_model(model, config)

@@ -14,6 +14,20 @@ from transformers import PreTrainedModel
 from loragrid.errors import UserError
 
 
+def check_rows(model: PreTrainedModel) -> None:
+    """See that rows of a base can be trained; of one on the meta device, too.
+
+    Raises:
+        UserError: they cannot.
+    """
+    head: Any = model.get_output_embeddings()
+    if getattr(head, "bias", None) is not None:
+        raise UserError(
+            f"end_token: train: the head of {model.config.model_type} has a bias, beside which no rows can be trained; "
+            "use `end_token: text`"
+        )
+
+
 def rows_for(model: PreTrainedModel, token: int) -> dict[str, list[int]]:
     """Let a base have rows for a token, each the mean of the others: like any word, and the same in each process.
 
@@ -29,12 +43,7 @@ def rows_for(model: PreTrainedModel, token: int) -> dict[str, list[int]]:
     Raises:
         UserError: the rows of this model cannot be trained.
     """
-    head: Any = model.get_output_embeddings()
-    if getattr(head, "bias", None) is not None:
-        raise UserError(
-            f"end_token: train: the head of {model.config.model_type} has a bias, beside which no rows can be trained; "
-            "use `end_token: text`"
-        )
+    check_rows(model)
     weights = _weights(model)
     before = len(weights[0])
     means = [weight.mean(dim=0, dtype=torch.float32) for weight in weights]

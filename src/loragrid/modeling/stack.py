@@ -87,6 +87,8 @@ def save_stacked(model: PeftModel, frozen: Mapping[str, Update], folder: Path) -
     config = read_json(folder / "adapter_config.json")
     whole = {"r": sum(ranks), "lora_alpha": sum(ranks), "use_rslora": False, "rank_pattern": {}, "alpha_pattern": {}}
     whole["target_modules"] = _targets(model, frozen.keys() | new.keys())
+    # What the new one left out, the other one may have.
+    whole |= dict.fromkeys(("layers_to_transform", "layers_pattern", "exclude_modules"))
     write_json(folder / "adapter_config.json", config | whole)
 
 

@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from peft.utils.other import get_pattern_key
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -39,7 +42,20 @@ def adaptable(model: PreTrainedModel) -> Shapes:
     }
 
 
-def targets(model: PreTrainedModel, wanted: str | list[str], rank: int) -> str | list[str]:
+@dataclass(frozen=True)
+class Targets:
+    """Which layers get an adapter, as PEFT is told.
+
+    Args:
+        names: as in a recipe, if they name no other layers; else the full names of those that are meant.
+        full: whether they are full names, which PEFT does not look through for `layers_to_transform`.
+    """
+
+    names: str | list[str]
+    full: bool
+
+
+def targets(model: PreTrainedModel, recipe: Mapping[str, Any]) -> Targets:
     """What PEFT is given as `target_modules`.
 
     PEFT adapts what it finds and is silent about the rest: on Phi-3, whose q, k and v are one qkv_proj, the usual four
@@ -47,23 +63,26 @@ def targets(model: PreTrainedModel, wanted: str | list[str], rank: int) -> str |
 
     Args:
         model: as of `adaptable`.
-        wanted: `all-linear`, or ends of names, as in a recipe.
-        rank: of the adapter.
-
-    Returns:
-        What is wanted, if that names no other layers; else the full names of those that are meant.
+        recipe: `target_modules`, `all-linear` or ends of names; `rank`; and, of `lora_config`, `rank_pattern` and
+            `layers_to_transform`.
 
     Raises:
-        UserError: a name is not in every layer of the model; the message lists those that are. Or the rank is larger
-            than a layer.
+        UserError: a name is not in every layer of the model; the message lists those that are. Or a rank is larger than
+            a layer.
     """
+    wanted, further = recipe["target_modules"], recipe["lora_config"]
     can = adaptable(model)
     if isinstance(wanted, str):
         chosen = can
     else:
         _check_names(model.config.model_type, can, wanted)
         chosen = {name: shape for name, shape in can.items() if _is_one_of(name, wanted)}
-    _check_rank(chosen, rank)
+    numbers = further.get("layers_to_transform")
+    adapted = chosen
+    if numbers is not None:
+        some = {numbers} if isinstance(numbers, int) else set(numbers)
+        adapted = {name: shape for name, shape in chosen.items() if _layer(name) in some}
+    _check_rank(adapted, recipe["rank"], further.get("rank_pattern") or {})
     head = model.get_output_embeddings()
     meant_by_peft = {
         name
@@ -71,7 +90,7 @@ def targets(model: PreTrainedModel, wanted: str | list[str], rank: int) -> str |
         if isinstance(module, torch.nn.Linear | Conv1D)
         and (module is not head if isinstance(wanted, str) else _is_one_of(name, wanted))
     }
-    return wanted if meant_by_peft == chosen.keys() else sorted(chosen)
+    return Targets(wanted, full=False) if meant_by_peft == chosen.keys() else Targets(sorted(adapted), full=True)
 
 
 def refuse_packing(kind: str) -> None:
@@ -108,8 +127,9 @@ def _check_names(kind: str, can: Shapes, wanted: list[str]) -> None:
         )
 
 
-def _check_rank(chosen: Shapes, rank: int) -> None:
+def _check_rank(chosen: Shapes, of_all: int, of_some: Mapping[str, int]) -> None:
     for name, shape in chosen.items():
+        rank = of_some.get(get_pattern_key(list(of_some), name), of_all)
         if rank > min(shape):
             raise UserError(
                 f"rank {rank} is larger than {name}, which has {shape[0]} inputs and {shape[1]} outputs: an update of "

@@ -2,13 +2,13 @@
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, write_json
@@ -16,9 +16,11 @@ from loragrid.modeling.architecture import Architecture, architecture_of
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.choice_text import choice_text, examples_in, without_first_example
 from loragrid.modeling.formatted import largest_id, open_rows
+from loragrid.modeling.load import check_precision, empty_base
 from loragrid.modeling.messages import Message
 from loragrid.modeling.reference import reference_row
-from loragrid.modeling.targets import refuse_packing, targets
+from loragrid.modeling.rows import check_rows
+from loragrid.modeling.targets import targets
 from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
 from loragrid.study.steps import check_learning_rates, total_steps
 
@@ -71,35 +73,68 @@ def look(
             warnings.append(f"{what} could not be looked at ({type(error).__name__}: {error})")
 
     unusable: dict[str, str] = {}
-    precisions = {each["precision"] for each in (*trainings, *asked)}
-    try:
+
+    def look_at_all() -> list[str]:
+        precisions = sorted({each["precision"] for each in (*trainings, *asked)})
         # Whoever is only asked in plain text needs no template.
         in_chat = formatted is not None or any(each["in_chat"] for each in asked)
-        loaded = load_chat(str(model), chat) if in_chat else None
-        tokenizer = loaded.tokenizer if loaded else load_plain_tokenizer(str(model))
-        architecture = architecture_of(model).grown(loaded.added_token if loaded else None)
-        architecture.check_padding(tokenizer)
-    except UserError as error:
-        unusable = dict.fromkeys(sorted(precisions), str(error))
-        refused = [{"training": dict(training), "reason": str(error)} for training in trainings]
-    else:
-        if "nf4" in precisions:
-            try:
-                refuse_packing(architecture.kind)
-            except UserError as error:
-                unusable["nf4"] = str(error)
+        try:
+            known = _open(model, chat if in_chat else None)
+        except UserError as error:
+            unusable.update(dict.fromkeys(precisions, str(error)))
+            refused.extend({"training": dict(training), "reason": str(error)} for training in trainings)
+            return []
+        unusable.update(_unusable(model, precisions))
         if formatted is not None:
-            tried("the trainings", lambda: _refused(trainings, model, formatted, architecture, unusable, refused))
-            tried("the rows", lambda: _rows_in_words(formatted))
+            tried("the trainings", partial(_refused, trainings, known, formatted, unusable, refused))
+            tried("the rows", partial(_rows_in_words, formatted))
         for each in asked:
             file = prompts[each["prompts"]]
             if each["choices"]:
-                read = partial(_choice_tokens, tokenizer, loaded if each["in_chat"] else None, chat["system"])
-                tried(str(file), partial(_choices_in_words, read, architecture.context, file))
-            elif loaded is not None:
-                tried(str(file), partial(_prompts_in_words, loaded, each, architecture, file))
+                read = partial(_choice_tokens, known.tokenizer, known.chat if each["in_chat"] else None, chat["system"])
+                tried(str(file), partial(_choices_in_words, read, known.architecture.context, file))
+            elif known.chat is not None:
+                tried(str(file), partial(_prompts_in_words, known.chat, each, known.architecture, file))
+        return []
+
+    tried(str(model), look_at_all)
     report = {"key": key, "unusable": unusable, "refused": refused, "warnings": list(dict.fromkeys(warnings))}
     write_json(out, report)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model without weights.
+
+    Args:
+        tokenizer: its tokenizer.
+        chat: as it is trained and asked; None where it is asked in plain text alone.
+        architecture: what its configuration says.
+        layers: its layers, on the meta device.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    chat: Chat | None
+    architecture: Architecture
+    layers: PreTrainedModel
+
+
+def _open(folder: Path, chat: Mapping[str, Any] | None) -> _Model:
+    loaded = load_chat(str(folder), chat) if chat is not None else None
+    tokenizer = loaded.tokenizer if loaded else load_plain_tokenizer(str(folder))
+    architecture = architecture_of(folder).grown(loaded.added_token if loaded else None)
+    architecture.check_padding(tokenizer)
+    return _Model(tokenizer, loaded, architecture, empty_base(folder))
+
+
+def _unusable(folder: Path, precisions: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for precision in precisions:
+        try:
+            check_precision(folder, precision)
+        except UserError as error:
+            found[precision] = str(error)
+    return found
 
 
 def _rows(formatted: Path, architecture: Architecture) -> int:
@@ -112,24 +147,23 @@ def _rows(formatted: Path, architecture: Architecture) -> int:
 
 def _refused(
     trainings: Sequence[Mapping[str, Any]],
-    folder: Path,
+    known: _Model,
     formatted: Path,
-    architecture: Architecture,
     unusable: Mapping[str, str],
     refused: list[dict[str, Any]],
 ) -> list[str]:
     try:
-        rows = _rows(formatted, architecture)
+        rows = _rows(formatted, known.architecture)
+        if known.chat is not None and known.chat.added_token is not None:
+            check_rows(known.layers)
     except UserError as error:
         refused += [{"training": dict(training), "reason": str(error)} for training in trainings]
         return []
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(str(folder), trust_remote_code=False))
     for training in trainings:
         try:
             if reason := unusable.get(training["precision"]):
                 raise UserError(reason)
-            targets(model, training["target_modules"], training["rank"])
+            targets(known.layers, training)
             steps = total_steps(rows, training["batch_size"], training["epochs"], training["max_steps"])
             check_learning_rates(steps, training["warmup"])
         except UserError as error:

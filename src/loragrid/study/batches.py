@@ -145,10 +145,14 @@ def _comparisons(
     """What the runs that are to be trained are compared with, once for all that are compared with the same."""
     batches = {}
     runs = [grid.runs[member["run"]["folder"]] for batch in train.values() for member in batch.members]
-    for id_ in dict.fromkeys(run.compared_with for run in runs):
-        if id_ is None or Path((found := grid.log_probabilities[id_]).file).exists():
+    wanted_by: dict[str, list[Run]] = defaultdict(list)
+    for child in runs:
+        if child.compared_with is not None:
+            wanted_by[child.compared_with].append(child)
+    for id_, children in wanted_by.items():
+        if Path((found := grid.log_probabilities[id_]).file).exists():
             continue
-        run = grid.runs[found.run] if found.run else None
+        run, report = grid.runs[found.run] if found.run else None, report_of[found.formatted]
         member = {
             "stage": "log_probabilities",
             "log_probabilities": _fields(found),
@@ -157,9 +161,11 @@ def _comparisons(
             "model": _fields(grid.models[found.model]),
             "model_folder": grid.models[found.model].folder,
             "formatted_folder": grid.formatted[found.formatted].folder,
+            "preflight_file": report,
+            "wanted_by": [_fields(child) for child in children],
         }
         needs = [f"{member['formatted_folder']}/format.json", f"{member['model_folder']}/model.json"]
-        needs.append(report_of[found.formatted])
+        needs.append(report)
         after = [done_of[run.folder]] if run and run.folder in done_of else []
         batch = _batch("log_probabilities", [member], needs, after)
         batches[batch.id] = batch

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from loragrid.study.grid import Chat, Run
 from loragrid.study.keys import plain
 from loragrid.study.schema import Point, Recipe
-from loragrid.study.together import SUBTRACTED
+from loragrid.study.together import BESIDE_MATRICES, SUBTRACTED, asks_for
 
 OF_THE_ADAPTER = ("rank", "alpha", "target_modules", "rslora", "dora", "initialisation", "lora_config")
 """Fields of a recipe that say what an adapter is: the same, as long as it is trained on."""
@@ -38,6 +38,12 @@ def _of_a_stack(name: str, chat: Chat, parent: Run) -> Iterator[str]:
             f"adapter: {name!r} is trained with `dora`, which changes the base's weights, too, and nothing can be "
             "stacked over it; use `adapter: continue`"
         )
+    for field in BESIDE_MATRICES:
+        if asks_for(parent.recipe["lora_config"].get(field)):
+            yield (
+                f"adapter: {name!r} is trained with `lora_config: {{{field}: …}}`, which is more than an update of "
+                "layers, and nothing can be stacked over it; use `adapter: continue`"
+            )
     if "train" in (chat.end_token, parent.chat["end_token"]):
         yield (
             f"adapter: a token that is trained for the end of answers (`end_token: train`) cannot be stacked over "

@@ -12,7 +12,7 @@ from loragrid.files import canonical, read_json
 from loragrid.study.grid import Answers, Grid, Preflight, Run
 from loragrid.study.keys import PREFLIGHT_VERSION, key_of, plain, short
 
-TRAINING = ("target_modules", "rank", "batch_size", "epochs", "max_steps", "warmup")
+TRAINING = ("target_modules", "rank", "batch_size", "epochs", "max_steps", "warmup", "lora_config")
 """Fields of a recipe that may be too much for a model or its data."""
 
 

@@ -8,6 +8,14 @@ from loragrid.study.schema import Recipe
 SUBTRACTED = ("pissa", "olora")
 """Initialisations that begin with a part of the base, which is taken away from it while the adapter is trained."""
 
+BESIDE_MATRICES = ("lora_bias", "bias", "target_parameters")
+"""Fields of PEFT's LoraConfig by which an adapter is more than products of matrices beside linear layers."""
+
+
+def asks_for(value: object) -> bool:
+    """Whether such a field asks for anything."""
+    return bool(value) and value != "none"
+
 
 def clashes(recipe: Recipe) -> Iterator[str]:
     """What does not go together, `key: reason` for each.
@@ -37,8 +45,8 @@ def clashes(recipe: Recipe) -> Iterator[str]:
     if begins in SUBTRACTED:
         if recipe.dora:
             yield f"initialisation: {begins!r} is saved as plain LoRA, which DoRA is not; drop one of the two"
-        for name in ("rank_pattern", "alpha_pattern", "lora_bias", "bias", "target_parameters"):
-            if recipe.lora_config.get(name):
+        for name in ("rank_pattern", "alpha_pattern", *BESIDE_MATRICES):
+            if asks_for(recipe.lora_config.get(name)):
                 yield f"lora_config.{name}: does not go together with `initialisation: {begins}`"
     for name in ("layers_to_transform", "layers_pattern"):
         if name in recipe.lora_config and recipe.target_modules == "all-linear":
@@ -70,6 +78,6 @@ def _clashes_of_stacks(recipe: Recipe) -> Iterator[str]:
         yield "dora: an adapter over another one is saved as plain LoRA, which DoRA is not; use `adapter: continue`"
     if recipe.initialisation in SUBTRACTED:
         yield f"initialisation: {recipe.initialisation!r} does not go together with `adapter: stack`"
-    for name in ("lora_bias", "bias", "target_parameters"):
-        if recipe.lora_config.get(name) not in (None, False, "none", []):
+    for name in BESIDE_MATRICES:
+        if asks_for(recipe.lora_config.get(name)):
             yield f"lora_config.{name}: does not go together with `adapter: stack`"

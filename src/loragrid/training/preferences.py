@@ -35,23 +35,27 @@ def log_probabilities_of(model: Any, batch: dict[str, torch.Tensor]) -> tuple[to
     return chosen, rejected
 
 
-def with_references(pairs: Dataset, split: str, file: Path, key: str) -> Dataset:
+def with_references(pairs: Dataset, split: str, file: Path, about: dict[str, str]) -> Dataset:
     """Pairs with what they are compared with.
 
     Args:
         pairs: formatted pairs.
         split: `train` or `validation`.
         file: log_probabilities.safetensors.
-        key: that it must have.
+        about: what it must say of itself: `key`, and `adapter_sha256` of the parent's weights, or "" without one.
 
     Raises:
         UserError: it was made of other data, or by another model.
     """
     with safe_open(str(file), "pt") as found:
         values = {side: found.get_tensor(f"{split}.{side}") for side in SIDES}
-        known = json.loads((found.metadata() or {}).get(ABOUT, "{}")).get("key")
-    if known != key or any(len(value) != len(pairs) for value in values.values()):
-        raise UserError(f"{file}: was made of other data or by another model; delete {file.parent.parent}")
+        known = json.loads((found.metadata() or {}).get(ABOUT, "{}"))
+    same = all(known.get(name) == value for name, value in about.items())
+    if not same or any(len(value) != len(pairs) for value in values.values()):
+        raise UserError(
+            f"{file}: was made of other data or by another model, or the parent was trained again since; delete "
+            f"{file.parent.parent} to have it made again"
+        )
     for side, value in values.items():
         pairs = pairs.add_column(f"ref_{side}_logps", value.numpy(), feature=Value("float32"))
     return pairs

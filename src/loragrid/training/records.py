@@ -51,6 +51,10 @@ class Records:
                 kept.append(record)
         write_jsonl(self.file, kept)
 
+    def has_finite_gradients(self) -> bool:
+        """Whether any step had gradients that are numbers."""
+        return any(line.get("grad_norm") is not None for line in read_jsonl(self.file))
+
     def losses(self) -> dict[str, Any]:
         """Mean training loss over the last epoch, and the last validation loss, in nats a token."""
         lines = list(read_jsonl(self.file))

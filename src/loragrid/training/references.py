@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import add_fused_lm_head
 
-from loragrid.files import canonical, read_growing, sha256_of, write_jsonl
+from loragrid.errors import UserError
+from loragrid.files import canonical, read_growing, read_json, sha256_of, write_jsonl
 from loragrid.jobs import slurm
-from loragrid.jobs.adapter import adapter_of, parent_in_words
+from loragrid.jobs.adapter import WEIGHTS, adapter_of, parent_in_words
 from loragrid.jobs.attempts import attempt_members, out_of_memory_attempts
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
@@ -46,19 +47,20 @@ def _compute(member: dict[str, Any], work: Path, stop: Stop) -> None:
     wanted = member["log_probabilities"]
     run = member["run"]
     adapter = adapter_of(run["folder"], run["key"], parent_in_words(run["folder"])) if run else None
-    # A pair is two rows.
-    pairs_at_a_time = max(1, member["model"]["micro_batch"] // 2 >> out_of_memory_attempts(work))
+    pairs_at_a_time = _pairs_at_a_time(member["model"]["micro_batch"], work)
     chat = load_chat(member["model_folder"], wanted["chat"])
     splits = {split: open_rows(Path(member["formatted_folder"], f"{split}.arrow")) for split in SPLITS}
     architecture = architecture_of(member["model_folder"]).grown(chat.added_token)
     architecture.check_padding(chat.tokenizer)
+    architecture.check_length(read_json(Path(member["formatted_folder"], "format.json"))["max_length"])
     architecture.check_ids(max(map(largest_id, splits.values())))
     divided = member["model"]["sharded"] and torch.cuda.device_count() > 1
     base = load_base(member["model_folder"], wanted["precision"], "divided" if divided else "here")
     add_fused_lm_head(base)
     model = (attach_adapter(base, adapter) if adapter else base).eval()
     growing = work / "log_probabilities.part.jsonl"
-    done = _finished(growing, wanted["key"])
+    about = {"key": wanted["key"], "adapter_sha256": sha256_of(adapter / WEIGHTS) if adapter else ""}
+    done = _finished(growing, about)
     reporter = Reporter(work)
     total = sum(map(len, splits.values()))
     reporter.begin("pairs", len(done), total)
@@ -82,11 +84,6 @@ def _compute(member: dict[str, Any], work: Path, stop: Stop) -> None:
         for split, rows in splits.items()
         for column, side in enumerate(SIDES)
     }
-    about = {
-        "key": wanted["key"],
-        "formatted_sha256": sha256_of(Path(member["formatted_folder"], "format.json")),
-        "adapter_sha256": sha256_of(adapter / "adapter_model.safetensors") if adapter else "",
-    }
     temporary = work / ".log_probabilities.safetensors"
     # In one entry: of several the order, and so the bytes of the file, would differ from time to time.
     save_file(tensors, temporary, metadata={ABOUT: canonical(about)})
@@ -94,10 +91,25 @@ def _compute(member: dict[str, Any], work: Path, stop: Stop) -> None:
     growing.unlink()
 
 
-def _finished(growing: Path, key: str) -> dict[tuple[str, int], tuple[float, float]]:
-    """What an earlier attempt has computed."""
+def _pairs_at_a_time(micro_batch: int, work: Path) -> int:
+    """Pairs, which are two rows each; each attempt that ran out of the GPU's memory halves them.
+
+    Raises:
+        UserError: not even one fits.
+    """
+    most, halvings = max(1, micro_batch // 2), out_of_memory_attempts(work)
+    if most >> halvings == 0:
+        raise UserError(
+            "a single pair does not fit the GPU's memory: use `method: qlora`, a shorter max_length or a GPU with more "
+            f"memory. It was tried {halvings} times"
+        )
+    return most >> halvings
+
+
+def _finished(growing: Path, about: dict[str, str]) -> dict[tuple[str, int], tuple[float, float]]:
+    """What an earlier attempt has computed with the same adapter."""
     lines = list(read_growing(growing)) if growing.exists() else []
-    lines = lines if lines[:1] == [{"key": key}] else [{"key": key}]
+    lines = lines if lines[:1] == [about] else [about]
     write_jsonl(growing, lines)  # without what a kill has cut short
     return {(split, row): (chosen, rejected) for split, row, chosen, rejected in lines[1:]}
 

@@ -220,6 +220,18 @@ class RunState:
         """
         self.stop.check(f"at step {step} of {self.steps}", progress=step > self.began_at)
 
+    def check_steps_were_taken(self) -> None:
+        """See that a training that has ended has changed its adapter.
+
+        Raises:
+            UserError: the gradients of each step overflowed, so that fp16's scaler has skipped them all.
+        """
+        if self.is_main and not self.records.has_finite_gradients():
+            raise UserError(
+                f"the gradients of all {self.steps} steps overflowed in fp16, so that none was taken: a lower learning "
+                "rate or alpha usually helps, or more steps, of which the first ones find the scale"
+            )
+
     def set_adapter(self, weights: dict[str, torch.Tensor]) -> None:
         """Put weights in the adapter, by name."""
         with torch.no_grad():

@@ -10,7 +10,7 @@ from peft import PeftModel
 from loragrid.errors import UserError
 from loragrid.files import read_json, remove, sha256_of, write_json
 from loragrid.jobs import old, slurm
-from loragrid.jobs.adapter import adapter_of, parent_in_words
+from loragrid.jobs.adapter import CONFIGURATION, WEIGHTS, adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked, attempt_members, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
 from loragrid.modeling import lora
@@ -155,7 +155,8 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         "environment": describe(),
     }
     _save_adapter(model, frozen, member, work, chat, card(record))
-    record["adapter_sha256"] = sha256_of(work / "adapter" / "adapter_model.safetensors")
+    record["adapter_sha256"] = sha256_of(work / "adapter" / WEIGHTS)
+    record["adapter_config_sha256"] = sha256_of(work / "adapter" / CONFIGURATION)
     # Last: its presence is what says that the run is finished.
     write_json(work / "run.json", record)
 
@@ -177,8 +178,7 @@ def _model(member: dict[str, Any], work: Path, added_token: int | None) -> tuple
     """
     run, frozen = member["run"], None
     # First, because a parent that failed is told at once.
-    above = run["parent"]
-    parent = adapter_of(above, member["parent_key"], parent_in_words(above)) if above else None
+    parent = _parent(member)
     attention = flash_attention(member["model_folder"]) if run["recipe"]["objective"] == "sft" else None
     base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here", attention)
     base.config.use_cache = False
@@ -201,8 +201,18 @@ def _compared(member: dict[str, Any], train: Dataset, validation: Dataset) -> tu
         # The first cause, since deleting its record must let everything after it be tried again.
         cause = Path(failure.get("blocked_by") or file.parent / FAILED)
         raise Blocked(f"what it is compared with failed: {failure['reason']}", by=cause)
-    key = member["compared_with"]["key"]
-    return with_references(train, "train", file, key), with_references(validation, "validation", file, key)
+    parent = _parent(member)
+    about = {
+        "key": member["compared_with"]["key"],
+        "adapter_sha256": sha256_of(parent / WEIGHTS) if parent is not None else "",
+    }
+    return with_references(train, "train", file, about), with_references(validation, "validation", file, about)
+
+
+def _parent(member: dict[str, Any]) -> Path | None:
+    """The folder of the parent's adapter."""
+    above = member["run"]["parent"]
+    return adapter_of(above, member["parent_key"], parent_in_words(above)) if above else None
 
 
 def _is_sharded(member: dict[str, Any]) -> bool:

@@ -112,11 +112,10 @@ class RunTrainer(Trainer):
             return  # the summary at the end; run.json has its own
         step = self.state.global_step
         if not math.isfinite(logs["loss"]):
-            raise UserError(
-                f"the training loss is {logs['loss']} at step {step}: a lower learning rate or a longer warm-up "
-                "usually helps"
-            )
+            raise UserError(self._diverged("training loss", logs["loss"], "a lower learning rate or a longer warm-up"))
         norm = logs.get("grad_norm", math.nan)
+        if not math.isfinite(norm) and not self._may_overflow():
+            raise UserError(self._diverged("norm of the gradient", norm, "a lower learning rate or alpha"))
         self.run.stepped(
             step,
             loss=logs["loss"],
@@ -127,6 +126,20 @@ class RunTrainer(Trainer):
         )
         self.run.reporter.reach(step, logs["loss"])
         self._report(logs)
+
+    def _scaler(self) -> Any:
+        """That of fp16's gradients; None in other precisions."""
+        return self.accelerator.scaler
+
+    def _may_overflow(self) -> bool:
+        """Whether a gradient that is not finite is none to stop for: fp16's scaler skips the step and scales less."""
+        scaler = self._scaler()
+        # At less than 1 it is not the scale that is too much.
+        return scaler is not None and scaler.get_scale() >= 1
+
+    def _diverged(self, what: str, value: float, helps: str) -> str:
+        step, rate = self.state.global_step, self.args.learning_rate
+        return f"the {what} is {value} at step {step} (learning_rate {rate:g}): {helps} usually helps"
 
     def _report(self, logs: dict[str, float]) -> None:
         """Pass a log on to what draws curves while the training runs."""
@@ -152,7 +165,7 @@ class RunTrainer(Trainer):
             return {}
         loss, step = sums[0] / sums[1], self.state.global_step
         if not math.isfinite(loss):
-            raise UserError(f"the validation loss is {loss} at step {step}: a lower learning rate usually helps")
+            raise UserError(self._diverged("validation loss", loss, "a lower learning rate"))
         others = self.measured(sums)
         self.run.validated(loss, step, **others)
         self._report({"eval_loss": loss, **{f"eval_{name}": value for name, value in others.items()}})
@@ -188,6 +201,7 @@ class RunTrainer(Trainer):
         with contextlib.suppress(_AtItsEnd):
             self.train(resume_from_checkpoint=str(found) if found else None)
         self.run.saved = None
+        self.run.check_steps_were_taken()
         if self.run.validated_at < self.run.ended_at:  # the last of the validations is after the last step
             self.run.check(self.state.global_step)
             raise RuntimeError(f"the training ended at step {self.state.global_step} without being told to")
