@@ -1,4 +1,5 @@
 from fakes import fake
 from nano import nano, nano_root
+from studies import place
 
-__all__ = ["fake", "nano", "nano_root"]
+__all__ = ["fake", "nano", "nano_root", "place"]

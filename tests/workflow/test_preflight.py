@@ -39,12 +39,12 @@ def test_a_run_that_cannot_work_is_settled_without_a_worker_and_the_rest_goes_on
 
 
 def test_a_model_that_cannot_be_asked_holds_up_no_other(with_data):
-    (nano,) = with_data.folder.glob("data/models/nano-*")
+    (nano,) = with_data.folder.glob("data/models/*")
     shutil.copytree(nano, with_data.folder / "broken")
-    config = with_data.json("broken/config.json")
-    (with_data.folder / "broken/config.json").write_text(json.dumps(config | {"vocab_size": 10}))
-    models = with_data.yaml("config/studies/nano.yaml")["models"] | {"broken": {"path": "broken"}}
-    with_data.study("asked", models=models, untrained=["broken"], recipe=RECIPE, points=[{"model": "nano"}], grid={})
+    config = with_data.json("broken/tokenizer_config.json")
+    (with_data.folder / "broken/tokenizer_config.json").write_text(json.dumps(config | {"pad_token": "<pad>"}))
+    models = with_data.yaml("config/studies/nano.yaml")["models"] | {"broken": {"id": "org/broken", "path": "broken"}}
+    with_data.study("asked", models=models, untrained=["broken"], recipe=RECIPE, points=[{"name": "good", "model": "nano"}], grid={})
     done = with_data.snakemake(study="asked", fails=True)
     said = done.stdout + done.stderr
     assert said.count("broken on dialogues: cannot be asked: the tokenizer pads with") == 1
