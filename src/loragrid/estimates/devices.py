@@ -113,8 +113,8 @@ DEVICES = {
             layer_seconds=0,
             token_seconds=2.1e-3,
             loaded=30e6,
-            start_seconds=8.5,
-            host_memory=480 * 2**20,
+            start_seconds=4.0,
+            host_memory=520 * 2**20,
             context=0,
         ),
     )

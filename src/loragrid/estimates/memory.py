@@ -25,9 +25,9 @@ MOMENTS = {"adamw": 8.0, "adamw_8bit": 2.0, "paged_adamw_32bit": 8.0}
 HEAD_COLUMNS, HEAD_ROWS = 32_768, 4_096
 """The tile in which TRL's head computes logits (trl/trainer/utils.py, trl/kernels/chunked_logprob.py)."""
 
-HEAD_COPIES = 9
-"""Tiles of logits that TRL's head holds at once without Triton, in its backward pass (`_backward_tile`): eight, and
-what is smaller than one."""
+HEAD_COPIES = 8
+"""Tiles of logits that TRL's head holds at once without Triton, in its backward pass (`_backward_tile`; *measured*:
+8.0)."""
 
 MMAPPED = 32 * 2**20
 """Blocks from this size on are given back to the system when freed; smaller ones stay in the heap (mallopt(3),
@@ -36,18 +36,18 @@ M_MMAP_THRESHOLD: the upper limit of the dynamic threshold)."""
 HEAP = 2.1
 """How much the heap outgrows the activations that it holds (*measured*: 1.6 to 2.4). Of the logits it does not."""
 
-HOLES = 0.8
+HOLES = 0.5
 """Share of the unpacked weights that stays in the heap as holes (*measured*): a weight that is unpacked for one
 product and freed leaves its place to smaller blocks, which are kept, so that the next one needs a new place."""
 
-LOADING = 10
+LOADING = 16
 """Matrices in 32 bits, of the largest size, that are held while NF4 weights are packed on a CPU (*measured*)."""
 
 ROW_COPIES = 3
 """Matrices of the embedding's size, beside a gradient in 32 bits, that are held where rows for an added token are
 trained: PEFT puts the rows into a copy, and gradients are those of the copy (*measured*: 2.8 to 3.5)."""
 
-TRAINER = 90 * 2**20
+TRAINER = 26 * 2**20
 """Bytes that the trainer's libraries take on top of those that generation needs (*measured*)."""
 
 LOGITS = 12
@@ -125,7 +125,7 @@ def training_memory(
             device.host_memory + min(size.parameters * file_bytes, SHARD) + host,
             device.context + ALLOCATOR * (weights + trained + autocast + working),
         )
-    weights = _weights_on_cpu(size, precision, file_bytes)
+    weights = _weights_on_cpu(size, precision)
     activations = sum(_in_heap(4 * block) for block in _activations(size, recipe, micro_batch, length, noise=1))
     head = HEAD_COPIES * 4 * min(tokens, HEAD_ROWS) * min(size.vocabulary, HEAD_COLUMNS)
     head += embedding * (ROW_COPIES * 4 + 4)
@@ -180,7 +180,7 @@ def generation_memory(
         layers = math.ceil(size.layers / gpus) / size.layers
         held = layers * (_weights(size, precision, device) + 4 * adapter) + working
         return Memory(device.host_memory + min(size.parameters * file_bytes, SHARD), device.context + ALLOCATOR * held)
-    weights = _weights_on_cpu(size, precision, file_bytes) + 4 * adapter
+    weights = _weights_on_cpu(size, precision) + 4 * adapter
     return Memory(device.host_memory + weights + max(working, _loading(size, precision)), None)
 
 
@@ -202,11 +202,9 @@ def _share(size: Dimensions, precision: str, device: Device, shards: int) -> flo
     return linear + size.embeddings * number
 
 
-def _weights_on_cpu(size: Dimensions, precision: str, file_bytes: float) -> float:
-    """The files stay mapped, and count; what is not in their precision is a copy."""
-    packed = size.linear * NF4_BYTES if precision == "nf4" else 0
-    copied = 0 if file_bytes == 4 else 4 * (size.embeddings if precision == "nf4" else size.parameters)
-    return size.parameters * file_bytes + packed + copied
+def _weights_on_cpu(size: Dimensions, precision: str) -> float:
+    """Of the files nothing is held once the weights are read (*measured*)."""
+    return size.linear * NF4_BYTES + size.embeddings * 4 if precision == "nf4" else size.parameters * 4
 
 
 def _activations(
