@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ with importing():
     from loragrid.modeling.load import device
     from loragrid.study.batches import Batch
     from loragrid.study.grid import Answers, ModelEntry, Run
+    from loragrid.study.members import AnswerMember, Compared, Member, TrainMember
     from loragrid.study.schema import Decoding, Recipe
     from loragrid.training.train import train_batch
 
@@ -162,9 +164,9 @@ class Bench:
         model: str | None = None,
         micro_batch: int = MICRO_BATCH,
         parent: str | None = None,
-        compared_with: dict[str, str] | None = None,
+        compared_with: Compared | None = None,
         **recipe: Any,
-    ) -> dict[str, Any]:
+    ) -> TrainMember:
         """A run as a train batch holds it."""
         entry = self.model(model, micro_batch)
         fields = {
@@ -176,26 +178,24 @@ class Bench:
             "evaluations": 2,
         }
         run = Run(
-            name=folder, key="r" * 64, label=None, model=entry.id, dataset="made", clean="made", formatted=rows,
+            name=folder, key="r" * 64, label=None, model=entry.id, dataset="made", clean="made",
+            formatted=relpath(rows, "data/formatted"),
             precision=self.precision, chat=CHAT, recipe=Recipe(**(fields | recipe)).model_dump(), seed=42,
             parent=parent and f"results/runs/{parent}", compared_with=None, folder=f"results/runs/{folder}",
         )  # fmt: skip
-        return {
-            "run": vars(run), "preflight_file": "", "parent_key": run.key if parent else None, "model": vars(entry),
-            "model_folder": entry.folder, "formatted_folder": rows, "compared_with": compared_with,
-        }  # fmt: skip
+        return TrainMember(run, entry, "", run.key if parent else None, compared_with)
 
-    def attempt(self, member: dict[str, Any]) -> Path | None:
+    def attempt(self, member: TrainMember) -> Path | None:
         """Train a run until it ends or is interrupted; its work folder if it has finished.
 
         Raises:
             RuntimeError: it failed; says why.
         """
         finished = train_batch(batch_of("train", member), checkpoint_minutes=60)
-        work = Path(member["run"]["folder"], "work")
+        work = Path(member.run.folder, "work")
         last = read_attempts(work)[-1]
         if last.get("ended") not in ("finished", "terminated", "out of memory"):
-            raise RuntimeError(f"{member['run']['name']}: {last.get('ended')}: {last.get('why')}")
+            raise RuntimeError(f"{member.run.name}: {last.get('ended')}: {last.get('why')}")
         return work if finished else None
 
     def train(self, folder: str, rows: str, **settings: Any) -> Path:
@@ -208,11 +208,11 @@ class Bench:
         for _ in range(4):  # an exhausted memory ends an attempt, too
             if work := self.attempt(member):
                 return work
-        raise RuntimeError(f"{folder}: {read_attempts(Path(member['run']['folder'], 'work'))[-1]['why']}")
+        raise RuntimeError(f"{folder}: {read_attempts(Path(member.run.folder, 'work'))[-1]['why']}")
 
     # -- answers
 
-    def asked(self, member: dict[str, Any], prompts: Path, longest: int) -> dict[str, Any]:
+    def asked(self, member: TrainMember, prompts: Path, longest: int) -> AnswerMember:
         """What a batch of answers holds of a run.
 
         Args:
@@ -220,17 +220,14 @@ class Bench:
             prompts: file of them.
             longest: tokens of an answer, at most.
         """
-        run = member["run"]
+        run = member.run
         answers = Answers(
-            id="answers", subject=run["folder"], evaluation="test", model=run["model"], precision=run["precision"],
+            id="answers", subject=run.folder, evaluation="test", model=run.model, precision=run.precision,
             dataset="made", chat=CHAT, prompts="made", decoding=Decoding(max_new_tokens=longest).model_dump(), seed=0,
             key="e" * 64, scores={}, folder="results/answers",
         )  # fmt: skip
-        return {
-            "stage": "generate", "answers": vars(answers),
-            "parts": {"generations": f"{answers.folder}/generations.jsonl"}, "run": run, "model": member["model"],
-            "model_folder": member["model_folder"], "prompts_file": str(prompts),
-        }  # fmt: skip
+        parts = {"generations": f"{answers.folder}/generations.jsonl"}
+        return AnswerMember(answers, parts, member.model, str(prompts), run, preflight_file="")
 
 
 def write_model(folder: Path, dimensions: dict[str, int]) -> None:
@@ -288,7 +285,7 @@ def pair(number: int) -> dict[str, Any]:
     return {"messages": messages, "chosen": answer["content"], "rejected": random.Random(number).choice(RUDE)}
 
 
-def batch_of(stage: Any, member: dict[str, Any]) -> Batch:
+def batch_of(stage: Any, member: Member) -> Batch[Any]:
     """A batch of one."""
     return Batch(stage=stage, id="0123456789", members=[member], needs=[], after=[])
 

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from loragrid.estimates.time import generation_seconds, likelihood_seconds, load
 from loragrid.estimates.workload import GenerationWork, TrainingWork
 from loragrid.files import read_json, write_json, write_jsonl
 from loragrid.modeling.tokenizer import load_plain_tokenizer
+from loragrid.study.members import plain
 from loragrid.study.schema import Recipe
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
@@ -136,12 +137,10 @@ def prepare(setting: Setting) -> tuple[TrainingWork, GenerationWork]:
     given = recipe.model_dump()
     member = bench.member("run", bench.noise("m", train, validation), micro_batch=setting.micro_batch, **given)
     asked = bench.asked(member, Path("prompts.jsonl"), setting.answer)
-    asked["answers"]["scores"] = {
-        "likelihood": {"name": "likelihood", "version": 1, "options": {}, "key": "s" * 64}
-    }  # fmt: skip
-    asked["parts"]["likelihood"] = f"{asked['answers']['folder']}/likelihood.json"
+    asked.answers.scores["likelihood"] = {"name": "likelihood", "version": 1, "options": {}, "key": "s" * 64}
+    asked.parts["likelihood"] = f"{asked.answers.folder}/likelihood.json"
     for stage, each in {"train": member, "generate": asked}.items():
-        write_json(Path(f"{stage}.json"), asdict(batch_of(stage, each)))
+        write_json(Path(f"{stage}.json"), plain(batch_of(stage, each)))
     tokenizer = load_plain_tokenizer(bench.model().folder)
     prompts, lengths = [], []
     for number in range(setting.prompts):

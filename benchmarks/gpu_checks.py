@@ -40,6 +40,7 @@ with importing():
     from loragrid.modeling.attention import FLASH, flash_attention
     from loragrid.modeling.load import compute_dtype, device
     from loragrid.study.grid import LogProbabilities
+    from loragrid.study.members import Compared, CompareMember
     from loragrid.training import arguments, references, sft
     from loragrid.training import checkpoint as checkpoints
     from loragrid.training.records import Records
@@ -265,18 +266,15 @@ def preferring(bench: GpuBench, adapter: str) -> Found:
     parent = bench.member("parent", bench.dialogues(), max_steps=6)
     bench.train("parent", bench.dialogues(), max_steps=6)
     wanted = LogProbabilities(
-        id="pairs", key="l" * 64, model="short", precision="nf4", formatted=rows, chat=CHAT,
-        run=parent["run"]["folder"],
+        id="pairs", key="l" * 64, model="short", precision="nf4", formatted=os.path.relpath(rows, "data/formatted"),
+        chat=CHAT,
+        run=parent.run.folder,
     )  # fmt: skip
-    member = {
-        "stage": "log_probabilities", "log_probabilities": vars(wanted), "parts": {"log_probabilities": wanted.file},
-        "run": parent["run"], "model": parent["model"], "model_folder": parent["model_folder"],
-        "formatted_folder": rows,
-    }  # fmt: skip
+    member = CompareMember(wanted, parent.model, preflight_file="", run=parent.run)
     references.reference_batch(batch_of("log_probabilities", member))
     if not Path(wanted.file).exists():
         raise RuntimeError(f"log-probabilities: {read_attempts(Path(wanted.folder, 'work'))[-1]['why']}")
-    compared_with = {"file": wanted.file, "key": wanted.key}
+    compared_with = Compared(wanted.file, wanted.key)
     work = bench.train(
         f"dpo-{adapter}", rows, parent="parent", compared_with=compared_with, objective="dpo", adapter=adapter,
         dropout=0.0,
@@ -415,7 +413,7 @@ def find_answers(bench: GpuBench) -> Found:
     write_jsonl(prompts, ({"id": f"{number}", "messages": dialogue(number)[:-1]} for number in range(16)))
     member = bench.asked(run, prompts, longest)
     generate_batch(batch_of("generate", member), no_scores)
-    work = Path(member["answers"]["folder"], "work")
+    work = Path(member.answers.folder, "work")
     if not (work / "generation.json").exists():
         raise RuntimeError(f"answers: {read_attempts(work)[-1]['why']}")
     made = read_json(work / "generation.json")

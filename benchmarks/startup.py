@@ -16,13 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
 from bench import SMALL, Bench, batch_of
 
 from loragrid.files import write_json
+from loragrid.study.members import plain
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
@@ -79,11 +79,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="loragrid-startup-") as folder, contextlib.chdir(folder):
         bench = Bench({"small": SMALL}, steps=2)
         member = bench.member("run", bench.dialogues())
-        write_json(Path("train.json"), asdict(batch_of("train", member)))
+        write_json(Path("train.json"), plain(batch_of("train", member)))
         imports(environment)  # files come from the disk the first time
         for _ in range(arguments.repeats):
             importing.append(imports(environment))
-            starting.append(first_step(environment, Path(member["run"]["folder"])))
+            starting.append(first_step(environment, Path(member.run.folder)))
     before, after = statistics.median(importing), statistics.median(starting)
     print(f"imports {before:.2f} s, first step after {after:.2f} s: {after / before:.2f} times")
     machine = f"{platform.machine()}, {os.cpu_count()} cores"

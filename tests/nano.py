@@ -19,6 +19,7 @@ from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.build import build_model
+from loragrid.study.members import Compared, CompareMember, TrainMember, plain
 from loragrid.study.schema import Build
 from loragrid.training.references import reference_batch
 from loragrid.training.train import train_batch
@@ -123,15 +124,13 @@ def compare(folder, parent=None, precision="nf4", micro_batch=8, formatted_folde
     found = make_log_probabilities(
         id=os.path.relpath(folder, "results/log_probabilities"),
         precision=precision,
-        run=parent and parent["run"]["folder"],
+        formatted=os.path.relpath(formatted_folder, "data/formatted"),
+        run=parent and parent.run.folder,
     )
-    member = {
-        "stage": "log_probabilities", "log_probabilities": vars(found), "parts": {"log_probabilities": found.file},
-        "run": parent and parent["run"], "model": base_model(micro_batch=micro_batch), "model_folder": MODEL,
-        "formatted_folder": formatted_folder,
-    }  # fmt: skip
+    model = base_model(MODEL, micro_batch=micro_batch)
+    member = CompareMember(found, model, preflight_file="data/preflight/none.json", run=parent and parent.run)
     assert reference_batch(batch_of(member, stage="log_probabilities"))
-    return {"file": found.file, "key": found.key}
+    return Compared(found.file, found.key)
 
 
 @pytest.fixture(scope="session")
@@ -149,8 +148,9 @@ def nano(nano_root, monkeypatch):
     return nano_root
 
 
-def base_model(**changes):
-    return vars(make_model(**changes))
+def base_model(folder=MODEL, **changes):
+    """A model by its folder, wherever that is."""
+    return make_model(id=os.path.relpath(folder, "data/models"), **changes)
 
 
 def train_member(
@@ -171,16 +171,18 @@ def train_member(
 ):
     """A run as a train batch holds it; its recipe is 12 steps (three epochs of 30 rows) unless changed."""
     defaults = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "batch_size": 8, "epochs": 3, "evaluations": 3}
-    own = {"label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder)}
-    return {
-        "run": vars(make_run(defaults | recipe, **own)),
-        "preflight_file": "data/preflight/none.json",
-        "parent_key": make_run().key if parent else None,
-        "model": base_model(micro_batch=micro_batch, sharded=sharded, gradient_checkpointing=gradient_checkpointing),
-        "model_folder": model_folder,
-        "formatted_folder": formatted_folder,
-        "compared_with": compared_with,
-    }
+    own = {
+        "label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder),
+        "formatted": os.path.relpath(formatted_folder, "data/formatted"),
+    }  # fmt: skip
+    computed = {"micro_batch": micro_batch, "sharded": sharded, "gradient_checkpointing": gradient_checkpointing}
+    return TrainMember(
+        run=make_run(defaults | recipe, **own),
+        model=base_model(model_folder, **computed),
+        preflight_file="data/preflight/none.json",
+        parent_key=make_run().key if parent else None,
+        compared_with=compared_with,
+    )
 
 
 def batch_of(*members, stage="train"):
@@ -235,7 +237,7 @@ def end_within_a_step(patch, passes):
 
 
 def write_batch(file, *members, stage="train"):
-    write_json(file, vars(batch_of(*members, stage=stage)))
+    write_json(file, plain(batch_of(*members, stage=stage)))
     return file
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from nano import MODEL, train_member, write_batch
+from nano import FORMATTED, MODEL, train_member, write_batch
 from objects import make_dimensions, make_model
 
 from loragrid.estimates.devices import DEVICES, GIB
@@ -16,7 +16,7 @@ from loragrid.estimates.sizes import dimensions, guess
 from loragrid.estimates.time import training_seconds
 from loragrid.estimates.workload import TrainingWork
 from loragrid.files import read_json
-from loragrid.study.batches import plan, work_folder
+from loragrid.study.batches import plan
 from loragrid.study.schema import Recipe
 
 LLAMA_2_7B = make_dimensions()
@@ -141,7 +141,7 @@ def batch_and_estimator(place, more=""):
 
 
 def ended(batch, *how):
-    place = work_folder(batch.members[0])
+    place = batch.members[0].work
     place.mkdir(parents=True)
     lines = [{"attempt": number, "started": 0.0, "ended": end, "at": 1.0} for number, end in enumerate(how, start=1)]
     (place / "attempts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -208,18 +208,22 @@ def test_gpus_that_train_together_share_the_time(place):
     assert shared.minutes < request.minutes
 
 
-def test_training_takes_the_memory_that_was_foretold(nano_root, tmp_path):
+def test_training_takes_the_memory_that_was_foretold(nano_root, tmp_path, monkeypatch):
     """A real QLoRA run of the nano model, in a process of its own; the margin of a request is wider than the error."""
-    member = train_member(tmp_path / "runs/r4-a8-s42", max_steps=3)
-    member |= {"model_folder": str(nano_root / MODEL), "formatted_folder": str(nano_root / member["formatted_folder"])}
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data/models", "data/formatted"):  # that the nano model's and its rows' are named from
+        Path(folder).mkdir(parents=True)
+    formatted = nano_root / FORMATTED
+    places = {"model_folder": nano_root / MODEL, "formatted_folder": formatted}
+    member = train_member(tmp_path / "runs/r4-a8-s42", max_steps=3, **places)
     batch = write_batch(tmp_path / "train.json", member)
     command = [sys.executable, "-m", "loragrid", "train", str(batch)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     measured = read_json(tmp_path / "runs/r4-a8-s42/work/run.json")["cost"]["peak_memory_bytes"]
-    longest = read_json(Path(member["formatted_folder"], "format.json"))["splits"]["train"]["longest"]
+    longest = read_json(formatted / "format.json")["splits"]["train"]["longest"]
     nano = make_dimensions(hidden=64, intermediate=192, layers=2, heads=4, kv_heads=4, head_width=16, vocabulary=400)
     foretold = training_memory(
-        nano, DEVICES["cpu"], "nf4", member["run"]["recipe"], micro_batch=8, length=longest, file_bytes=4
+        nano, DEVICES["cpu"], "nf4", member.run.recipe, micro_batch=8, length=longest, file_bytes=4
     )
     assert foretold.host == pytest.approx(measured, rel=0.15)

@@ -24,6 +24,7 @@ from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.tokenizer import load_plain_tokenizer, load_tokenizer
 from loragrid.scoring.of_model import write_of_model
+from loragrid.study.members import AnswerMember
 
 ABOUT = {"of": "somebody", "key": "k" * 64}
 WORDS = {"about": "About {subject}.\n\n", "question": "", "answer": "="}
@@ -247,14 +248,10 @@ def member(nano, tmp_path):
         }  # fmt: skip
         answers = make_answers(subject=name, folder=folder, in_chat=False, scores={"accuracy": score})
         assert answers.generations is None
-        return {
-            "answers": vars(answers),
-            "parts": {"accuracy": answers.score_file("accuracy")},
-            "run": run,
-            "model": base_model(micro_batch=2),
-            "model_folder": MODEL,
-            "prompts_file": str(tmp_path / "prompts.jsonl"),
-        }
+        parts, prompts = {"accuracy": answers.score_file("accuracy")}, str(tmp_path / "prompts.jsonl")
+        return AnswerMember(
+            answers, parts, base_model(micro_batch=2), prompts, run, preflight_file="data/preflight/none.json"
+        )
 
     return member
 
@@ -264,7 +261,7 @@ def ask(member):
 
 
 def work(member):
-    return Path(member["answers"]["folder"], "work")
+    return member.work
 
 
 def test_an_interrupted_job_goes_on_with_the_next_subject(member, monkeypatch):
@@ -311,7 +308,7 @@ def test_what_is_kept_of_other_questions_is_not_used(member):
 
 
 def test_a_model_without_likelihoods_has_no_accuracy(member, tmp_path):
-    run = train_member(tmp_path / "run", max_steps=1, evaluations=1)["run"]
+    run = train_member(tmp_path / "run", max_steps=1, evaluations=1).run
     train(tmp_path / "run", max_steps=1, evaluations=1)
     from safetensors.torch import load_file, save_file
 

@@ -1,11 +1,12 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from architectures import write_model
-from nano import MODEL, base_model, batch_of, dialogue, train, train_member
+from nano import base_model, batch_of, dialogue, train, train_member
 from objects import make_answers
 
 from loragrid.files import read_jsonl, write_jsonl
@@ -13,6 +14,7 @@ from loragrid.generation import answer as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
 from loragrid.scoring.of_model import write_of_model
+from loragrid.study.members import AnswerMember
 
 
 @pytest.fixture
@@ -29,14 +31,9 @@ def member(nano, tmp_path):
         folder = str(tmp_path / "eval" / name)
         decoding = {"max_new_tokens": 6, "temperature": 0, "top_p": 1, "top_k": 0, "repetition_penalty": 1}
         answers = make_answers(subject=name, decoding=decoding, folder=folder)
-        return {
-            "answers": vars(answers),
-            "parts": {"generations": answers.generations, "likelihood": answers.score_file("likelihood")},
-            "run": run,
-            "model": base_model(micro_batch=2),
-            "model_folder": MODEL,
-            "prompts_file": str(tmp_path / "prompts.jsonl"),
-        }
+        parts = {"generations": answers.generations, "likelihood": answers.score_file("likelihood")}
+        prompts, model = str(tmp_path / "prompts.jsonl"), base_model(micro_batch=2)
+        return AnswerMember(answers, parts, model, prompts, run, preflight_file="data/preflight/none.json")
 
     return member
 
@@ -46,7 +43,7 @@ def ask(*members):
 
 
 def work(member):
-    return Path(member["answers"]["folder"], "work")
+    return member.work
 
 
 def results(member):
@@ -55,7 +52,7 @@ def results(member):
 
 
 def test_an_untrained_model_and_a_run_answer_differently(member, tmp_path):
-    trained = train_member(tmp_path / "run", learning_rate=0.05)["run"]
+    trained = train_member(tmp_path / "run", learning_rate=0.05).run
     train(tmp_path / "run", learning_rate=0.05)
     untrained, tuned = member("untrained"), member("tuned", trained)
     assert ask(untrained, tuned)
@@ -87,7 +84,7 @@ def test_a_score_that_cannot_be_made_does_not_hold_up_the_answers(member):
     assert Path(failure["log"]).exists()
     assert not (work(untrained) / "failed.json").exists()
     made = json.loads((work(untrained) / "generation.json").read_text())
-    assert made["of"] == untrained["answers"]["id"]
+    assert made["of"] == untrained.answers.id
 
 
 def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
@@ -112,7 +109,7 @@ def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
 
 
 def test_a_run_that_failed_blocks_its_answers_until_that_is_mended(member, tmp_path):
-    run = train_member(tmp_path / "run", max_steps=1, evaluations=1)["run"]
+    run = train_member(tmp_path / "run", max_steps=1, evaluations=1).run
     failed = tmp_path / "run" / "work" / "failed.json"
     failed.parent.mkdir(parents=True)
     failed.write_text(json.dumps({"reason": "the rate is too high"}))
@@ -129,15 +126,15 @@ def test_a_run_that_failed_blocks_its_answers_until_that_is_mended(member, tmp_p
 
 
 def test_an_adapter_of_other_settings_is_refused(member, tmp_path):
-    run = train_member(tmp_path / "run", max_steps=1, evaluations=1)["run"]
+    run = train_member(tmp_path / "run", max_steps=1, evaluations=1).run
     train(tmp_path / "run", max_steps=1, evaluations=1)
-    answers = member("tuned", run | {"key": "x" * 64})
+    answers = member("tuned", replace(run, key="x" * 64))
     assert ask(answers)
     assert "was trained with other settings" in json.loads((work(answers) / "failed.json").read_text())["reason"]
 
 
 def test_an_adapter_that_is_not_the_trained_one_is_asked_nothing(member, tmp_path):
-    run = train_member(tmp_path / "run", max_steps=1, evaluations=1)["run"]
+    run = train_member(tmp_path / "run", max_steps=1, evaluations=1).run
     adapter = train(tmp_path / "run", max_steps=1, evaluations=1) / "adapter" / "adapter_model.safetensors"
     own = adapter.read_bytes()
     other = train(tmp_path / "other", max_steps=1, evaluations=1, seed=43) / "adapter" / "adapter_model.safetensors"
@@ -155,8 +152,12 @@ def test_an_adapter_that_is_not_the_trained_one_is_asked_nothing(member, tmp_pat
 
 
 def test_a_model_without_a_limit_is_asked_and_one_without_rows_for_the_prompts_is_not(member, tmp_path):
-    endless = member("endless") | {"model_folder": str(write_model(tmp_path / "bloom", "bloom"))}
-    few = member("few") | {"model_folder": str(write_model(tmp_path / "llama", "llama", vocab_size=64))}
+    bloom, llama = (
+        write_model(tmp_path / "bloom", "bloom"),
+        write_model(tmp_path / "llama", "llama", vocab_size=64),
+    )
+    endless = replace(member("endless"), model=base_model(bloom))
+    few = replace(member("few"), model=base_model(llama))
     assert ask(endless, few)
     assert results(endless)
     for part in ("generations", "likelihood-llllllllll"):

@@ -2,36 +2,49 @@ import json
 import os
 import signal
 import time
+from dataclasses import dataclass
 
 import pytest
 
 from loragrid.errors import UserError
+from loragrid.files import write_json
 from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts, read_attempts
 from loragrid.jobs.stop import Interrupted, Stop
+from loragrid.study.members import Member
 
-MEMBERS = [{"name": "a"}, {"name": "b"}, {"name": "c"}]
+MEMBERS = ["a", "b", "c"]
+
+
+@dataclass(frozen=True)
+class Named(Member):
+    """A member that makes a file `done`."""
+
+    name: str
+    place: str
+
+    @property
+    def folder(self):
+        return self.place
+
+    @property
+    def products(self):
+        return ["done"]
 
 
 @pytest.fixture
 def batch(tmp_path):
     """Work on three members; each is settled once it has a file `done` or has failed."""
 
-    def folder(member):
-        return tmp_path / member["name"] / "work"
-
-    def settled(member):
-        return (folder(member) / "done").exists() or (folder(member) / "failed.json").exists()
-
     def run(work, members=MEMBERS):
         def finish(member, place, stop):
-            work(member["name"], stop)
+            work(member.name, stop)
             (place / "done").touch()
 
-        return attempt_members(members, "train", settled, folder, finish)
+        return attempt_members([Named(name, str(tmp_path / name)) for name in members], "train", finish)
 
     run.folder = tmp_path
     run.ends = lambda: {
-        member["name"]: [record.get("ended") for record in read_attempts(folder(member))] for member in MEMBERS
+        name: [record.get("ended") for record in read_attempts(tmp_path / name / "work")] for name in MEMBERS
     }
     return run
 
@@ -62,6 +75,7 @@ def test_an_error_of_the_users_is_final_and_the_others_go_on(batch):
 
 
 def test_a_block_names_the_failure_that_it_waits_for(batch):
+    write_json(batch.folder / "parent" / "failed.json", {"reason": "no room"})
     assert batch(fail(Blocked("no adapter", by=batch.folder / "parent" / "failed.json")))
     failure = json.loads((batch.folder / "a" / "work" / "failed.json").read_text())
     assert failure["blocked_by"] == str(batch.folder / "parent" / "failed.json")

@@ -6,7 +6,7 @@ from studies import DPO, VOTES
 
 from loragrid.files import read_json, write_json
 from loragrid.jobs.refusals import settle_hopeless
-from loragrid.study.batches import plan, work_folder
+from loragrid.study.batches import plan
 from loragrid.study.preflights import training_of
 
 CHILDREN = f"points: [{{name: b, {DPO}}}, {{name: c, {DPO}, warmup: 0.1}}]"
@@ -16,7 +16,7 @@ def refuse(grid, *labels):
     """Write the report that refuses some runs."""
     (preflight,) = grid.preflights.values()
     refused = [
-        {"training": training_of(vars(run)), "reason": f"{run.label} cannot work"}
+        {"training": training_of(run), "reason": f"{run.label} cannot work"}
         for run in grid.runs.values()
         if run.label in labels
     ]
@@ -27,7 +27,7 @@ def refuse(grid, *labels):
 def test_what_runs_are_compared_with_is_computed_as_long_as_one_of_them_can_be_trained(place):
     grid = place.open(VOTES, CHILDREN)
     (batch,) = plan(grid).log_probabilities.values()  # as the first start records it, before there is a report
-    failed = work_folder(batch.members[0]) / "failed.json"
+    failed = batch.members[0].work / "failed.json"
     refuse(grid, "b")
     settle_hopeless(batch)
     assert not failed.exists()
@@ -40,12 +40,12 @@ def test_what_runs_are_compared_with_is_computed_as_long_as_one_of_them_can_be_t
 
 def test_a_model_that_cannot_be_used_is_not_asked(place):
     grid = place.small("untrained: [base]")
-    (batch,) = (each for each in plan(grid).generate.values() if each.members[0]["run"] is None)
-    precision = batch.members[0]["answers"]["precision"]
+    (batch,) = (each for each in plan(grid).generate.values() if each.members[0].run is None)
+    precision = batch.members[0].answers.precision
     report = {"key": "k", "unusable": {precision: "of no kind"}, "refused": [], "warnings": []}
-    write_json(Path(batch.members[0]["preflight_file"]), report)
+    write_json(Path(batch.members[0].preflight_file), report)
     settle_hopeless(batch)
-    assert read_json(work_folder(batch.members[0]) / "failed.json")["reason"] == "of no kind"
+    assert read_json(batch.members[0].work / "failed.json")["reason"] == "of no kind"
     assert batch.id not in plan(grid).generate
 
 

@@ -3,11 +3,12 @@ from types import SimpleNamespace
 
 import pytest
 from judge_server import TOKEN, Judge, serving
-from objects import make_answers, make_batch
+from objects import make_answers, make_batch, make_model
 
 from loragrid.judging import client
 from loragrid.metrics.judge import Options
 from loragrid.study.keys import changed
+from loragrid.study.members import ScoreMember
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +49,8 @@ def case(tmp_path):
             for i in answers
         ]  # fmt: skip
         lines(tmp_path / f"prompts-{name}.jsonl", prompts)
-        member = {
-            "stage": "judge", "answers": vars(asked), "parts": asked.judgement_files(),
-            "prompts_file": f"prompts-{name}.jsonl",
-        }  # fmt: skip
+        file = f"prompts-{name}.jsonl"
+        member = ScoreMember(asked, asked.judgement_files(), make_model(), file, run=None, stage="judge")
         work = tmp_path / asked.folder / "work"
         return SimpleNamespace(
             batch=make_batch(member, stage="judge"), member=member, score=score,

@@ -16,6 +16,7 @@ from loragrid.judging.cache import FOLDER
 from loragrid.judging.judge import judge_batch
 from loragrid.scoring.file import read_score
 from loragrid.scoring.judge import score_judgements
+from loragrid.study.members import plain
 
 THREE = {"a": "One.", "b": "Two words.", "c": "Now three words."}
 
@@ -70,7 +71,7 @@ def test_what_is_known_needs_no_server(judge, case, monkeypatch):
 
 def test_equal_questions_with_equal_answers_are_one_request(judge, case, tmp_path):
     one = case({"a": "Same.", "b": "Same."})
-    prompts = tmp_path / one.member["prompts_file"]
+    prompts = tmp_path / one.member.prompts_file
     prompts.write_text(prompts.read_text().replace("Question b", "Question a"))
     assert [judgement["item"] for judgement in judged(one)] == ["a", "b"]
     assert len(judge.requests) == 1
@@ -252,7 +253,7 @@ def test_killed_in_the_middle_it_goes_on(judge, case, tmp_path):
 
     judge.always = two_then_silence
     one = case(THREE, concurrency=1)
-    (tmp_path / "batch.json").write_text(json.dumps(vars(one.batch)))
+    (tmp_path / "batch.json").write_text(json.dumps(plain(one.batch)))
     script = """
         from pathlib import Path
         from loragrid.judging.judge import judge_batch

@@ -123,7 +123,7 @@ def test_everybody_is_compared_with_the_untrained_model(tmp_path, monkeypatch):
         len([need for need in batch.needs if "generations" in need]) in (1, 2) for batch in batches.judge.values()
     )
     # Only the untrained model's own judgements wait for nobody else.
-    assert sum("results/untrained" in batch.members[0]["answers"]["folder"] for batch in batches.judge.values()) == 1
+    assert sum("results/untrained" in batch.members[0].answers.folder for batch in batches.judge.values()) == 1
 
 
 def test_or_with_a_run_by_its_name(tmp_path, monkeypatch):
@@ -139,7 +139,7 @@ def test_or_with_a_run_by_its_name(tmp_path, monkeypatch):
 def test_a_judge_holds_up_no_other_score(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     batches = plan(study(tmp_path, "[rouge, {judge: {model: m, rubric: mt-bench}}]"))
-    parts = [set(member["parts"]) for batch in batches.score.values() for member in batch.members]
+    parts = [set(member.parts) for batch in batches.score.values() for member in batch.members]
     assert parts.count({"rouge"}) == 3
     assert parts.count({"judge"}) == 3
 

@@ -15,7 +15,7 @@ IDS = torch.arange(10, 30).view(2, 10)
 
 
 def recipe(tmp_path, **changes):
-    return train_member(tmp_path, **changes)["run"]["recipe"]
+    return train_member(tmp_path, **changes).run.recipe
 
 
 def gradients(model):

@@ -15,7 +15,7 @@ from loragrid.study.preflights import training_of
 
 def training(**recipe):
     precision = recipe.pop("precision", "nf4")
-    return training_of(vars(make_run({"rank": 4, "batch_size": 8, "epochs": 3} | recipe, precision=precision)))
+    return training_of(make_run({"rank": 4, "batch_size": 8, "epochs": 3} | recipe, precision=precision))
 
 
 def answering(max_new_tokens=8, **changes):

@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from objects import SCORES, make_answers, make_batch
+from objects import SCORES, make_answers, make_batch, make_model
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of, write_json
 from loragrid.scoring.file import read_score
 from loragrid.scoring.rows import read_rows
 from loragrid.scoring.score import score_batch
-from loragrid.study.batches import is_settled
+from loragrid.study.members import ScoreMember
 
 
 def write(folder, prompts, answers):
@@ -31,15 +31,12 @@ def member(tmp_path):
     prompts = [("a", "d1", "The cat sat on the mat."), ("b", "d2", "Not empty.")]
     prompts_file, generations = write(tmp_path, prompts, [("b", ""), ("a", "The cat sat on a mat.")])
     generations.rename(f"{answers.folder}/generations.jsonl")
-    return {
-        "stage": "score", "answers": vars(answers), "parts": answers.score_files("cpu"),
-        "prompts_file": str(prompts_file),
-    }  # fmt: skip
+    return ScoreMember(answers, answers.score_files("cpu"), make_model(), str(prompts_file), run=None, stage="score")
 
 
 def score(member):
     score_batch(make_batch(member, stage="score"), "score.log")
-    return Path(member["answers"]["folder"], "work")
+    return member.work
 
 
 def test_each_score_is_a_file_that_says_how_it_was_made(member):
@@ -52,7 +49,7 @@ def test_each_score_is_a_file_that_says_how_it_was_made(member):
     assert len(rouge.made["answers_sha256"]) == len(rouge.made["prompts_sha256"]) == 64
     bleu = read_score(work / "sacrebleu-ssssssssss.json", SCORES["sacrebleu"])
     assert "tok:13a" in bleu.made["signature"]
-    assert is_settled(member)
+    assert member.is_settled()
 
 
 def test_a_score_that_fails_does_not_hold_up_the_others(member, monkeypatch):
@@ -67,7 +64,7 @@ def test_a_score_that_fails_does_not_hold_up_the_others(member, monkeypatch):
     assert read_json(work / "sacrebleu-ssssssssss.failed.json") == {
         "reason": "no tokenizer for this", "stage": "score", "log": "score.log", "blocked_by": None,
     }  # fmt: skip
-    assert is_settled(member)
+    assert member.is_settled()
     monkeypatch.undo()
     score(member)
     assert not (work / "sacrebleu-ssssssssss.failed.json").exists()
@@ -83,8 +80,8 @@ def test_a_score_that_fails_does_not_hold_up_the_others(member, monkeypatch):
     ],
 )
 def test_answers_of_another_run_are_refused(member, change, reason):
-    folder = Path(member["answers"]["folder"])
-    made = {"of": member["answers"]["id"], "key": member["answers"]["key"]}
+    folder = Path(member.answers.folder)
+    made = {"of": member.answers.id, "key": member.answers.key}
     made["answers_sha256"] = sha256_of(folder / "generations.jsonl")
     write_json(folder / "generation.json", made)
     work = score(member)

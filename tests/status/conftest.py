@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from loragrid.plugins import REGISTRY
-from loragrid.study.batches import plan, work_folder
+from loragrid.study.batches import plan
 from loragrid.study.open import open_study
 
 STUDY = """
@@ -59,7 +59,7 @@ class Place:
         batches = plan(self.grid)
         batches.record()
         made = getattr(batches, stage).values()
-        (id_,) = (each.id for each in made for member in each.members if str(work_folder(member).parent) == folder)
+        (id_,) = (each.id for each in made for member in each.members if str(member.work.parent) == folder)
         return id_
 
     def write(self, file: Path | str, content: Any = "") -> Path:

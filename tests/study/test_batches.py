@@ -5,7 +5,8 @@ import pytest
 from studies import DPO, VOTES
 
 from loragrid.errors import UserError
-from loragrid.study.batches import Batch, has_failed, is_settled, open_batch, plan, read_batch, work_folder
+from loragrid.study.batches import Batch, open_batch, plan, read_batch
+from loragrid.study.members import has_failed
 
 RANKS = "grid: {rank: [4, 8]}\nuntrained: [base]"
 
@@ -38,7 +39,7 @@ def test_what_is_published_is_not_planned(place):
     assert made.by_run().keys() == {other}
     # Of these answers only the generations are missing; they wait for no training.
     batch = made.by_answers()[answers.folder]
-    assert batch.members[0]["parts"] == {"generations": answers.generations}
+    assert batch.members[0].parts == {"generations": answers.generations}
     assert batch.after == []
     touch(answers.generations)
     assert answers.folder not in plan(grid).by_answers()
@@ -127,7 +128,7 @@ def test_done_and_finished_but_not_yet_published_keeps_its_id(place):
     grid = place.small()
     first = only(plan(grid).train)
     touch(first.done)
-    touch(work_folder(first.members[0]) / "run.json")
+    touch(first.members[0].work / "run.json")
     assert only(plan(grid).train) == first
 
 
@@ -136,17 +137,17 @@ def test_a_failure_settles_a_member(place):
     first = only(plan(grid).train)
     (member,) = first.members
     touch(first.done)
-    assert not is_settled(member)
-    touch(work_folder(member) / "failed.json", '{"reason": "the loss is not a number"}')
-    assert is_settled(member)
+    assert not member.is_settled()
+    touch(member.work / "failed.json", '{"reason": "the loss is not a number"}')
+    assert member.is_settled()
     assert only(plan(grid).train) == first
 
 
 def test_a_failure_whose_cause_is_gone_settles_nothing(place):
     grid = place.small("points: [{name: a}, {name: b, parent: a, epochs: 1}]")
     parent, child = (batch for batch in plan(grid).by_run().values())
-    cause = work_folder(parent.members[0]) / "failed.json"
-    work = work_folder(child.members[0])
+    cause = parent.members[0].work / "failed.json"
+    work = child.members[0].work
     touch(work / "failed.json", json.dumps({"reason": "its parent failed", "blocked_by": str(cause)}))
     assert not has_failed(work)
     touch(cause)
@@ -156,11 +157,11 @@ def test_a_failure_whose_cause_is_gone_settles_nothing(place):
 def test_answers_are_settled_when_all_parts_are_there(place):
     batch = only(plan(place.small()).generate)
     (member,) = batch.members
-    work = work_folder(member)
+    work = member.work
     touch(work / "generations.jsonl")
-    assert not is_settled(member)
-    touch(work / Path(member["parts"]["likelihood"]).name)
-    assert is_settled(member)
+    assert not member.is_settled()
+    touch(work / Path(member.parts["likelihood"]).name)
+    assert member.is_settled()
 
 
 def test_recorded_once_and_read_by_jobs(place):
@@ -176,7 +177,7 @@ def test_recorded_once_and_read_by_jobs(place):
         " datasets: {letters: {source: letters}}}"
     )
     plan(faster).record()
-    assert read_batch("train", batch.id).members[0]["model"]["micro_batch"] == 1
+    assert read_batch("train", batch.id).members[0].model.micro_batch == 1
 
 
 def test_a_batch_of_another_version(place):

@@ -10,6 +10,7 @@ from loragrid.errors import StudyError
 from loragrid.metrics import METRICS
 from loragrid.study.batches import plan
 from loragrid.study.grid import Grid
+from loragrid.study.members import References
 
 LOCAL = "{bertscore: {encoder: ./encoder, layer: 2}}"
 
@@ -117,19 +118,19 @@ def test_one_job_for_all_that_an_encoder_says_of_a_set_of_answers(place):
     )
     (answers,) = grid.answers.values()
     batches = plan(grid)
-    by_encoder = {batch.members[0]["encoder_folder"]: batch for batch in batches.score_by_encoder.values()}
+    by_encoder = {batch.members[0].encoder_folder: batch for batch in batches.score_by_encoder.values()}
     assert len(by_encoder) == 2
     (folder,) = (folder for folder in by_encoder if "roberta" in folder)
     batch = by_encoder[folder]
     (member,) = batch.members
-    assert sorted(member["parts"]) == ["bertscore", "weighed"]
+    assert sorted(member.parts) == ["bertscore", "weighed"]
     references = grid.references[answers.scores["bertscore"]["encoded"]["references"]]
-    assert member["references"]["bertscore"] == {"file": references.file, "key": references.key, "layer": 17}
+    assert member.references["bertscore"] == References(references.file, references.key, 17)
     assert set(batch.needs) == {
         answers.generations, grid.prompts[answers.prompts].file, f"{folder}/model.json", references.file,
     }  # fmt: skip
     assert batches.by_score()[answers.score_file("weighed")] == batch
     (texts,) = batches.score.values()
-    assert list(texts.members[0]["parts"]) == ["rouge"]
+    assert list(texts.members[0].parts) == ["rouge"]
     batches.record()
     assert batch.file.exists()

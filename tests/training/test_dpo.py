@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ from loragrid.jobs.attempts import read_attempts
 from loragrid.jobs.standing import Reporter
 from loragrid.modeling import load
 from loragrid.modeling.load import attach_adapter, load_base
+from loragrid.study.members import Compared
 from loragrid.training import arguments, references
 from loragrid.training.records import Records
 from loragrid.training.train import train_batch
@@ -55,7 +57,7 @@ class Setting:
 
     def member(self, folder, **changes):
         settings = {"objective": "dpo", "formatted_folder": PAIRS, "compared_with": self.compared_with}
-        parent = self.parent["run"]["folder"]
+        parent = self.parent.run.folder
         return train_member(folder, parent=parent, precision=self.precision, **(settings | changes))
 
     def train(self, folder, **changes):
@@ -99,7 +101,7 @@ def by_hand(model, pairs):
 
 
 def compared(setting, split):
-    found = load_file(setting.compared_with["file"])
+    found = load_file(setting.compared_with.file)
     return torch.stack([found[f"{split}.chosen"], found[f"{split}.rejected"]], dim=1).double()
 
 
@@ -112,7 +114,7 @@ def validations(work):
 
 def test_it_is_the_parent_merged_into_an_unquantised_base(nano, tmp_path):
     setting = Setting(tmp_path, "32bit")
-    merged = attach_adapter(load_base(MODEL, "32bit"), Path(setting.parent["run"]["folder"], "work/adapter"))
+    merged = attach_adapter(load_base(MODEL, "32bit"), Path(setting.parent.run.folder, "work/adapter"))
     merged = merged.merge_and_unload().eval()
     for split in ("train", "validation"):
         assert torch.allclose(compared(setting, split), by_hand(merged, rows(split, PAIRS)), rtol=0, atol=1e-4)
@@ -129,7 +131,7 @@ def test_without_a_parent_it_is_the_untrained_model(nano, tmp_path):
 
 def test_it_does_not_depend_on_how_many_go_at_a_time(setting, tmp_path):
     found = compare(tmp_path / "compared", setting.parent, micro_batch=2)
-    ours, theirs = (load_file(each["file"]) for each in (found, setting.compared_with))
+    ours, theirs = (load_file(each.file) for each in (found, setting.compared_with))
     assert all(torch.allclose(ours[name], theirs[name], rtol=1e-5) for name in theirs)
 
 
@@ -154,11 +156,11 @@ def test_killed_on_the_way_it_goes_on(setting, tmp_path, monkeypatch):
     found = compare(tmp_path / "compared", setting.parent)
     assert counted == [("pairs", 12, 37)]
     assert len(before.splitlines()) == 1 + 12
-    assert Path(found["file"]).read_bytes() == Path(setting.compared_with["file"]).read_bytes()
+    assert Path(found.file).read_bytes() == Path(setting.compared_with.file).read_bytes()
 
 
 def test_that_of_other_data_is_refused(setting, tmp_path):
-    other = setting.compared_with | {"key": "m" * 64}
+    other = replace(setting.compared_with, key="m" * 64)
     assert train_batch(batch_of(setting.member(tmp_path / "run", compared_with=other)), 60.0)
     reason = read_json(tmp_path / "run/work/failed.json")["reason"]
     assert "was made of other data or by another model, or the parent was trained again since; delete" in reason
@@ -166,13 +168,13 @@ def test_that_of_other_data_is_refused(setting, tmp_path):
 
 def test_that_of_a_parent_that_was_trained_again_is_refused(setting, tmp_path):
     parent = tmp_path / "parent"
-    shutil.copytree(setting.parent["run"]["folder"], parent)
+    shutil.copytree(setting.parent.run.folder, parent)
     weights = parent / "work/adapter/adapter_model.safetensors"
     save_file({name: tensor + 1e-3 for name, tensor in load_file(weights).items()}, weights)
     run = read_json(parent / "work/run.json")
     (parent / "work/run.json").write_text(json.dumps(run | {"adapter_sha256": sha256_of(weights)}))
     member = setting.member(tmp_path / "run")
-    member["run"]["parent"] = str(parent)
+    member = replace(member, run=replace(member.run, parent=str(parent)))
     assert train_batch(batch_of(member), 60.0)
     reason = read_json(tmp_path / "run/work/failed.json")["reason"]
     assert f"the parent was trained again since; delete {tmp_path}" not in reason  # another place than the run's own
@@ -208,7 +210,7 @@ def test_if_it_failed_the_first_cause_counts(setting, tmp_path):
     for file, blocked_by in ((cause, None), (work / "failed.json", str(cause))):
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps({"reason": "the loss is nan", "blocked_by": blocked_by}))
-    other = {"file": str(work / "log_probabilities.safetensors"), "key": "l" * 64}
+    other = Compared(str(work / "log_probabilities.safetensors"), "l" * 64)
     assert train_batch(batch_of(setting.member(tmp_path / "run", compared_with=other)), 60.0)
     failure = read_json(tmp_path / "run/work/failed.json")
     assert failure["reason"] == "what it is compared with failed: the loss is nan"
@@ -282,7 +284,7 @@ def test_nothing_is_stacked_over_dora(nano, tmp_path):
 
 
 def test_a_stacked_adapter_holds_its_parent_unchanged(setting):
-    parent = load_file(Path(setting.parent["run"]["folder"], "work/adapter/adapter_model.safetensors"))
+    parent = load_file(Path(setting.parent.run.folder, "work/adapter/adapter_model.safetensors"))
     both = load_file(setting.works["stack"] / "adapter/adapter_model.safetensors")
     config = read_json(setting.works["stack"] / "adapter/adapter_config.json")
     assert (config["r"], config["lora_alpha"]) == (10, 10)
@@ -308,10 +310,11 @@ def test_the_model_card_says_what_it_learnt_from(setting):
 
 def test_a_stack_can_be_stacked_over(setting, tmp_path):
     member = setting.member(tmp_path / "run", max_steps=2, evaluations=1, **STACK)
-    member["run"]["parent"] = str(setting.works["stack"].parent)
+    above = str(setting.works["stack"].parent)
     key = read_json(setting.works["stack"] / "run.json")["key"]
-    parent = {"run": member["run"] | {"folder": member["run"]["parent"], "key": key}}
-    member["compared_with"] = compare(tmp_path / "compared", parent)
+    parent = replace(member, run=replace(member.run, folder=above, key=key))
+    compared_with = compare(tmp_path / "compared", parent)
+    member = replace(member, run=replace(member.run, parent=above), compared_with=compared_with)
     assert train_batch(batch_of(member), 60.0)
     work = tmp_path / "run/work"
     assert records(work)[0]["loss"] == pytest.approx(math.log(2), abs=1e-6)

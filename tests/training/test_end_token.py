@@ -32,6 +32,7 @@ from loragrid.generation.generate import generate_batch
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.scoring.of_model import write_of_model
+from loragrid.study.members import AnswerMember
 from loragrid.training.records import Records
 from loragrid.training.train import train_batch
 
@@ -64,7 +65,7 @@ def test_the_rows_of_the_token_are_saved_with_the_adapter_and_no_others(nano, tr
     model, work = trained
     kept = {name: tensor for name, tensor in saved(work).items() if "lora_" not in name}
     assert sorted(kept) == KINDS[model]
-    settings = train_member(work, **recipe(model))["run"]["recipe"]
+    settings = train_member(work, **recipe(model)).run.recipe
     begun = trainable_parameters(attach_new_adapter(load_base(model, "nf4"), settings, 42, 396))
     for name, row in kept.items():
         assert row.dtype == torch.float32
@@ -158,13 +159,13 @@ def test_answers_end_with_the_token_and_references_with_one_where_the_untrained_
         decoding = {"max_new_tokens": 24, "temperature": 0, "top_p": 1, "top_k": 0, "repetition_penalty": 1}
         answers = make_answers(decoding=decoding, folder=str(tmp_path / name), chat=TURNS_CHAT | chat)
         parts = {"generations": answers.generations, "likelihood": answers.score_file("likelihood")}
-        member = {"answers": vars(answers), "parts": parts, "run": run, "model": base_model(micro_batch=4)}
-        member |= {"model_folder": model, "prompts_file": str(tmp_path / "prompts.jsonl")}
+        asked, prompts = base_model(model, micro_batch=4), str(tmp_path / "prompts.jsonl")
+        member = AnswerMember(answers, parts, asked, prompts, run, preflight_file="data/preflight/none.json")
         assert generate_batch(batch_of(member, stage="generate"), write_of_model)
         place = tmp_path / name / "work"
         return list(read_jsonl(place / "generations.jsonl")), read_json(place / "likelihood-llllllllll.json")["items"]
 
-    answers, ours = ask("tuned", train_member(work.parent, **recipe(model))["run"])
+    answers, ours = ask("tuned", train_member(work.parent, **recipe(model)).run)
     assert {answer["ended"] for answer in answers} == {"stop"}
     assert not any("<" in answer["answer"] for answer in answers)
     _, theirs = ask("untrained", None, end_token="text")

@@ -46,7 +46,7 @@ def first_batch(some, key):
 
 
 def new_model(member):
-    return attach_new_adapter(load_base(MODEL, "nf4"), member["run"]["recipe"], 42)
+    return attach_new_adapter(load_base(MODEL, "nf4"), member.run.recipe, 42)
 
 
 def log_probabilities(model: PeftModel, ids, begin):
@@ -118,7 +118,7 @@ def test_of_preferences_it_is_the_mean_over_pairs(gradients, tmp_path, micro_bat
     compared_with = compare(tmp_path / "compared")
     found = gradients(micro_batch=micro_batch, objective="dpo", formatted_folder=PAIRS, compared_with=compared_with)
     pairs = rows("train", PAIRS)
-    before = load_file(compared_with["file"])
+    before = load_file(compared_with.file)
     for side in SIDES:
         for pair, value in zip(pairs, before[f"train.{side}"].tolist(), strict=True):
             pair[side] = value

@@ -3,6 +3,7 @@ import math
 import re
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,7 +84,7 @@ def test_trl_trains_on_the_cross_entropy_of_the_labelled_tokens(nano, trained, t
     shown = rows("train")
     seed = f"{'f' * 64}:{stream(42, 'order')}"
     first = epoch_order([row["length"] for row in shown], 8, seed, 0, group=True)[:8]
-    model = attach_new_adapter(load_base(MODEL, "nf4"), train_member(tmp_path)["run"]["recipe"], 42)
+    model = attach_new_adapter(load_base(MODEL, "nf4"), train_member(tmp_path).run.recipe, 42)
     assert records(trained)[0]["loss"] == pytest.approx(direct_loss(model, [shown[row] for row in first]), rel=1e-5)
 
 
@@ -126,7 +127,7 @@ def test_another_seed_is_another_training(nano, trained, tmp_path):
 
 
 def test_initial_weights_are_trained_as_they_were_drawn(nano, tmp_path, monkeypatch):
-    recipe = train_member(tmp_path)["run"]["recipe"]
+    recipe = train_member(tmp_path).run.recipe
     drawn = trainable_parameters(attach_new_adapter(load_base(MODEL, "nf4"), recipe, 42))
     seen = {}
 
@@ -310,8 +311,8 @@ def test_a_child_refuses_an_adapter_that_is_not_its_parents(nano, trained, tmp_p
     weights = parent / "work" / "adapter" / "adapter_model.safetensors"
     save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
     member = train_member(tmp_path / "child", parent=str(parent), max_steps=1, evaluations=1)
-    assert train_batch(batch_of(member, member | {"run": member["run"] | {"folder": str(tmp_path / "two")},
-                                                  "parent_key": "x" * 64}), 60)  # fmt: skip
+    other = replace(member, run=replace(member.run, folder=str(tmp_path / "two")), parent_key="x" * 64)
+    assert train_batch(batch_of(member, other), 60)
     assert f"{weights}: is not the adapter that was trained here" in reason_of(tmp_path / "child")
     assert "was trained with other settings than parent" in reason_of(tmp_path / "two")
 
@@ -355,7 +356,7 @@ def test_what_a_model_cannot_take_is_refused_before_training_and_not_tried_again
     assert "rank 65 is larger than model.layers.0." in reason_of(tmp_path / "rank")
     assert "the first step of a warm-up has a learning rate of 0" in reason_of(tmp_path / "rates")
     assert train_batch(batch_of(*members), 60)
-    assert all(len(read_attempts(Path(member["run"]["folder"], "work"))) == 1 for member in members)
+    assert all(len(read_attempts(Path(member.run.folder, "work"))) == 1 for member in members)
 
 
 def test_tokens_of_another_model_are_refused_before_training(nano, tmp_path):

@@ -24,7 +24,7 @@ VARIANTS = {
 
 
 def settings(tmp_path, **changes):
-    return train_member(tmp_path, **changes)["run"]["recipe"]
+    return train_member(tmp_path, **changes).run.recipe
 
 
 def config(work):

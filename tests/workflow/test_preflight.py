@@ -44,7 +44,9 @@ def test_a_model_that_cannot_be_asked_holds_up_no_other(with_data):
     config = with_data.json("broken/tokenizer_config.json")
     (with_data.folder / "broken/tokenizer_config.json").write_text(json.dumps(config | {"pad_token": "<pad>"}))
     models = with_data.yaml("config/studies/nano.yaml")["models"] | {"broken": {"id": "org/broken", "path": "broken"}}
-    with_data.study("asked", models=models, untrained=["broken"], recipe=RECIPE, points=[{"name": "good", "model": "nano"}], grid={})
+    with_data.study(
+        "asked", models=models, untrained=["broken"], recipe=RECIPE, points=[{"name": "good", "model": "nano"}], grid={}
+    )
     done = with_data.snakemake(study="asked", fails=True)
     said = done.stdout + done.stderr
     assert said.count("broken on dialogues: cannot be asked: the tokenizer pads with") == 1

@@ -40,8 +40,9 @@ from loragrid.judging.endpoint import what_is_missing
 from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
 from loragrid.study.arguments import REPORTS
-from loragrid.study.batches import plan, read_batch, work_folder
+from loragrid.study.batches import plan, read_batch
 from loragrid.study.grid import Grid
+from loragrid.study.members import CompareMember, TrainMember
 from loragrid.study.open import open_study, recorded_study
 from loragrid.study.preflights import found_before
 from loragrid.terminal import escape_what_encodings_lack
@@ -237,14 +238,25 @@ def in_log(message):
     return None if workflow.output_settings.dryrun else message
 
 
+def subject_in_words(run, model, precision=None):
+    """A run, or an untrained model."""
+    return (
+        f"{run.label or run.name} ({model.label} on {run.dataset})" if run else f"untrained {model.label} ({precision})"
+    )
+
+
+def about_answers(answers, run, model):
+    """What a subject answers, and to what."""
+    return f"{subject_in_words(run, model, answers.precision)}: {answers.evaluation} on {answers.dataset}"
+
+
 def in_words(member):
-    """A run, or answers of a run or an untrained model, as a batch holds them."""
-    run, answers, model = member["run"], member.get("answers"), member["model"]["label"]
-    if run:
-        subject = f"{run['label'] or run['name']} ({model} on {run['dataset']})"
-    else:
-        subject = f"untrained {model} ({(answers or member['log_probabilities'])['precision']})"
-    return f"{subject}: {answers['evaluation']} on {answers['dataset']}" if answers else subject
+    """What a batch holds."""
+    if isinstance(member, TrainMember):
+        return subject_in_words(member.run, member.model)
+    if isinstance(member, CompareMember):
+        return subject_in_words(member.run, member.model, member.log_probabilities.precision)
+    return about_answers(member.answers, member.run, member.model)
 
 
 def members_of(stage):
@@ -257,13 +269,12 @@ def members_of(stage):
 
 def run_in_words(wildcards):
     run = GRID.runs[f"results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}"]
-    return in_words({"run": vars(run), "model": vars(GRID.models[run.model])})
+    return subject_in_words(run, GRID.models[run.model], None)
 
 
 def answers_in_words(wildcards):
     answers = answers_of(wildcards)
-    run = GRID.runs.get(answers.subject)
-    return in_words({"run": run and vars(run), "model": vars(GRID.models[answers.model]), "answers": vars(answers)})
+    return about_answers(answers, GRID.runs.get(answers.subject), GRID.models[answers.model])
 
 
 # data
@@ -365,7 +376,7 @@ def inputs_of_generate(wildcards):
 def gpus_of_train(wildcards):
     # Job processes ask for this, too, since Snakemake does not tell them what they were given: the Slurm plugin hands
     # on so many GPUs to the job's step.
-    return max(member["model"]["gpus"] for member in batch_of("train", wildcards).members)
+    return max(member.model.gpus for member in batch_of("train", wildcards).members)
 
 
 def cpus_of_train(wildcards):
@@ -374,8 +385,8 @@ def cpus_of_train(wildcards):
 
 
 def gpus_to_answer(stage, wildcards):
-    models = [member["model"] for member in batch_of(stage, wildcards).members]
-    return max(model["gpus"] if model["sharded"] else 1 for model in models)
+    models = [member.model for member in batch_of(stage, wildcards).members]
+    return max(model.gpus_to_answer for model in models)
 
 
 def gpus_of_log_probabilities(wildcards):
@@ -406,7 +417,7 @@ def memory_of(stage):
         if attempt > 1:
             # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
             for member in batch.members:
-                settled(settle_if_gone, work_folder(member))
+                settled(settle_if_gone, member.work)
         return ESTIMATOR.request(batch).memory_mb
 
     return memory

@@ -14,8 +14,8 @@ from loragrid.jobs.attempts import read_attempts
 from loragrid.jobs.outcome import Outcome, failure_in, outcome_of
 from loragrid.metrics import METRICS, Column, columns_of
 from loragrid.scoring.file import ScoreFile, read_score
-from loragrid.study.batches import failure_of
 from loragrid.study.grid import Answers, Grid, Run, Untrained
+from loragrid.study.members import failure_of
 
 Status = Literal["done", "missing", "failed"]
 

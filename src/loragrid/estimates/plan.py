@@ -125,7 +125,7 @@ def _comparison_lines(plan: Plan, estimator: Estimator) -> list[str]:
     """What runs by DPO are compared with: a sentence, if something of it is still to be computed."""
     if not plan.log_probabilities:
         return []
-    ids = [member["log_probabilities"]["id"] for batch in plan.log_probabilities.values() for member in batch.members]
+    ids = [member.log_probabilities.id for batch in plan.log_probabilities.values() for member in batch.members]
     needs = [estimator.compared(estimator.grid.log_probabilities[id_]) for id_ in ids]
     hours = sum(map(_gpu_hours, needs))
     return [f"what DPO compares with: {len(ids)} to compute, estimated {hours:.2g} {_unit(estimator.device)}"]
@@ -149,11 +149,11 @@ def _encoder_lines(grid: Grid, plan: Plan, estimator: Estimator) -> list[str]:
 
 def _scores_by_encoder(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
     members = [member for batch in plan.score_by_encoder.values() for member in batch.members]
-    return [(id_, member["answers"]["scores"][id_]) for member in members for id_ in member["parts"]]
+    return [(id_, member.answers.scores[id_]) for member in members for id_ in member.parts]
 
 
 def _missing_answers(grid: Grid, plan: Plan) -> dict[str, Answers]:
-    ids = (member["answers"]["id"] for batch in plan.generate.values() for member in batch.members)
+    ids = (member.answers.id for batch in plan.generate.values() for member in batch.members)
     return {id_: grid.answers[id_] for id_ in ids}
 
 

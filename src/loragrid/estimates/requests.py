@@ -1,10 +1,9 @@
 """What the jobs of a study ask of the scheduler: GPUs, memory and time."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.estimates.devices import Device
@@ -15,8 +14,9 @@ from loragrid.estimates.sizes import Dimensions, dimensions, encoder_parameters,
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.estimates.workload import Workload
 from loragrid.jobs.attempts import out_of_memory_attempts
-from loragrid.study.batches import Batch, work_folder
+from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
+from loragrid.study.members import AnswerMember, CompareMember, ScoreMember, TrainMember
 from loragrid.study.registry import Registry
 
 MEMORY_MARGIN = 1.2
@@ -140,15 +140,17 @@ class Estimator:
             self._asked[key] = self._corrected(self.estimated(answers, batch), ratio)
         return self._asked[key]
 
-    def request(self, batch: Batch, longest_minutes: int | None = None) -> Request:
+    def request(
+        self, batch: Batch[TrainMember | CompareMember | AnswerMember], longest_minutes: int | None = None
+    ) -> Request:
         """What the job of a batch asks for: the most that a member needs, and the time of all.
 
         Args:
             batch: the batch.
             longest_minutes: the longest job allowed; training goes on in the next.
         """
-        needs = [self._need_of(batch, member) for member in batch.members]
-        growth = max(memory_factor(work_folder(member)) for member in batch.members)
+        needs = [self._need_of(member) for member in batch.members]
+        growth = max(memory_factor(member.work) for member in batch.members)
         seconds = self.device.start_seconds + sum(need.seconds for need in needs)
         minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
         return Request(
@@ -158,12 +160,12 @@ class Estimator:
             minutes=min(minutes, longest_minutes) if longest_minutes else minutes,
         )
 
-    def _need_of(self, batch: Batch, member: Mapping[str, Any]) -> Need:
-        if batch.stage == "generate":
-            return self.answers(self.grid.answers[member["answers"]["id"]])
-        if batch.stage == "log_probabilities":
-            return self.compared(self.grid.log_probabilities[member["log_probabilities"]["id"]])
-        return self.run(self.grid.runs[member["run"]["folder"]])
+    def _need_of(self, member: TrainMember | CompareMember | AnswerMember) -> Need:
+        if isinstance(member, AnswerMember):
+            return self.answers(member.answers)
+        if isinstance(member, CompareMember):
+            return self.compared(member.log_probabilities)
+        return self.run(member.run)
 
     def compared(self, compared: LogProbabilities) -> Need:
         """What computing the log-probabilities that runs by DPO are compared with needs."""
@@ -182,9 +184,9 @@ class Estimator:
         seconds = likelihood_seconds(size, self.device, compared.precision, work, batch=rows // 2)
         return Need(gpus, memory, loading_seconds(size, self.device) + seconds, measured=False)
 
-    def scoring(self, batch: Batch) -> Request:
+    def scoring(self, batch: Batch[ScoreMember]) -> Request:
         """What scoring answers by their texts asks for; this needs no GPU."""
-        asked = [self.grid.answers[member["answers"]["id"]] for member in batch.members]
+        asked = [self.grid.answers[member.answers.id] for member in batch.members]
         number = sum(self.workload.of_answers(answers).prompts for answers in asked)
         minutes = EXTRA_MINUTES + math.ceil(number * SCORING_SECONDS / 60)
         return Request(gpus=0, memory_mb=SCORING_MB + number // 50, gpu_memory_mb=0, minutes=minutes)
@@ -194,14 +196,14 @@ class Estimator:
         texts = self.workload.prompts(references.prompts)
         return self._by_encoder(references, texts, texts)
 
-    def scoring_by_encoder(self, batch: Batch) -> Request:
+    def scoring_by_encoder(self, batch: Batch[ScoreMember]) -> Request:
         """What scoring answers by an encoder asks for."""
         (member,) = batch.members
-        answers = self.grid.answers[member["answers"]["id"]]
-        ids = {answers.scores[id_]["encoded"]["references"] for id_ in member["parts"]}
+        answers = self.grid.answers[member.answers.id]
+        ids = {answers.scores[id_]["encoded"]["references"] for id_ in member.parts}
         references = self.grid.references[sorted(ids)[0]]
         texts = self.workload.prompts(references.prompts)
-        return self._by_encoder(references, texts * len(member["parts"]), texts)
+        return self._by_encoder(references, texts * len(member.parts), texts)
 
     def _by_encoder(self, references: References, texts: int, kept: int) -> Request:
         """What a job of an encoder asks for.

@@ -20,14 +20,15 @@ from loragrid.jobs.stop import Stop
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
-from loragrid.study.batches import Batch, failure_of, is_settled, work_folder
+from loragrid.study.batches import Batch
+from loragrid.study.members import AnswerMember, failure_of
 
 WriteScore = Callable[
     [Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]], Mapping[str, Any] | None], None
 ]
 
 
-def generate_batch(batch: Batch, write_score: WriteScore) -> bool:
+def generate_batch(batch: Batch[AnswerMember], write_score: WriteScore) -> bool:
     """Make what each member of a batch still misses.
 
     Args:
@@ -40,55 +41,52 @@ def generate_batch(batch: Batch, write_score: WriteScore) -> bool:
     return attempt_members(
         batch.members,
         "generate",
-        is_settled,
-        work_folder,
         lambda member, work, stop: _generate(member, work, stop, write_score),
         slurm.seconds_left,
     )
 
 
-def _generate(member: dict[str, Any], work: Path, stop: Stop, write_score: WriteScore) -> None:
-    answers, model_spec = member["answers"], member["model"]
-    run = member["run"]
-    adapter = adapter_of(run["folder"], run["key"], "its training") if run else None
-    micro = _micro_batch(model_spec["micro_batch"], work)
-    chat = load_chat(member["model_folder"], answers["chat"]) if answers["in_chat"] else None
-    tokenizer = chat.tokenizer if chat else load_plain_tokenizer(member["model_folder"])
+def _generate(member: AnswerMember, work: Path, stop: Stop, write_score: WriteScore) -> None:
+    answers, run = member.answers, member.run
+    adapter = adapter_of(run.folder, run.key, "its training") if run else None
+    micro = _micro_batch(member.model.micro_batch, work)
+    chat = load_chat(member.model.folder, answers.chat) if answers.in_chat else None
+    tokenizer = chat.tokenizer if chat else load_plain_tokenizer(member.model.folder)
     added = chat.added_token if chat else None
-    architecture_of(member["model_folder"]).grown(added).check_padding(tokenizer)
+    architecture_of(member.model.folder).grown(added).check_padding(tokenizer)
     # One process has all GPUs of this job: the layers of a model that is too big for one are divided among them.
-    divided = model_spec["sharded"] and torch.cuda.device_count() > 1
-    model: Any = load_base(member["model_folder"], answers["precision"], "divided" if divided else "here")
+    divided = member.model.sharded and torch.cuda.device_count() > 1
+    model: Any = load_base(member.model.folder, answers.precision, "divided" if divided else "here")
     if adapter is not None:
         model = attach_adapter(model, adapter)
     model.eval()
-    prompts = list(read_jsonl(Path(member["prompts_file"])))
+    prompts = list(read_jsonl(Path(member.prompts_file)))
     made, reporter = False, Reporter(work)
-    for part, file in sorted(member["parts"].items()):
+    for part, file in sorted(member.parts.items()):
         stop.check(f"before {part}", progress=made)
         out = work / Path(file).name
         if out.exists() or failure_of(work, out).exists():
             continue
         try:
-            about = {"of": answers["id"], "key": answers["key"]}
-            if part != "generations" and answers["scores"][part]["name"] == "accuracy":
+            about = {"of": answers.id, "key": answers.key}
+            if part != "generations" and answers.scores[part]["name"] == "accuracy":
                 items, excluded, counts = ask_choices(
                     model, tokenizer, chat, prompts, work / "choices.jsonl",
                     batch_size=micro, stop=stop, reporter=reporter, about=about,
-                    system=answers["chat"]["system"], progress=made,
+                    system=answers.chat["system"], progress=made,
                 )  # fmt: skip
-                write_score(out, answers["scores"][part], items, excluded, counts)
+                write_score(out, answers.scores[part], items, excluded, counts)
             elif chat is None:
                 raise UserError(f"{part}: needs the chat of the model, and was asked in plain text")
             elif part == "generations":
                 answer_prompts(
                     model, chat, prompts, out,
-                    decoding=answers["decoding"], seed=answers["seed"], batch_size=micro, stop=stop, reporter=reporter,
+                    decoding=answers.decoding, seed=answers.seed, batch_size=micro, stop=stop, reporter=reporter,
                     about=about,
                 )  # fmt: skip
             else:
                 items, excluded = reference_likelihoods(model, chat, prompts, micro, stop, reporter, progress=made)
-                write_score(out, answers["scores"][part], items, excluded, None)
+                write_score(out, answers.scores[part], items, excluded, None)
         except UserError as error:
             # One that cannot be made does not hold up the others.
             log = work / f"attempt-{len(read_attempts(work))}.log"

@@ -17,9 +17,9 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
@@ -30,6 +30,9 @@ from loragrid.jobs.failures import record_failure
 from loragrid.jobs.owner import LOCK, if_free
 from loragrid.jobs.stop import Interrupted, Stop
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
+from loragrid.study.members import Member
+
+M = TypeVar("M", bound=Member)
 
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
@@ -58,11 +61,9 @@ class Blocked(UserError):
 
 
 def attempt_members(
-    members: list[dict[str, Any]],
+    members: Sequence[M],
     stage: str,
-    settled: Callable[[dict[str, Any]], bool],
-    folder: Callable[[dict[str, Any]], Path],
-    work: Callable[[dict[str, Any], Path, Stop], None],
+    work: Callable[[M, Path, Stop], None],
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> bool:
     """Work on each member of a batch that is not settled yet; one that fails does not hold up the others.
@@ -72,8 +73,6 @@ def attempt_members(
     Args:
         members: the batch's members.
         stage: `train` or `generate`, for the failure's record.
-        settled: whether a member needs no work.
-        folder: a member's work folder.
         work: does the work of one member in its folder, and leaves it when told to stop.
         seconds_left: asks for the time that the job has left, in seconds; None without a limit.
 
@@ -82,15 +81,14 @@ def attempt_members(
     """
     with Stop(seconds_left).listening() as stop:
         for member in members:
-            place = folder(member)
-            if settled(member):
-                print(f"{place.parent}: nothing left to do", flush=True)
+            if member.is_settled():
+                print(f"{member.folder}: nothing left to do", flush=True)
                 continue
             if stop.requested:
                 break  # start nothing new
-            _attempt(place, stage, member, stop, work)
+            _attempt(member, stage, stop, work)
             release_memory()
-    return all(settled(member) for member in members)
+    return all(member.is_settled() for member in members)
 
 
 def read_attempts(place: Path) -> list[dict[str, Any]]:
@@ -206,14 +204,9 @@ def out_of_memory_attempts(place: Path) -> int:
     return ends[since:].count("out of memory")
 
 
-def _attempt(
-    place: Path,
-    stage: str,
-    member: dict[str, Any],
-    stop: Stop,
-    work: Callable[[dict[str, Any], Path, Stop], None],
-) -> None:
+def _attempt(member: M, stage: str, stop: Stop, work: Callable[[M, Path, Stop], None]) -> None:
     """Make one attempt at a member, and put on record how it ended."""
+    place = member.work
     place.mkdir(parents=True, exist_ok=True)
     if is_main_process():
         (place / FAILED).unlink(missing_ok=True)  # it told of something else that had failed, and counts no more

@@ -6,7 +6,6 @@ the GPU's memory was too small, and put its Slurm job back into the queue when t
 """
 
 import contextlib
-import functools
 import os
 import signal
 import subprocess
@@ -24,7 +23,8 @@ from loragrid.jobs.parent import die_with_parent
 from loragrid.jobs.refusals import settle_hopeless
 from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
 from loragrid.jobs.stop import Stop
-from loragrid.study.batches import Batch, is_settled, work_folder
+from loragrid.study.batches import Batch
+from loragrid.study.members import Member, TrainMember
 
 ACCELERATE = Path(__file__).parents[3] / "cluster" / "accelerate"
 REPEAT = 2.0
@@ -34,7 +34,12 @@ CONTINUED = ("stopped", "terminated")
 
 
 def run_batch(
-    stage: str, batch: Batch, file: Path, options: list[str], gpus: int, on_poll: Callable[[], None] = lambda: None
+    stage: str,
+    batch: Batch[Member],
+    file: Path,
+    options: list[str],
+    gpus: int,
+    on_poll: Callable[[], None] = lambda: None,
 ) -> bool:
     """Work on a batch in processes of its own until each member is settled or this job can do no more.
 
@@ -55,21 +60,21 @@ def run_batch(
     with Stop().listening() as stop, contextlib.ExitStack() as stack:
         # In one order everywhere, so that two that want the same do not wait for each other.
         locks = [
-            stack.enter_context(owned(work_folder(member), functools.partial(is_settled, member), stop, on_poll))
-            for member in sorted(batch.members, key=work_folder)
+            stack.enter_context(owned(member.work, member.is_settled, stop, on_poll))
+            for member in sorted(batch.members, key=lambda member: member.work)
         ]
         waiting = stop.requested
         settle_hopeless(batch)
         while not _is_settled(batch) and not stop.requested:
-            tried = sum(out_of_memory_attempts(work_folder(member)) for member in batch.members)
-            begun = [len(read_attempts(work_folder(member))) for member in batch.members]
+            tried = sum(out_of_memory_attempts(member.work) for member in batch.members)
+            begun = [len(read_attempts(member.work)) for member in batch.members]
             ended, why = _run(command, stop, on_poll, [lock for lock in locks if lock is not None])
             for member, before in zip(batch.members, begun, strict=True):
                 # One that had begun before was not this worker's, and ended in another way.
-                if len(read_attempts(work_folder(member))) > before:
-                    settle_killed(work_folder(member), ended, why)
+                if len(read_attempts(member.work)) > before:
+                    settle_killed(member.work, ended, why)
             # The next round has half the micro-batch. Whatever else went wrong is for the next job.
-            if sum(out_of_memory_attempts(work_folder(member)) for member in batch.members) <= tried:
+            if sum(out_of_memory_attempts(member.work) for member in batch.members) <= tried:
                 break
         if not _is_settled(batch):
             # Slurm may repeat its SIGTERM, which must not end this process before the job is back in the queue.
@@ -77,18 +82,18 @@ def run_batch(
     return _is_settled(batch)
 
 
-def _launcher(batch: Batch, gpus: int) -> list[str]:
+def _launcher(batch: Batch[Member], gpus: int) -> list[str]:
     if gpus == 1:
         return [sys.executable]
-    sharded = any(member["model"]["sharded"] for member in batch.members)
+    sharded = any(isinstance(member, TrainMember) and member.model.sharded for member in batch.members)
     config = ACCELERATE / ("fsdp.yaml" if sharded else "two-gpus.yaml")
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--num_processes", str(gpus),
     ]  # fmt: skip
 
 
-def _is_settled(batch: Batch) -> bool:
-    return all(map(is_settled, batch.members))
+def _is_settled(batch: Batch[Member]) -> bool:
+    return all(member.is_settled() for member in batch.members)
 
 
 def _run(command: list[str], stop: Stop, on_poll: Callable[[], None], locks: list[int]) -> tuple[str, str]:
@@ -151,13 +156,13 @@ def _oom_kills() -> int:
     return 0
 
 
-def _requeue(batch: Batch, stop: Stop, waiting: bool) -> None:
+def _requeue(batch: Batch[Member], stop: Stop, waiting: bool) -> None:
     """Put this Slurm job back into the queue if its runs can go on where they were, or tell an executor that does it.
 
     Not if nothing was gained before the job's time was up, which would go on for ever. Waiting for another's work gains
     what that does. An executor finds out by itself when a job is preempted.
     """
-    last = [attempts[-1] for member in batch.members if (attempts := read_attempts(work_folder(member)))]
+    last = [attempts[-1] for member in batch.members if (attempts := read_attempts(member.work))]
     gained = waiting or any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last)
     if file := os.environ.get(slurm.RESUBMITS):
         if gained:
@@ -166,9 +171,9 @@ def _requeue(batch: Batch, stop: Stop, waiting: bool) -> None:
         requeue_this_job(stop)
 
 
-def _is_preempted(batch: Batch) -> bool:
+def _is_preempted(batch: Batch[Member]) -> bool:
     """Whether the work was told to end before its first step, though the job has time left."""
-    attempts = [read_attempts(work_folder(member))[-MOST_RESTARTS:] for member in batch.members]
+    attempts = [read_attempts(member.work)[-MOST_RESTARTS:] for member in batch.members]
     told = [[attempt.get("ended") == "terminated" and not attempt.get("progress") for attempt in a] for a in attempts]
     if not any(member and member[-1] for member in told) or any(member == [True] * MOST_RESTARTS for member in told):
         return False

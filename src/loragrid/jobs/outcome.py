@@ -8,7 +8,7 @@ from typing import Any, Literal
 from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.jobs.attempts import ATTEMPTS, FAILED, read_attempts
-from loragrid.study.batches import has_failed
+from loragrid.study.members import has_failed
 
 State = Literal["untried", "begun", "ended", "failed", "damaged"]
 

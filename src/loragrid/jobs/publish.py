@@ -9,7 +9,7 @@ from filelock import FileLock
 from loragrid.errors import UserError
 from loragrid.files import read_json, remove
 from loragrid.jobs.attempts import read_attempts
-from loragrid.study.batches import failure_of, has_failed
+from loragrid.study.members import failure_of, has_failed
 
 
 def publish(folder: Path, outputs: list[Path]) -> None:

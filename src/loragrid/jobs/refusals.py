@@ -1,14 +1,14 @@
 """Members of batches that cannot be worked on, settled as failed without a worker, and so without torch."""
 
 from pathlib import Path
-from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked
 from loragrid.jobs.failures import record_failure
-from loragrid.study.batches import Batch, has_failed, is_trained, missing_parts, work_folder
+from loragrid.study.batches import Batch, is_trained, missing_parts
 from loragrid.study.grid import Grid
+from loragrid.study.members import AnswerMember, CompareMember, Member, TrainMember, has_failed
 from loragrid.study.preflights import Refusal, refusal_of, refusal_to_ask, refusals, refusals_to_ask
 
 STAGE = "preflight"
@@ -34,40 +34,37 @@ def settle_refused(grid: Grid) -> None:
             _record(work, unasked)
 
 
-def settle_hopeless(batch: Batch) -> None:
+def settle_hopeless(batch: Batch[Member]) -> None:
     """Put on record which members of a batch cannot be worked on, since a report refuses them or another run failed.
 
     Args:
         batch: recorded, of the stage `train`, `log_probabilities` or `generate`.
     """
     for member in batch.members:
-        work = work_folder(member)
+        work = member.work
         if has_failed(work):
             continue
-        if refusal := _refused(batch.stage, member):
+        if refusal := _refused(member):
             _record(work, refusal)
-        elif blocked := _blocked(batch.stage, member):
+        elif blocked := _blocked(member):
             record_failure(work / FAILED, batch.stage, str(blocked), str(blocked.by), str(blocked.by))
 
 
-def _refused(stage: str, member: dict[str, Any]) -> Refusal | None:
-    if stage == "train":
-        return refusal_of(member["run"], member["preflight_file"])
-    if stage == "generate":
-        return refusal_to_ask(member["answers"]["precision"], member["preflight_file"])
-    # What runs are compared with is of use as long as one of them can be trained.
-    found = [refusal_of(run, member["preflight_file"]) for run in member["wanted_by"]]
-    return found[0] if all(found) else None
+def _refused(member: Member) -> Refusal | None:
+    if isinstance(member, TrainMember):
+        return refusal_of(member.run, member.preflight_file)
+    if isinstance(member, AnswerMember):
+        return refusal_to_ask(member.answers.precision, member.preflight_file)
+    if isinstance(member, CompareMember):
+        # What runs are compared with is of use as long as one of them can be trained.
+        found = [refusal_of(run, member.preflight_file) for run in member.wanted_by]
+        return found[0] if all(found) else None
+    return None
 
 
-def _blocked(stage: str, member: dict[str, Any]) -> Blocked | None:
+def _blocked(member: Member) -> Blocked | None:
     """That the run has failed whose adapter the member needs."""
-    run = member["run"]
-    if stage == "train":
-        needed = (run["parent"], member["parent_key"], parent_in_words(run["parent"])) if run["parent"] else None
-    else:
-        words = "its training" if stage == "generate" else parent_in_words(run["folder"]) if run else ""
-        needed = (run["folder"], run["key"], words) if run else None
+    needed = _needed(member)
     if needed is None or not has_failed(Path(needed[0], "work")):
         return None
     try:
@@ -76,6 +73,17 @@ def _blocked(stage: str, member: dict[str, Any]) -> Blocked | None:
         return blocked
     except UserError:  # the worker tells
         return None
+    return None
+
+
+def _needed(member: Member) -> tuple[str, str, str] | None:
+    """Folder, key and name of the run whose adapter the member needs, as `adapter_of` is told of them."""
+    if isinstance(member, TrainMember) and member.run.parent and member.parent_key:
+        return member.run.parent, member.parent_key, parent_in_words(member.run.parent)
+    if isinstance(member, CompareMember) and member.run:
+        return member.run.folder, member.run.key, parent_in_words(member.run.folder)
+    if isinstance(member, AnswerMember) and member.run:
+        return member.run.folder, member.run.key, "its training"
     return None
 
 

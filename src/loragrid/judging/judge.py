@@ -21,7 +21,8 @@ from loragrid.judging.reply import Values, points, values_in
 from loragrid.judging.rubric import BETTER
 from loragrid.metrics.judge import Options
 from loragrid.progress import bar
-from loragrid.study.batches import Batch, failure_of, work_folder
+from loragrid.study.batches import Batch
+from loragrid.study.members import ScoreMember, failure_of
 
 ASKED = 3
 """Times that a judge is asked for a reply that can be read; after that, it counts as unreadable."""
@@ -62,7 +63,7 @@ class Said:
     values: Values | None
 
 
-def judge_batch(batch: Batch, log: str) -> bool:
+def judge_batch(batch: Batch[ScoreMember], log: str) -> bool:
     """Make what each member of a batch misses, in its work folder.
 
     A failure is put on record there, and is no lasting one: the next start asks again.
@@ -76,15 +77,15 @@ def judge_batch(batch: Batch, log: str) -> bool:
     """
     is_good = True
     for member in batch.members:
-        work = work_folder(member)
-        for id_, file in sorted(member["parts"].items()):
+        work = member.work
+        for id_, file in sorted(member.parts.items()):
             out = work / Path(file).name
             if out.exists():
                 continue
             failure = failure_of(work, out)
             failure.unlink(missing_ok=True)
             try:
-                judge_answers(member, member["answers"]["scores"][id_], out)
+                judge_answers(member, member.answers.scores[id_], out)
             except UserError as error:
                 is_good = False
                 record_failure(failure, "judge", f"{error} (The next start tries again.)", log)
@@ -92,7 +93,7 @@ def judge_batch(batch: Batch, log: str) -> bool:
     return is_good
 
 
-def judge_answers(member: Mapping[str, Any], score: Mapping[str, Any], out: Path) -> None:
+def judge_answers(member: ScoreMember, score: Mapping[str, Any], out: Path) -> None:
     """Judge one set of answers by one rubric, and write what was said of each.
 
     Args:
@@ -108,7 +109,7 @@ def judge_answers(member: Mapping[str, Any], score: Mapping[str, Any], out: Path
     with cache_of(options.model) as cache:
         judge = _Judge(options, cache)
         said = judge.ask_all(asked)
-    folder = str(member["answers"]["folder"])
+    folder = member.answers.folder
     write_json(about_of(out), _about(options, said, judge))
     pairs = zip(asked, said, strict=True)
     write_jsonl(out, (record for one, reply in pairs for record in _records(folder, one, reply, options)))
@@ -120,9 +121,9 @@ def about_of(judgements: Path) -> Path:
     return judgements.with_suffix(".about.json")
 
 
-def _questions(member: Mapping[str, Any], score: Mapping[str, Any], options: Options) -> Iterator[Question]:
-    prompts = list(read_jsonl(Path(member["prompts_file"])))
-    folders = [member["answers"]["folder"], *([score["opponent"]] if options.rubric.is_pairwise else [])]
+def _questions(member: ScoreMember, score: Mapping[str, Any], options: Options) -> Iterator[Question]:
+    prompts = list(read_jsonl(Path(member.prompts_file)))
+    folders = [member.answers.folder, *([score["opponent"]] if options.rubric.is_pairwise else [])]
     answered = [_answers(Path(folder, "generations.jsonl")) for folder in folders]
     for prompt in prompts:
         try:

@@ -12,10 +12,11 @@ from loragrid.judging.rubric import Rubric
 from loragrid.metrics.judge import Judged, Options, items, whole
 from loragrid.scoring.file import write_score
 from loragrid.scoring.rows import by_id
+from loragrid.study.members import ScoreMember
 from loragrid.words import words
 
 
-def score_judgements(member: Mapping[str, Any], score: Mapping[str, Any], judgements: Path, out: Path) -> None:
+def score_judgements(member: ScoreMember, score: Mapping[str, Any], judgements: Path, out: Path) -> None:
     """Make the score file.
 
     Args:
@@ -28,8 +29,8 @@ def score_judgements(member: Mapping[str, Any], score: Mapping[str, Any], judgem
         UserError: a file is damaged, or the judgements are of other answers.
     """
     options = Options.model_validate(score["options"])
-    prompts = Path(member["prompts_file"])
-    generations = Path(member["answers"]["folder"], "generations.jsonl")
+    prompts = Path(member.prompts_file)
+    generations = Path(member.answers.folder, "generations.jsonl")
     asked, answered = by_id(prompts, ("dialogue",)), by_id(generations, ("answer",))
     others = by_id(Path(score["opponent"], "generations.jsonl"), ("answer",)) if score.get("opponent") else {}
     said = _by_item(judgements)

@@ -1,6 +1,6 @@
 """What is scored: prompts and answers, paired by their ids; nothing is averaged that does not belong together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, sha256_of
 from loragrid.metrics.base import Texts
+from loragrid.study.grid import Answers
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ def read_rows(prompts: Path, generations: Path, seen: Callable[[dict[str, Any]],
     return Rows(about, texts, {"prompts_sha256": sha256_of(prompts), "answers_sha256": sha256_of(generations)})
 
 
-def check_whose(generations: Path, answers: Mapping[str, Any]) -> None:
+def check_whose(generations: Path, answers: Answers) -> None:
     """Refuse answers that are not those that were made there.
 
     Args:
         generations: the file; beside it generation.json tells whose answers they are.
-        answers: as batches hold them.
+        answers: what they should be.
 
     Raises:
         UserError: they belong to another run or evaluation, or were changed since.
@@ -70,7 +71,7 @@ def check_whose(generations: Path, answers: Mapping[str, Any]) -> None:
         return  # made by an earlier version, or brought by the user
     made = read_json(told)
     again = "delete both to ask again"
-    if made.get("of", answers["id"]) != answers["id"] or made.get("key", answers["key"]) != answers["key"]:
+    if made.get("of", answers.id) != answers.id or made.get("key", answers.key) != answers.key:
         raise UserError(f"{generations}: are answers of {made.get('of')}, by {told}; {again}")
     if made.get("answers_sha256") not in (None, sha256_of(generations)):
         raise UserError(f"{generations}: is not the file that was made together with {told}; {again}")

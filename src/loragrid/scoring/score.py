@@ -12,14 +12,15 @@ from loragrid.metrics.base import TextMetric, Texts
 from loragrid.scoring.file import write_score
 from loragrid.scoring.judge import score_judgements
 from loragrid.scoring.rows import Rows, check_whose, read_rows
-from loragrid.study.batches import Batch, failure_of, work_folder
+from loragrid.study.batches import Batch
+from loragrid.study.members import ScoreMember, failure_of
 from loragrid.study.scores import judgements_of
 
 if TYPE_CHECKING:
     from loragrid.modeling.encoder import Encoded, Encoder
 
 
-def score_batch(batch: Batch, log: str) -> None:
+def score_batch(batch: Batch[ScoreMember], log: str) -> None:
     """Make what each member of a batch still misses, in its work folder; what fails for good is put on record there.
 
     Args:
@@ -27,24 +28,24 @@ def score_batch(batch: Batch, log: str) -> None:
         log: where this job's output goes, for the record of a failure.
     """
     for member in batch.members:
-        work = work_folder(member)
+        work = member.work
         missing = {
-            id_: out for id_, file in sorted(member["parts"].items()) if not (out := work / Path(file).name).exists()
+            id_: out for id_, file in sorted(member.parts.items()) if not (out := work / Path(file).name).exists()
         }
-        generations = Path(member["answers"]["folder"], "generations.jsonl")
+        generations = Path(member.answers.folder, "generations.jsonl")
         rows: Rows | None = None
         for id_, out in missing.items():
             failure_of(work, out).unlink(missing_ok=True)
-            score = member["answers"]["scores"][id_]
+            score = member.answers.scores[id_]
             try:
                 if score["place"] == "judge":
-                    judgements = judgements_of(member["answers"]["folder"], score)
+                    judgements = judgements_of(member.answers.folder, score)
                     score_judgements(member, score, Path(judgements), out)
                     print(f"{out}: scored", flush=True)
                     continue
                 if rows is None:
-                    check_whose(generations, member["answers"])
-                    rows = read_rows(Path(member["prompts_file"]), generations, _seen_by_model(member))
+                    check_whose(generations, member.answers)
+                    rows = read_rows(Path(member.prompts_file), generations, _seen_by_model(member))
                 by = _by_encoder(member, id_) if batch.stage == "score_by_encoder" else None
                 score_texts(rows, score, out, by)
             except UserError as error:
@@ -76,24 +77,24 @@ def score_texts(
     write_score(out, score, items, whole=whole, made={**rows.made, **metric.about(texts, options)})
 
 
-def _by_encoder(member: dict[str, Any], id_: str) -> "tuple[Encoder, Encoded]":
+def _by_encoder(member: ScoreMember, id_: str) -> "tuple[Encoder, Encoded]":
     """The encoder of a member's score, and the references as it sees them."""
     from loragrid.modeling.encoder import load_encoder
     from loragrid.scoring.references import encoded_references
 
-    references = member["references"][id_]
-    encoder = load_encoder(member["encoder_folder"], references["layer"])
-    prompts = Path(member["prompts_file"])
-    return encoder, encoded_references(Path(references["file"]), references["key"], prompts, encoder)
+    references = member.references[id_]
+    encoder = load_encoder(member.encoder_folder, references.layer)
+    prompts = Path(member.prompts_file)
+    return encoder, encoded_references(Path(references.file), references.key, prompts, encoder)
 
 
-def _seen_by_model(member: dict[str, Any]) -> Callable[[dict[str, Any]], str] | None:
+def _seen_by_model(member: ScoreMember) -> Callable[[dict[str, Any]], str] | None:
     """How a prompt's text looks as the model saw it; None if no score of the member asks for that."""
-    if not any(member["answers"]["scores"][id_]["with_prompt"] for id_ in member["parts"]):
+    if not any(member.answers.scores[id_]["with_prompt"] for id_ in member.parts):
         return None
     from loragrid.modeling.tokenizer import load_chat
 
-    chat = load_chat(member["model_folder"], member["answers"]["chat"])
+    chat = load_chat(member.model.folder, member.answers.chat)
     return lambda prompt: str(chat.tokenizer.decode(chat.prompt(prompt["messages"]), skip_special_tokens=True))
 
 

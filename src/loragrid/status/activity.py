@@ -14,7 +14,7 @@ import psutil
 
 from loragrid.errors import UserError
 from loragrid.jobs import slurm
-from loragrid.study.batches import Stage, read_batch, work_folder
+from loragrid.study.batches import Stage, read_batch
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 """States of jobs that wait; all others that squeue shows have nodes."""
@@ -120,7 +120,7 @@ class Activity:
     def _add_members(self, stage: Any, id_: str, active: ActiveJob) -> None:
         with suppress(UserError, KeyError, TypeError):
             for member in read_batch(stage, id_).members:
-                self._by_member[stage, str(work_folder(member).parent)] = active
+                self._by_member[stage, str(member.folder)] = active
 
 
 def has_queue() -> bool:

@@ -9,7 +9,7 @@ from loragrid.errors import UserError
 from loragrid.jobs.attempts import read_attempts
 from loragrid.status.activity import ActiveJob
 from loragrid.status.progress import progress
-from loragrid.study.batches import Batch, work_folder
+from loragrid.study.batches import Batch
 from loragrid.terminal import printable
 
 EVERY = 1.0
@@ -41,7 +41,7 @@ def line_of(batch: Batch) -> Callable[[], None]:
 
 def _text(batch: Batch) -> str:
     for member in batch.members:
-        place = work_folder(member)
+        place = member.work
         try:
             attempts = read_attempts(place)
         except (UserError, KeyError, TypeError):

@@ -18,14 +18,13 @@ from loragrid.status.tail import last_record
 from loragrid.study.batches import (
     BATCHES,
     Stage,
-    failure_of,
     is_trained,
     missing_judgements,
     missing_parts,
     read_batch,
-    work_folder,
 )
 from loragrid.study.grid import Answers, Grid, Run
+from loragrid.study.members import failure_of
 
 LOGS = Path("results/logs")
 
@@ -243,4 +242,4 @@ def _failed_early() -> Iterator[tuple[tuple[str, str], Failure]]:
             continue
         with suppress(UserError, KeyError, TypeError, AttributeError):
             for member in read_batch(stage, log.stem).members:
-                yield (stage, str(work_folder(member).parent)), Failure(stage, reason, log)
+                yield (stage, str(member.folder)), Failure(stage, reason, log)

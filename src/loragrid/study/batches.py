@@ -8,27 +8,36 @@ write into a work folder that Snakemake does not know, so nothing finished is lo
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.grid import Answers, Grid, LogProbabilities, ModelEntry, Run
+from loragrid.study.grid import Answers, Grid, Run
 from loragrid.study.keys import key_of, short
-from loragrid.study.preflights import preflight_of_answers, refusals, refusals_to_ask
+from loragrid.study.members import (
+    AnswerMember,
+    Compared,
+    CompareMember,
+    Member,
+    References,
+    ScoreMember,
+    Stage,
+    TrainMember,
+    member_of,
+    plain,
+)
+from loragrid.study.preflights import Refusal, preflight_of_answers, refusals, refusals_to_ask
 
 BATCHES = Path("results/batches")
 
-Stage = Literal["train", "log_probabilities", "generate", "judge", "score", "score_by_encoder"]
-
-READING = ("judge", "score", "score_by_encoder")
-"""The stages that read answers: each with its own jobs, since one needs the internet, and one wants a GPU."""
+M = TypeVar("M", bound=Member, covariant=True)
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(Generic[M]):
     """What one job works on.
 
     Args:
@@ -41,7 +50,7 @@ class Batch:
 
     stage: Stage
     id: str
-    members: list[dict[str, Any]]
+    members: Sequence[M]
     needs: list[str]
     after: list[str]
 
@@ -60,39 +69,38 @@ class Batch:
 class Plan:
     """The batches of a grid: what is missing, and which batch makes it."""
 
-    train: dict[str, Batch]
-    log_probabilities: dict[str, Batch]
-    generate: dict[str, Batch]
-    judge: dict[str, Batch]
-    score: dict[str, Batch]
-    score_by_encoder: dict[str, Batch]
+    train: dict[str, Batch[TrainMember]]
+    log_probabilities: dict[str, Batch[CompareMember]]
+    generate: dict[str, Batch[AnswerMember]]
+    judge: dict[str, Batch[ScoreMember]]
+    score: dict[str, Batch[ScoreMember]]
+    score_by_encoder: dict[str, Batch[ScoreMember]]
 
     def by_run(self) -> dict[str, Batch]:
         """The train batch of each missing run, by the run's folder."""
-        return {member["run"]["folder"]: batch for batch in self.train.values() for member in batch.members}
+        return {member.folder: batch for batch in self.train.values() for member in batch.members}
 
     def by_answers(self) -> dict[str, Batch]:
         """The generate batch of each missing set of answers, by its folder."""
-        return {member["answers"]["folder"]: batch for batch in self.generate.values() for member in batch.members}
+        return {member.folder: batch for batch in self.generate.values() for member in batch.members}
 
     def by_judgements(self) -> dict[str, Batch]:
         """The batch that makes each missing file of judgements, by that file."""
-        return {
-            file: batch
-            for batch in self.judge.values()
-            for member in batch.members
-            for file in member["parts"].values()
-        }
+        return {file: batch for batch in self.judge.values() for member in batch.members for file in member.products}
 
     def by_score(self) -> dict[str, Batch]:
         """The batch that makes each missing score, by its file."""
-        batches = (*self.generate.values(), *self.score.values(), *self.score_by_encoder.values())
-        return {file: batch for batch in batches for member in batch.members for file in member["parts"].values()}
+        batches: list[Batch[Member]] = [
+            *self.generate.values(),
+            *self.score.values(),
+            *self.score_by_encoder.values(),
+        ]
+        return {file: batch for batch in batches for member in batch.members for file in member.products}
 
     def record(self) -> None:
         """Write the batch files that jobs read; called by the main process, and not in a dry run."""
         for batch in itertools.chain(*(getattr(self, stage).values() for stage in get_args(Stage))):
-            content = asdict(batch)
+            content = plain(batch)
             if not batch.file.exists() or canonical(read_json(batch.file)) != canonical(content):
                 write_json(batch.file, content)
 
@@ -103,26 +111,36 @@ def plan(grid: Grid) -> Plan:
     A run whose chat has `end_token: train` changes its base, which grows by a token, so that it shares a batch with no
     other when batches come to hold several; nor do its answers. What a preflight refuses is in none.
     """
-    train = {}
+    train: dict[str, Batch[TrainMember]] = {}
     refused = refusals(grid)
     report_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values() if preflight.formatted}
     for run in grid.runs.values():
         if not is_trained(run) and run.folder not in refused:
-            report = report_of[run.formatted]
-            member = _train_member(grid, run, report)
-            batch = _batch("train", [member], sorted({*_train_needs(grid, [run]), report}), [])
+            member = _train_member(grid, run, report_of[run.formatted])
+            needs = {*_train_needs(grid, run), member.preflight_file}
+            batch = _batch("train", [member], sorted(needs), [])
             train[batch.id] = batch
-    done_of = {member["run"]["folder"]: batch.done for batch in train.values() for member in batch.members}
+    done_of = {member.folder: batch.done for batch in train.values() for member in batch.members}
     compared = _comparisons(grid, train, done_of, report_of)
-    done_of |= {
-        member["log_probabilities"]["id"]: batch.done for batch in compared.values() for member in batch.members
-    }
+    done_of |= {member.log_probabilities.id: batch.done for batch in compared.values() for member in batch.members}
     # A child starts from its parent's adapter.
     for id_, batch in list(train.items()):
-        before = {member["run"][name] for member in batch.members for name in ("parent", "compared_with")}
-        after = sorted({done_of[each] for each in before if each in done_of})
-        train[id_] = Batch(batch.stage, batch.id, batch.members, batch.needs, after)
-    generate = {}
+        before = {name for member in batch.members for name in (member.run.parent, member.run.compared_with)}
+        train[id_] = replace(batch, after=sorted({done_of[each] for each in before if each in done_of}))
+    return Plan(
+        train,
+        compared,
+        _generate_batches(grid, refused, done_of),
+        _judge_batches(grid),
+        _score_batches(grid) | _judged_batches(grid),
+        _batches_by_encoder(grid),
+    )
+
+
+def _generate_batches(
+    grid: Grid, refused: Mapping[str, Refusal], done_of: Mapping[str, str]
+) -> dict[str, Batch[AnswerMember]]:
+    batches = {}
     looked, unaskable = preflight_of_answers(grid), refusals_to_ask(grid)
     for answers in grid.answers.values():
         wanted = missing_parts(answers)
@@ -130,60 +148,47 @@ def plan(grid: Grid) -> Plan:
         hopeless = subject is not None and answers.subject in refused and not is_trained(subject)
         if wanted and not hopeless and answers.folder not in unaskable:
             report = looked[answers.folder].file
-            member = _asked_member("generate", grid, answers, wanted) | {"preflight_file": report}
-            after = [done_of[answers.subject]] if answers.subject in done_of else []
-            needs = [f"{grid.models[answers.model].folder}/model.json", grid.prompts[answers.prompts].file, report]
-            batch = _batch("generate", [member], needs, after)
-            generate[batch.id] = batch
-    scored = _score_batches(grid) | _judged_batches(grid)
-    return Plan(train, compared, generate, _judge_batches(grid), scored, _batches_by_encoder(grid))
+            member = AnswerMember(preflight_file=report, **_asked(grid, answers, wanted))
+            needs = [f"{member.model.folder}/model.json", member.prompts_file, report]
+            batch = _batch(
+                "generate", [member], needs, [done_of[answers.subject]] if answers.subject in done_of else []
+            )
+            batches[batch.id] = batch
+    return batches
 
 
 def _comparisons(
-    grid: Grid, train: Mapping[str, Batch], done_of: Mapping[str, str], report_of: Mapping[str, str]
-) -> dict[str, Batch]:
+    grid: Grid, train: Mapping[str, Batch[TrainMember]], done_of: Mapping[str, str], report_of: Mapping[str, str]
+) -> dict[str, Batch[CompareMember]]:
     """What the runs that are to be trained are compared with, once for all that are compared with the same."""
     batches = {}
-    runs = [grid.runs[member["run"]["folder"]] for batch in train.values() for member in batch.members]
     wanted_by: dict[str, list[Run]] = defaultdict(list)
-    for child in runs:
+    for child in (member.run for batch in train.values() for member in batch.members):
         if child.compared_with is not None:
             wanted_by[child.compared_with].append(child)
     for id_, children in wanted_by.items():
         if Path((found := grid.log_probabilities[id_]).file).exists():
             continue
         run, report = grid.runs[found.run] if found.run else None, report_of[found.formatted]
-        member = {
-            "stage": "log_probabilities",
-            "log_probabilities": _fields(found),
-            "parts": {"log_probabilities": found.file},
-            "run": _fields(run) if run else None,
-            "model": _fields(grid.models[found.model]),
-            "model_folder": grid.models[found.model].folder,
-            "formatted_folder": grid.formatted[found.formatted].folder,
-            "preflight_file": report,
-            "wanted_by": [_fields(child) for child in children],
-        }
-        needs = [f"{member['formatted_folder']}/format.json", f"{member['model_folder']}/model.json"]
-        needs.append(report)
+        member = CompareMember(found, grid.models[found.model], report, run, children)
+        needs = [f"{member.formatted}/format.json", f"{member.model.folder}/model.json", report]
         after = [done_of[run.folder]] if run and run.folder in done_of else []
         batch = _batch("log_probabilities", [member], needs, after)
         batches[batch.id] = batch
     return batches
 
 
-def _score_batches(grid: Grid) -> dict[str, Batch]:
+def _score_batches(grid: Grid) -> dict[str, Batch[ScoreMember]]:
     batches = {}
     for answers in grid.answers.values():
         if wanted := answers.missing("cpu"):
-            batch = _batch(
-                "score", [_asked_member("score", grid, answers, wanted)], _score_needs(grid, answers, wanted), []
-            )
+            member = ScoreMember(stage="score", **_asked(grid, answers, wanted))
+            batch = _batch("score", [member], _score_needs(grid, answers, wanted), [])
             batches[batch.id] = batch
     return batches
 
 
-def _batches_by_encoder(grid: Grid) -> dict[str, Batch]:
+def _batches_by_encoder(grid: Grid) -> dict[str, Batch[ScoreMember]]:
     """One job for all that an encoder says of a set of answers: it is loaded once, and waits for these alone."""
     batches = {}
     for answers in grid.answers.values():
@@ -193,12 +198,12 @@ def _batches_by_encoder(grid: Grid) -> dict[str, Batch]:
         for encoder, wanted in by_encoder.items():
             folder = grid.encoders[encoder].folder
             references = {id_: grid.references[answers.scores[id_]["encoded"]["references"]] for id_ in wanted}
-            member = _asked_member("score_by_encoder", grid, answers, wanted) | {
-                "encoder_folder": folder,
-                "references": {
-                    id_: {"file": each.file, "key": each.key, "layer": each.layer} for id_, each in references.items()
-                },
-            }
+            member = ScoreMember(
+                stage="score_by_encoder",
+                encoder_folder=folder,
+                references={id_: References(each.file, each.key, each.layer) for id_, each in references.items()},
+                **_asked(grid, answers, wanted),
+            )
             needs = [*_score_needs(grid, answers, wanted), grid.encoders[encoder].manifest]
             needs += sorted({each.file for each in references.values()})
             batch = _batch("score_by_encoder", [member], needs, [])
@@ -206,12 +211,13 @@ def _batches_by_encoder(grid: Grid) -> dict[str, Batch]:
     return batches
 
 
-def _judge_batches(grid: Grid) -> dict[str, Batch]:
+def _judge_batches(grid: Grid) -> dict[str, Batch[ScoreMember]]:
     """Of each set of answers, what judges have still to say of it."""
     batches = {}
     for answers in grid.answers.values():
         if wanted := missing_judgements(answers):
-            batch = _batch("judge", [_asked_member("judge", grid, answers, wanted)], _judged(grid, answers, wanted), [])
+            member = ScoreMember(stage="judge", **_asked(grid, answers, wanted))
+            batch = _batch("judge", [member], _judged(grid, answers, wanted), [])
             batches[batch.id] = batch
     return batches
 
@@ -225,14 +231,15 @@ def _score_needs(grid: Grid, answers: Answers, wanted: Iterable[str]) -> list[st
     return needs
 
 
-def _judged_batches(grid: Grid) -> dict[str, Batch]:
+def _judged_batches(grid: Grid) -> dict[str, Batch[ScoreMember]]:
     """Scores made of judgements: each by itself, so that a judge who does not answer holds up no other score."""
     batches = {}
     for answers in grid.answers.values():
         for id_, file in answers.score_files("judge").items():
             if not Path(file).exists():
                 needs = [answers.judgement_files()[id_], *_judged(grid, answers, [id_])]
-                batch = _batch("score", [_asked_member("score", grid, answers, {id_: file})], needs, [])
+                member = ScoreMember(stage="score", **_asked(grid, answers, {id_: file}))
+                batch = _batch("score", [member], needs, [])
                 batches[batch.id] = batch
     return batches
 
@@ -253,20 +260,22 @@ def missing_judgements(answers: Answers) -> dict[str, str]:
     }
 
 
-def read_batch(stage: Stage, id_: str) -> Batch:
+def read_batch(stage: Stage, id_: str) -> Batch[Any]:
     """The batch that the main process recorded; job processes use this and never regroup."""
     return open_batch(BATCHES / f"{stage}-{id_}.json")
 
 
-def open_batch(file: Path) -> Batch:
+def open_batch(file: Path) -> Batch[Any]:
     """A recorded batch.
 
     Raises:
         UserError: the file is missing or was written by another version of loragrid.
     """
+    content = read_json(file)
     try:
-        return Batch(**read_json(file))
-    except TypeError as error:
+        members = [member_of(content["stage"], each) for each in content["members"]]
+        return Batch(**(content | {"members": members}))
+    except (AttributeError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: is no batch of this version of loragrid ({error}); start the workflow again"
         ) from None
@@ -285,86 +294,39 @@ def missing_parts(answers: Answers) -> dict[str, str]:
     return {part: file for part, file in parts.items() if not Path(file).exists()}
 
 
-def _batch(stage: Stage, members: list[dict], needs: list[str], after: list[str]) -> Batch:
+def _batch(stage: Stage, members: Sequence[M], needs: list[str], after: list[str]) -> Batch[M]:
     # What is hashed says what the batch makes, not how fast: a new micro-batch must not orphan a batch that is done.
-    names = sorted(" ".join(_products(member)) for member in members)
+    names = sorted(" ".join(member.products) for member in members)
     again = 0
     while True:
         id_ = short(key_of("batch", {"stage": stage, "members": names, "again": again}))
         batch = Batch(stage, id_, members, needs, after)
         # A `.done` whose member has neither a result nor a failure is left over from before somebody deleted it.
-        if not Path(batch.done).exists() or all(is_settled(member) for member in members):
+        if not Path(batch.done).exists() or all(member.is_settled() for member in members):
             return batch
         again += 1
 
 
-def work_folder(member: dict[str, Any]) -> Path:
-    """Where a member's checkpoints, logs and unfinished files grow, unknown to Snakemake."""
-    if found := member.get("log_probabilities"):
-        return Path(LogProbabilities(**found).folder, "work")
-    return Path((member.get("answers") or member["run"])["folder"], "work")
+def _train_needs(grid: Grid, run: Run) -> list[str]:
+    return [f"{grid.formatted[run.formatted].folder}/format.json", f"{grid.models[run.model].folder}/model.json"]
 
 
-def is_settled(member: dict[str, Any]) -> bool:
-    """Whether all that a member makes lies finished in its work folder, or its failure does."""
-    work = work_folder(member)
-    # A failure to answer is none to judge or score answers that are there.
-    if member.get("stage") not in READING and has_failed(work):
-        return True
-    return all((work / Path(file).name).exists() or failure_of(work, file).exists() for file in _products(member))
-
-
-def failure_of(work: Path, product: str | Path) -> Path:
-    """Where it stands that one of the files that a member makes cannot be made, while the others can."""
-    return work / f"{Path(product).stem}.failed.json"
-
-
-def has_failed(work: Path) -> bool:
-    """Whether the member failed for good; not if all that stood in its way was a failure that is gone by now."""
-    file = work / "failed.json"
-    if not file.exists():
-        return False
-    blocked_by = read_json(file).get("blocked_by")
-    return blocked_by is None or Path(blocked_by).exists()
-
-
-def _products(member: dict[str, Any]) -> list[str]:
-    return sorted(member["parts"].values()) if "parts" in member else [f"{member['run']['folder']}/run.json"]
-
-
-def _train_needs(grid: Grid, runs: Iterable[Run]) -> list[str]:
-    return sorted(
-        {f"{grid.formatted[run.formatted].folder}/format.json" for run in runs}
-        | {f"{grid.models[run.model].folder}/model.json" for run in runs}
+def _train_member(grid: Grid, run: Run, report: str) -> TrainMember:
+    compared = grid.log_probabilities[run.compared_with] if run.compared_with else None
+    return TrainMember(
+        run,
+        grid.models[run.model],
+        report,
+        grid.runs[run.parent].key if run.parent else None,
+        Compared(compared.file, compared.key) if compared else None,
     )
 
 
-def _train_member(grid: Grid, run: Run, report: str) -> dict[str, Any]:
-    compared = grid.log_probabilities[run.compared_with] if run.compared_with else None
+def _asked(grid: Grid, answers: Answers, parts: dict[str, str]) -> dict[str, Any]:
     return {
-        "run": _fields(run),
-        "preflight_file": report,
-        "parent_key": grid.runs[run.parent].key if run.parent else None,
-        "model": _fields(grid.models[run.model]),
-        "model_folder": grid.models[run.model].folder,
-        "formatted_folder": grid.formatted[run.formatted].folder,
-        "compared_with": {"file": compared.file, "key": compared.key} if compared else None,
-    }
-
-
-def _asked_member(stage: Stage, grid: Grid, answers: Answers, parts: dict[str, str]) -> dict[str, Any]:
-    run = grid.runs.get(answers.subject)
-    return {
-        "stage": stage,
-        "answers": _fields(answers),
+        "answers": answers,
         "parts": parts,
-        "run": _fields(run) if run else None,
-        "model": _fields(grid.models[answers.model]),
-        "model_folder": grid.models[answers.model].folder,
+        "model": grid.models[answers.model],
         "prompts_file": grid.prompts[answers.prompts].file,
+        "run": grid.runs.get(answers.subject),
     }
-
-
-def _fields(part: Run | Answers | ModelEntry | LogProbabilities) -> dict[str, Any]:
-    # dataclasses.asdict copies all values too, which takes half the time of a plan for thousands of runs.
-    return dict(vars(part))

@@ -16,9 +16,9 @@ TRAINING = ("target_modules", "rank", "batch_size", "epochs", "max_steps", "warm
 """Fields of a recipe that may be too much for a model or its data."""
 
 
-def training_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What is looked at of a run, by the fields of `Run`."""
-    return {"precision": run["precision"], **{name: plain(run["recipe"][name]) for name in TRAINING}}
+def training_of(run: Run) -> dict[str, Any]:
+    """What is looked at of a run."""
+    return {"precision": run.precision, **{name: plain(run.recipe[name]) for name in TRAINING}}
 
 
 Settings = dict[str, dict[str, Any]]
@@ -29,7 +29,7 @@ def preflights_of(grid: Grid) -> dict[str, Preflight]:
     """What each model is to be looked at for, by id: with each formatted data, and with what is asked without any."""
     trainings, asked = defaultdict[str, Settings](dict), defaultdict[str, Settings](dict)
     for run in grid.runs.values():
-        settings = training_of(vars(run))
+        settings = training_of(run)
         trainings[run.formatted][canonical(settings)] = settings
     for answers in grid.answers.values():
         if run_asked := grid.runs.get(answers.subject):
@@ -134,11 +134,11 @@ def read_report(file: str | Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and found.keys() >= {"unusable", "refused", "warnings"} else None
 
 
-def refusal_of(run: Mapping[str, Any], file: str) -> Refusal | None:
-    """Why a run cannot be trained, by the fields of `Run`; None if that is not known.
+def refusal_of(run: Run, file: str) -> Refusal | None:
+    """Why a run cannot be trained; None if that is not known.
 
     Args:
-        run: by the fields of `Run`.
+        run: the run.
         file: the report about its data.
     """
     wanted = training_of(run)
@@ -181,7 +181,7 @@ def refusals(grid: Grid) -> dict[str, Refusal]:
         if run.parent in found:
             above = found[run.parent]
             found[run.folder] = Refusal(f"its parent run {Path(run.parent).name} failed: {above.reason}", above.file)
-        elif refusal := refusal_of(vars(run), file_of[run.formatted]):
+        elif refusal := refusal_of(run, file_of[run.formatted]):
             found[run.folder] = refusal
     return found
 
@@ -227,7 +227,7 @@ def findings(grid: Grid) -> list[Finding]:
         # Of a model with runs, their refusals say it.
         texts = [] if runs else [f"cannot be asked: {reason}" for reason in dict.fromkeys(report["unusable"].values())]
         for refused in report["refused"]:
-            names = [run.label or run.name for run in runs if training_of(vars(run)) == refused["training"]]
+            names = [run.label or run.name for run in runs if training_of(run) == refused["training"]]
             texts.append(f"cannot be trained: {', '.join(names)}: {refused['reason']}")
         datasets = (runs[0].dataset,) if runs else tuple(sorted(asked_about[preflight.id]))
         model = grid.models[preflight.model].label

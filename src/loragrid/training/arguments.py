@@ -6,14 +6,13 @@ from typing import Any
 
 from loragrid.modeling.environment import stream
 from loragrid.modeling.load import compute_dtype, device
+from loragrid.study.members import TrainMember
 from loragrid.training.ranks import world_size
 
 OPTIMIZERS = {"adamw": "adamw_torch", "adamw_8bit": "adamw_bnb_8bit", "paged_adamw_32bit": "paged_adamw_32bit"}
 
 
-def arguments(
-    member: dict[str, Any], micro: int, work: Path, steps: int, report_to: Sequence[str] = ()
-) -> dict[str, Any]:
+def arguments(member: TrainMember, micro: int, work: Path, steps: int, report_to: Sequence[str] = ()) -> dict[str, Any]:
     """What the configurations of all methods have in common.
 
     Args:
@@ -23,9 +22,9 @@ def arguments(
         steps: optimiser steps of the whole training.
         report_to: names of what draws curves while it runs.
     """
-    run, recipe = member["run"], member["run"]["recipe"]
+    run, recipe = member.run, member.run.recipe
     on_gpu = device().type == "cuda"
-    recomputes = member["model"]["gradient_checkpointing"]
+    recomputes = member.model.gradient_checkpointing
     half = str(compute_dtype()).removeprefix("torch.")
     return {
         "output_dir": str(work),
@@ -45,7 +44,7 @@ def arguments(
         # Every adapter is used in every step; looking for those that are not would cost a pass over the graph.
         "ddp_find_unused_parameters": False,
         "activation_checkpointing": on_gpu if recomputes == "auto" else recomputes,
-        "seed": stream(run["seed"], "dropout"),
+        "seed": stream(run.seed, "dropout"),
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_strategy": "no",  # by the clock instead

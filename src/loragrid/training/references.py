@@ -25,13 +25,14 @@ from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.formatted import largest_id, open_rows
 from loragrid.modeling.load import attach_adapter, compute_dtype, device, load_base
 from loragrid.modeling.tokenizer import load_chat
-from loragrid.study.batches import Batch, is_settled, work_folder
+from loragrid.study.batches import Batch
+from loragrid.study.members import CompareMember
 from loragrid.training.preferences import ABOUT, SIDES, log_probabilities_of
 
 SPLITS = ("train", "validation")
 
 
-def reference_batch(batch: Batch) -> bool:
+def reference_batch(batch: Batch[CompareMember]) -> bool:
     """Compute the log-probabilities of each member of a batch that has none yet.
 
     Args:
@@ -40,26 +41,26 @@ def reference_batch(batch: Batch) -> bool:
     Returns:
         Whether every member finished or failed for good.
     """
-    return attempt_members(batch.members, "log_probabilities", is_settled, work_folder, _compute, slurm.seconds_left)
+    return attempt_members(batch.members, "log_probabilities", _compute, slurm.seconds_left)
 
 
-def _compute(member: dict[str, Any], work: Path, stop: Stop) -> None:
-    wanted = member["log_probabilities"]
-    run = member["run"]
-    adapter = adapter_of(run["folder"], run["key"], parent_in_words(run["folder"])) if run else None
-    pairs_at_a_time = _pairs_at_a_time(member["model"]["micro_batch"], work)
-    chat = load_chat(member["model_folder"], wanted["chat"])
-    splits = {split: open_rows(Path(member["formatted_folder"], f"{split}.arrow")) for split in SPLITS}
-    architecture = architecture_of(member["model_folder"]).grown(chat.added_token)
+def _compute(member: CompareMember, work: Path, stop: Stop) -> None:
+    wanted = member.log_probabilities
+    run = member.run
+    adapter = adapter_of(run.folder, run.key, parent_in_words(run.folder)) if run else None
+    pairs_at_a_time = _pairs_at_a_time(member.model.micro_batch, work)
+    chat = load_chat(member.model.folder, wanted.chat)
+    splits = {split: open_rows(member.formatted / f"{split}.arrow") for split in SPLITS}
+    architecture = architecture_of(member.model.folder).grown(chat.added_token)
     architecture.check_padding(chat.tokenizer)
-    architecture.check_length(read_json(Path(member["formatted_folder"], "format.json"))["max_length"])
+    architecture.check_length(read_json(member.formatted / "format.json")["max_length"])
     architecture.check_ids(max(map(largest_id, splits.values())))
-    divided = member["model"]["sharded"] and torch.cuda.device_count() > 1
-    base = load_base(member["model_folder"], wanted["precision"], "divided" if divided else "here")
+    divided = member.model.sharded and torch.cuda.device_count() > 1
+    base = load_base(member.model.folder, wanted.precision, "divided" if divided else "here")
     add_fused_lm_head(base)
     model = (attach_adapter(base, adapter) if adapter else base).eval()
     growing = work / "log_probabilities.part.jsonl"
-    about = {"key": wanted["key"], "adapter_sha256": sha256_of(adapter / WEIGHTS) if adapter else ""}
+    about = {"key": wanted.key, "adapter_sha256": sha256_of(adapter / WEIGHTS) if adapter else ""}
     done = _finished(growing, about)
     reporter = Reporter(work)
     total = sum(map(len, splits.values()))

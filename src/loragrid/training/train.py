@@ -22,7 +22,8 @@ from loragrid.modeling.formatted import largest_id, open_rows
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, device, load_base
 from loragrid.modeling.stack import Update, freeze_onto, save_stacked
 from loragrid.modeling.tokenizer import load_chat
-from loragrid.study.batches import Batch, is_settled, work_folder
+from loragrid.study.batches import Batch
+from loragrid.study.members import Compared, TrainMember
 from loragrid.study.steps import check_learning_rates, steps_per_epoch, total_steps, validation_steps
 from loragrid.training import dpo, reports, sft
 from loragrid.training.arguments import arguments
@@ -37,7 +38,7 @@ METHODS: dict[str, Any] = {"sft": sft, "dpo": dpo}
 """By a recipe's objective."""
 
 
-def train_batch(batch: Batch, checkpoint_minutes: float, report_to: Sequence[str] = ()) -> bool:
+def train_batch(batch: Batch[TrainMember], checkpoint_minutes: float, report_to: Sequence[str] = ()) -> bool:
     """Train each run of a batch that is not finished.
 
     Args:
@@ -55,16 +56,14 @@ def train_batch(batch: Batch, checkpoint_minutes: float, report_to: Sequence[str
     return attempt_members(
         batch.members,
         "train",
-        is_settled,
-        work_folder,
         lambda member, work, stop: _train(member, work, stop, checkpoint_minutes, report_to),
         slurm.seconds_left,
     )
 
 
-def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: float, report_to: Sequence[str]) -> None:
-    run, recipe = member["run"], member["run"]["recipe"]
-    formatted = Path(member["formatted_folder"])
+def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: float, report_to: Sequence[str]) -> None:
+    run, recipe = member.run, member.run.recipe
+    formatted = member.formatted
     train_rows, validation_rows = (open_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
     manifest = read_json(formatted / "format.json")
     # Without their oldest turns, and not among the rows at all: recorded here, since formatted data may be deleted.
@@ -74,16 +73,16 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     method = METHODS[recipe["objective"]]
     lengths = list(train_rows["length"])
     tokens, loss_tokens = method.tokens(train_rows)
-    most = member["model"]["micro_batch"]
-    if member["compared_with"]:
+    most = member.model.micro_batch
+    if (compared := member.compared_with) is not None:
         most = max(1, most // 2)  # a pair is two rows
-        train_rows, validation_rows = _compared(member, train_rows, validation_rows)
+        train_rows, validation_rows = _compared(member, compared, train_rows, validation_rows)
     micro = _micro_batch(recipe["batch_size"], most, work)
     per_epoch = steps_per_epoch(len(train_rows), recipe["batch_size"])
     steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
     check_learning_rates(steps, recipe["warmup"])
-    chat = load_chat(member["model_folder"], run["chat"])
-    architecture = architecture_of(member["model_folder"]).grown(chat.added_token)
+    chat = load_chat(member.model.folder, run.chat)
+    architecture = architecture_of(member.model.folder).grown(chat.added_token)
     architecture.check_padding(chat.tokenizer)
     architecture.check_length(manifest["max_length"])
     architecture.check_ids(max(largest_id(rows) for rows in (train_rows, validation_rows)))
@@ -96,7 +95,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         lengths,
         recipe["batch_size"],
         steps,
-        f"{manifest['key']}:{stream(run['seed'], 'order')}",
+        f"{manifest['key']}:{stream(run.seed, 'order')}",
         group=recipe["group_by_length"],
     )
     state = RunState(
@@ -113,7 +112,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         loraplus=recipe["loraplus"],
         stop=stop,
     )
-    with reports.beside(work, report_to, run["name"]):
+    with reports.beside(work, report_to, run.name):
         trainer = method.trainer(model, chat, state, configuration, train_rows, _by_length(validation_rows))
         stop.check("before the first step", progress=False)
         trainer.resume()
@@ -124,7 +123,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     record = {
         "version": old.VERSION,
         **{
-            name: run[name]
+            name: getattr(run, name)
             for name in (
                 "key",
                 "name",
@@ -147,7 +146,7 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
         "stopped_early": state.stops_early,
         "loss": state.losses(),
         "cost": {**cost_of(work), "tokens": sum(state.tokens_by_step[: state.ended_at])},
-        "micro_batch": micro * (2 if member["compared_with"] else 1),  # rows
+        "micro_batch": micro * (2 if member.compared_with else 1),  # rows
         "gpus": world_size(),
         "attention": model.config._attn_implementation,
         "out_of_memory": out_of_memory_attempts(work),
@@ -161,8 +160,8 @@ def _train(member: dict[str, Any], work: Path, stop: Stop, checkpoint_minutes: f
     write_json(work / "run.json", record)
 
 
-def _configuration(member: dict[str, Any], micro: int, work: Path, steps: int, report_to: Sequence[str]) -> Any:
-    recipe = member["run"]["recipe"]
+def _configuration(member: TrainMember, micro: int, work: Path, steps: int, report_to: Sequence[str]) -> Any:
+    recipe = member.run.recipe
     try:
         return METHODS[recipe["objective"]].configuration(arguments(member, micro, work, steps, report_to), recipe)
     except (TypeError, ValueError) as error:
@@ -170,32 +169,32 @@ def _configuration(member: dict[str, Any], micro: int, work: Path, steps: int, r
         raise UserError(f"training_arguments ({given}): transformers does not take this recipe: {error}") from error
 
 
-def _model(member: dict[str, Any], work: Path, added_token: int | None) -> tuple[PeftModel, dict[str, Update] | None]:
+def _model(member: TrainMember, work: Path, added_token: int | None) -> tuple[PeftModel, dict[str, Update] | None]:
     """The base with a trainable adapter: a fresh one, or the parent's, which has the rows of an added token already.
 
     Returns:
         The model, and what is frozen below its adapter, if that is stacked over the parent's.
     """
-    run, frozen = member["run"], None
+    run, frozen = member.run, None
     # First, because a parent that failed is told at once.
     parent = _parent(member)
-    attention = flash_attention(member["model_folder"]) if run["recipe"]["objective"] == "sft" else None
-    base = load_base(member["model_folder"], run["precision"], "host" if _is_sharded(member) else "here", attention)
+    attention = flash_attention(member.model.folder) if run.recipe["objective"] == "sft" else None
+    base = load_base(member.model.folder, run.precision, "host" if _is_sharded(member) else "here", attention)
     base.config.use_cache = False
-    if parent is not None and run["recipe"]["adapter"] == "continue":
-        return attach_adapter(base, parent, dropout=run["recipe"]["dropout"]), None
+    if parent is not None and run.recipe["adapter"] == "continue":
+        return attach_adapter(base, parent, dropout=run.recipe["dropout"]), None
     if parent is not None:
         frozen = freeze_onto(base, parent)
-    return attach_new_adapter(base, run["recipe"], run["seed"], added_token, _begun(work)), frozen
+    return attach_new_adapter(base, run.recipe, run.seed, added_token, _begun(work)), frozen
 
 
-def _compared(member: dict[str, Any], train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
+def _compared(member: TrainMember, compared: Compared, train: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
     """Pairs with what they are compared with.
 
     Raises:
         Blocked: that could not be computed.
     """
-    file = Path(member["compared_with"]["file"])
+    file = Path(compared.file)
     if not file.exists() and (file.parent / FAILED).exists():
         failure = read_json(file.parent / FAILED)
         # The first cause, since deleting its record must let everything after it be tried again.
@@ -203,37 +202,37 @@ def _compared(member: dict[str, Any], train: Dataset, validation: Dataset) -> tu
         raise Blocked(f"what it is compared with failed: {failure['reason']}", by=cause)
     parent = _parent(member)
     about = {
-        "key": member["compared_with"]["key"],
+        "key": compared.key,
         "adapter_sha256": sha256_of(parent / WEIGHTS) if parent is not None else "",
     }
     return with_references(train, "train", file, about), with_references(validation, "validation", file, about)
 
 
-def _parent(member: dict[str, Any]) -> Path | None:
+def _parent(member: TrainMember) -> Path | None:
     """The folder of the parent's adapter."""
-    above = member["run"]["parent"]
-    return adapter_of(above, member["parent_key"], parent_in_words(above)) if above else None
+    above, key = member.run.parent, member.parent_key
+    return adapter_of(above, key, parent_in_words(above)) if above and key else None
 
 
-def _is_sharded(member: dict[str, Any]) -> bool:
+def _is_sharded(member: TrainMember) -> bool:
     # A single process, on a CPU say, has nobody to share with.
-    return bool(member["model"]["sharded"]) and world_size() > 1
+    return bool(member.model.sharded) and world_size() > 1
 
 
-def _origin(member: dict[str, Any]) -> dict[str, Any]:
+def _origin(member: TrainMember) -> dict[str, Any]:
     """Which model and data a run was made from, with the hashes of their manifests."""
-    model = member["model"]
+    model = member.model
     return {
         "model": {
-            "name": model["label"],
-            "id": model["hub"],
-            "revision": model["revision"],
-            "key": model["key"],
-            "manifest_sha256": sha256_of(Path(member["model_folder"], "model.json")),
+            "name": model.label,
+            "id": model.hub,
+            "revision": model.revision,
+            "key": model.key,
+            "manifest_sha256": sha256_of(Path(member.model.folder, "model.json")),
         },
         "data": {
-            "formatted": member["run"]["formatted"],
-            "manifest_sha256": sha256_of(Path(member["formatted_folder"], "format.json")),
+            "formatted": member.run.formatted,
+            "manifest_sha256": sha256_of(member.formatted / "format.json"),
         },
     }
 
@@ -275,7 +274,7 @@ def _largest_divisor(number: int, most: int) -> int:
 
 
 def _save_adapter(
-    model: PeftModel, frozen: dict[str, Update] | None, member: dict[str, Any], work: Path, chat: Chat, about: str
+    model: PeftModel, frozen: dict[str, Update] | None, member: TrainMember, work: Path, chat: Chat, about: str
 ) -> None:
     """Save the adapter, whole or not at all.
 
@@ -285,9 +284,9 @@ def _save_adapter(
     folder = work / "adapter"
     temporary = folder.with_name(f".{folder.name}")
     remove(temporary)
-    base_name = member["model"]["hub"] or member["model_folder"]
+    base_name = member.model.hub or member.model.folder
     try:
-        lora.save(model, member["run"]["recipe"], temporary, base_name, _begun(work))
+        lora.save(model, member.run.recipe, temporary, base_name, _begun(work))
         if frozen is not None:
             save_stacked(model, frozen, temporary)
         (temporary / "README.md").write_text(about, encoding="utf-8")

@@ -1,0 +1,244 @@
+"""Members of batches: what a job does to one thing, with all that it needs to know, so that a job reads no study."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from loragrid.files import read_json
+from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run
+
+Stage = Literal["train", "log_probabilities", "generate", "judge", "score", "score_by_encoder"]
+
+Reading = Literal["judge", "score", "score_by_encoder"]
+"""The stages that read answers: each with its own jobs, since one needs the internet, and one wants a GPU."""
+
+
+class Member(ABC):
+    """One thing that a batch makes."""
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """Where what it makes is published."""
+
+    @property
+    @abstractmethod
+    def products(self) -> list[str]:
+        """The files that it makes; of a training the one that says that all of them are there."""
+
+    @property
+    def work(self) -> Path:
+        """Where checkpoints, logs and unfinished files grow, unknown to Snakemake."""
+        return Path(self.folder, "work")
+
+    def is_settled(self) -> bool:
+        """Whether all that it makes lies finished in its work folder, or its failure does."""
+        if self.fails_as_one and has_failed(self.work):
+            return True
+        return all(self.finished(file).exists() or failure_of(self.work, file).exists() for file in self.products)
+
+    @property
+    def fails_as_one(self) -> bool:
+        """Whether the record of a failure in the work folder is of this member."""
+        return True
+
+    def finished(self, product: str) -> Path:
+        """Where a product lies in the work folder once it is whole."""
+        return self.work / Path(product).name
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a run by DPO is compared with: a file, and the key that it must have."""
+
+    file: str
+    key: str
+
+
+@dataclass(frozen=True)
+class TrainMember(Member):
+    """A run to train.
+
+    Args:
+        run: the run.
+        model: its base.
+        preflight_file: the report on its data.
+        parent_key: of the run that it goes on from.
+        compared_with: what it is compared with, by DPO.
+    """
+
+    run: Run
+    model: ModelEntry
+    preflight_file: str
+    parent_key: str | None = None
+    compared_with: Compared | None = None
+
+    @property
+    def folder(self) -> str:
+        """The run's."""
+        return self.run.folder
+
+    @property
+    def products(self) -> list[str]:
+        """What says that the run is there."""
+        return [f"{self.run.folder}/run.json"]
+
+    @property
+    def formatted(self) -> Path:
+        """The folder of its rows."""
+        return Path("data/formatted", self.run.formatted)
+
+
+@dataclass(frozen=True)
+class CompareMember(Member):
+    """Log-probabilities to compute.
+
+    Args:
+        log_probabilities: what is wanted.
+        model: the base.
+        preflight_file: the report on its data.
+        run: the parent; None for the untrained model.
+        wanted_by: the runs that are compared with them.
+    """
+
+    log_probabilities: LogProbabilities
+    model: ModelEntry
+    preflight_file: str
+    run: Run | None = None
+    wanted_by: list[Run] = field(default_factory=list)
+
+    @property
+    def folder(self) -> str:
+        """Where attempts are recorded."""
+        return self.log_probabilities.folder
+
+    @property
+    def products(self) -> list[str]:
+        """The one file, which is used where it grows."""
+        return [self.log_probabilities.file]
+
+    @property
+    def formatted(self) -> Path:
+        """The folder of the pairs."""
+        return Path("data/formatted", self.log_probabilities.formatted)
+
+
+@dataclass(frozen=True)
+class _OfAnswers(Member):
+    """What is done with one subject's answers to one evaluation.
+
+    Args:
+        answers: the answers.
+        parts: the files that are made, by part: `generations`, or the id of a score.
+        model: of the subject.
+        prompts_file: what it is asked.
+        run: the subject; None for an untrained model.
+    """
+
+    answers: Answers
+    parts: dict[str, str]
+    model: ModelEntry
+    prompts_file: str
+    run: Run | None
+
+    @property
+    def folder(self) -> str:
+        """Of the answers."""
+        return self.answers.folder
+
+    @property
+    def products(self) -> list[str]:
+        """All that is made."""
+        return sorted(self.parts.values())
+
+
+@dataclass(frozen=True)
+class AnswerMember(_OfAnswers):
+    """A subject to ask, and to compute the scores of that need base and adapter.
+
+    Args:
+        preflight_file: the report on the model and its prompts.
+    """
+
+    preflight_file: str
+
+
+@dataclass(frozen=True)
+class References:
+    """References as an encoder's layer sees them: a file, the key that it must have, and the layer."""
+
+    file: str
+    key: str
+    layer: int
+
+
+@dataclass(frozen=True)
+class ScoreMember(_OfAnswers):
+    """Answers to judge or to score.
+
+    Args:
+        stage: which of these.
+        encoder_folder: of the encoder, if one makes the scores.
+        references: what it has made of the references, by score.
+    """
+
+    stage: Reading
+    encoder_folder: str | None = None
+    references: dict[str, References] = field(default_factory=dict)
+
+    @property
+    def fails_as_one(self) -> bool:
+        """A failure to answer is none to judge or score answers that are there."""
+        return False
+
+
+def failure_of(work: Path, product: str | Path) -> Path:
+    """Where it stands that one of the files that a member makes cannot be made, while the others can."""
+    return work / f"{Path(product).stem}.failed.json"
+
+
+def has_failed(work: Path) -> bool:
+    """Whether the member failed for good; not if all that stood in its way was a failure that is gone by now."""
+    file = work / "failed.json"
+    if not file.exists():
+        return False
+    blocked_by = read_json(file).get("blocked_by")
+    return blocked_by is None or Path(blocked_by).exists()
+
+
+def plain(value: Any) -> Any:
+    """A member as JSON values."""
+    # dataclasses.asdict copies all values too, which takes half the time of a plan for thousands of runs.
+    if is_dataclass(value):
+        return {name: plain(each) for name, each in vars(value).items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if isinstance(value, dict) and any(map(is_dataclass, value.values())):
+        return {name: plain(each) for name, each in value.items()}
+    return value
+
+
+def member_of(stage: Stage, values: Mapping[str, Any]) -> Member:
+    """The member that `plain` made values of.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: a field is missing, or there is one too many.
+    """
+    fields = dict(values)
+    fields["model"] = ModelEntry(**fields["model"])
+    fields["run"] = Run(**fields["run"]) if fields["run"] else None
+    if stage == "train":
+        fields["compared_with"] = Compared(**fields["compared_with"]) if fields["compared_with"] else None
+        return TrainMember(**fields)
+    if stage == "log_probabilities":
+        fields["log_probabilities"] = LogProbabilities(**fields["log_probabilities"])
+        fields["wanted_by"] = [Run(**run) for run in fields["wanted_by"]]
+        return CompareMember(**fields)
+    fields["answers"] = Answers(**fields["answers"])
+    if stage == "generate":
+        return AnswerMember(**fields)
+    fields["references"] = {id_: References(**each) for id_, each in fields["references"].items()}
+    return ScoreMember(**fields)
