@@ -75,8 +75,8 @@ def test_what_is_there_is_not_made_again(member):
 
 def test_a_score_that_cannot_be_made_does_not_hold_up_the_answers(member):
     untrained = member("untrained")
-    prompts = list(read_jsonl(Path(untrained["prompts_file"])))
-    write_jsonl(Path(untrained["prompts_file"]), [prompt | {"reference": ""} for prompt in prompts])
+    prompts = list(read_jsonl(Path(untrained.prompts_file)))
+    write_jsonl(Path(untrained.prompts_file), [prompt | {"reference": ""} for prompt in prompts])
     assert ask(untrained)
     assert len(list(read_jsonl(work(untrained) / "generations.jsonl"))) == 5
     failure = json.loads((work(untrained) / "likelihood-llllllllll.failed.json").read_text())
