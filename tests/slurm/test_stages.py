@@ -23,14 +23,14 @@ SLOW = """
 import sys
 if {"clean", "contamination", "format", "prompts", "build", "score"} & set(sys.orig_argv):
     import time
-    import loragrid.cli as cli
+    import loragrid.commands as commands
     import loragrid.study.batches as batches
     def slowed(read):
         def slow(*arguments):
             time.sleep(SECONDS)
             return read(*arguments)
         return slow
-    cli.open_study, batches.open_batch = slowed(cli.open_study), slowed(batches.open_batch)
+    commands.open_study, batches.open_batch = slowed(commands.open_study), slowed(batches.open_batch)
 """
 
 FIRST_ATTEMPT = """

@@ -43,14 +43,14 @@ elif "worker" in sys.orig_argv:
         return generate(*arguments)
     answer.generate = slow
 elif {"clean", "contamination", "format", "prompts", "score"} & set(sys.orig_argv):
-    import loragrid.cli as cli
+    import loragrid.commands as commands
     import loragrid.study.batches as batches
     def slowed(read):
         def slow(*arguments):
             time.sleep(6)
             return read(*arguments)
         return slow
-    cli.open_study, batches.open_batch = slowed(cli.open_study), slowed(batches.open_batch)
+    commands.open_study, batches.open_batch = slowed(commands.open_study), slowed(batches.open_batch)
 """
 
 
