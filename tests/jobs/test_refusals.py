@@ -49,17 +49,12 @@ def test_a_model_that_cannot_be_used_is_not_asked(place):
     assert batch.id not in plan(grid).generate
 
 
-def test_runs_and_the_untrained_model_share_a_report_where_they_are_asked_the_same(place):
+def test_what_untrained_models_are_asked_waits_for_no_training_data(place):
     grid = place.small("untrained: [base]")
-    assert len(grid.preflights) == 1
-    other = place.open(
-        """
-        title: Two models, of which one is only asked
-        models: {base: {id: org/base}, other: {id: org/other}}
-        datasets: {letters: {source: letters}}
-        """,
-        "points: [{name: a, dataset: letters, model: base}]\nuntrained: [base, other]",
-    )
-    with_data, without = sorted(other.preflights.values(), key=lambda each: each.formatted is None)
+    with_data, alone = sorted(grid.preflights.values(), key=lambda each: each.formatted is None)
     assert with_data.formatted
-    assert (without.trainings, without.model) == ([], next(id_ for id_ in other.models if "other" in id_))
+    assert (alone.trainings, alone.model) == ([], with_data.model)
+    needs = {batch.members[0].run is None: batch.needs for batch in plan(grid).generate.values()}
+    assert with_data.file in needs[False]
+    assert alone.file in needs[True]
+    assert with_data.file not in needs[True]

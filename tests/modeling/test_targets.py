@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from architectures import FAMILIES, config_of, without_weights
 from peft import LoraConfig, get_peft_model
@@ -90,3 +92,17 @@ def test_layers_by_number_count_where_they_are_named_in_full_too(family, tmp_pat
     names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
     assert len(names) == 2
     assert all(".layers.1." in name for name in names)
+
+
+@pytest.mark.parametrize(("wanted", "lora_config", "why"), [
+    (["q_proj"], {"rank_pattern": {"q_porj": 4}}, "lora_config.rank_pattern: 'q_porj' names no layer that is adapted"),
+    (["q_proj"], {"alpha_pattern": {"up_proj": 4}}, "lora_config.alpha_pattern: 'up_proj' names no layer that is adap"),
+    (["q_proj"], {"layers_to_transform": [1, 7]}, "layers_to_transform: there is no layer 7; there are 0 to 1"),
+    (["q_proj"], {"exclude_modules": ["nonsense"]}, "exclude_modules: 'nonsense' names no layer; there are q_proj"),
+    (["q_proj"], {"exclude_modules": ["q_proj"]}, "there is no layer to adapt, or `lora_config` leaves none"),
+    ([], {}, "there is no layer to adapt"),
+    (["q_proj"], {"target_parameters": ["foo"]}, "target_parameters: the model has no parameter 'foo'"),
+])  # fmt: skip
+def test_names_that_match_nothing_are_refused(wanted, lora_config, why):
+    with pytest.raises(UserError, match=re.escape(why)):
+        of(without_weights("llama"), wanted, **lora_config)

@@ -46,7 +46,7 @@ def test_data_is_told_as_long_as_something_waits_for_it(place):
     text = place.loragrid("status", "small")
     assert re.search(rf"^download +{raw.id} +waiting$", text, re.M)
     assert re.search(rf"^download +{model.id} +waiting$", text, re.M)
-    assert "data: download 0/2, clean 0/1, format 0/1, prompts 0/1, contamination 0/1, preflight 0/1" in text
+    assert "data: download 0/2, clean 0/1, format 0/1, prompts 0/1, contamination 0/1, preflight 0/2" in text
     place.write(f"{raw.folder}/provenance.json")
     place.write(f"results/logs/download_model/{model.id}.log", "loragrid: org/base: the hub cannot be reached\n")
     text = place.loragrid("status", "small")

@@ -57,6 +57,16 @@ def problems(place, recipe):
     ("training_arguments: {seed: 1}", "training_arguments.seed: loragrid decides it: say `seeds` in the study"),
     ("training_arguments: {adam_beta2: high}", "training_arguments.adam_beta2: must be a number, not 'high'"),
     ("training_arguments: {adam_beta2: true}", "training_arguments.adam_beta2: must be a number, not True"),
+    ("training_arguments: {adam_beta2: 1.5}",
+     "training_arguments.adam_beta2: must be at least 0 and below 1, not 1.5"),
+    ("training_arguments: {neftune_noise_alpha: -5}", "neftune_noise_alpha: must be above 0, not -5"),
+    ("training_arguments: {label_smoothing_factor: 3}", "must be at least 0 and below 1, not 3"),
+    ("training_arguments: {adam_epsilon: .inf}", "adam_epsilon: inf is not a finite number"),
+    ("schedule: cosine_with_min_lr, training_arguments: {lr_scheduler_kwargs: {min_lr: x}}",
+     "lr_scheduler_kwargs: must be numbers by name, not {'min_lr': 'x'}"),
+    ("lora_config: {bias: wrong}", "lora_config.bias: must be none, all or lora_only, not 'wrong'"),
+    ("lora_config: {rank_pattern: {q_proj: 0}}", "lora_config.rank_pattern: must be whole numbers from 1, by layer"),
+    ("lora_config: {alpha_pattern: {q_proj: .nan}}", "lora_config.alpha_pattern.q_proj: nan is not a finite number"),
     ("lora_config: {r: 4}", "lora_config.r: loragrid decides it: say `rank` in the recipe"),
     ("lora_config: {rank_patern: {}}", "Did you mean 'rank_pattern'?"),
     ("lora_config: {layers_to_transform: [0]}", "lora_config.layers_to_transform: needs `target_modules` by name"),
@@ -72,6 +82,14 @@ def problems(place, recipe):
 def test_what_a_recipe_may_not_say_is_told_at_the_studys_check(place, recipe, said):
     (problem,) = problems(place, f"recipe: {{{recipe}}}")
     assert said in problem
+
+
+@pytest.mark.parametrize("field", ["alpha", "learning_rate", "weight_decay", "max_grad_norm", "loraplus", "epochs"])
+def test_a_number_without_end_is_refused_with_all_else(place, field):
+    first, second = sorted(problems(place, f"recipe: {{{field}: .inf, rank: 0}}"))
+    assert field in first + second
+    assert "finite" in first + second
+    assert "rank" in first + second
 
 
 def test_where_further_settings_stand_is_told(place):

@@ -139,12 +139,16 @@ def test_further_settings_reach_transformers_and_peft(nano, tmp_path):
 
 def test_what_the_libraries_refuse_is_told_once(nano, tmp_path):
     members = {
+        "optimizer": train_member(tmp_path / "optimizer", training_arguments={"adam_beta2": 1.5}),
         "arguments": train_member(tmp_path / "arguments", training_arguments={"dataloader_prefetch_factor": 2}),
         "lora": train_member(tmp_path / "lora", lora_config={"layers_pattern": "layers"}),
         "rank": train_member(tmp_path / "rank", initialisation="olora", rank=65),
     }
     assert train_batch(batch_of(*members.values()), 60.0)
     reasons = {name: json.loads((tmp_path / name / "work" / "failed.json").read_text())["reason"] for name in members}
-    assert "lora_config: " in reasons["lora"]
+    assert "lora_config" in reasons["lora"]
+    assert reasons["optimizer"].startswith(
+        "training_arguments (adam_beta2): the training cannot begin with it: Invalid"
+    )
     assert "rank 65 is larger than model.layers.0.self_attn.q_proj" in reasons["rank"]
     assert "training_arguments (dataloader_prefetch_factor): transformers does not take" in reasons["arguments"]

@@ -12,7 +12,7 @@ def test_dry_run_in_a_fresh_clone_plans_without_writing_anything(fresh):
     done = fresh.snakemake("-n")
     assert jobs(done.stdout + done.stderr) == {
         "all": 1, "build_model": 1, "clean": 1, "contamination": 1, "download_dataset": 1, "format": 1, "generate": 3,
-        "preflight": 1, "prompts": 1, "publish_generations": 3, "publish_run": 2, "publish_score": 9, "score": 3,
+        "preflight": 2, "prompts": 1, "publish_generations": 3, "publish_run": 2, "publish_score": 9, "score": 3,
         "tabulate": 1, "train": 2,
     }  # fmt: skip
     assert re.search(r"nano +dialogues +2 +0 +2 ", done.stderr)

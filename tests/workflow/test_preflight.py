@@ -18,6 +18,7 @@ def test_a_run_that_cannot_work_is_settled_without_a_worker_and_the_rest_goes_on
     rows = {row["label"]: row for row in with_data.table("refused")}
     assert [rows[name]["status"] for name in ("good", "bad", "child")] == ["done", "failed", "failed"]
     assert "failed in preflight: target_modules: llama has no qkv_proj" in rows["bad"]["reason"]
+    assert [rows[name]["parent"] for name in ("good", "bad", "child")] == ["", "", "bad"]
     failures = [json.loads(file.read_text()) for file in with_data.folder.glob("results/runs/*/*/*/work/failed.json")]
     assert len(failures) == 2
     # No attempt was made: neither a GPU nor torch was needed.
@@ -61,3 +62,16 @@ def test_a_model_that_cannot_be_asked_holds_up_no_other(with_data):
     assert "cannot be asked: the tokenizer pads with" in with_data.loragrid("status", "asked").stdout
     page = (with_data.folder / "results/studies/asked/comparison.md").read_text()
     assert "Before training: cannot be asked: the tokenizer pads with" in page
+
+
+def test_data_that_cannot_be_formatted_is_told_in_the_table_and_holds_up_no_untrained_model(with_data):
+    points = [{"name": "good"}, {"name": "short", "max_length": 16}]
+    with_data.study("short", recipe=RECIPE, points=points, grid={}, untrained=["nano"])
+    with_data.snakemake(study="short", fails=True)
+    rows = {row["label"] or row["run"]: row for row in with_data.table("short")}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "untrained": "done", "good": "done", "short": "failed",
+    }  # fmt: skip
+    assert "failed in format: " in rows["short"]["reason"]
+    assert "none fits max_length=16 tokens" in rows["short"]["reason"]
+    assert ".log)" in rows["short"]["reason"]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from loragrid.comparing.data import data_failure
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json
 from loragrid.jobs.attempts import read_attempts
@@ -250,7 +251,7 @@ class _Reader:
         row = Row(subject, answers)
         if isinstance(subject, Run):
             if subject.folder not in self._runs:
-                self._runs[subject.folder] = _training(subject)
+                self._runs[subject.folder] = _training(subject, self.grid)
             row.status, row.reason, row.trained = self._runs[subject.folder]
             row.attempts = _number_of_attempts(Path(subject.folder))
             if row.status != "done":
@@ -277,7 +278,7 @@ class _Reader:
         if damaged:
             row.status, row.reason = "failed", "; ".join(damaged)
         elif absent:
-            row.status, row.reason = _unscored(row, absent)
+            row.status, row.reason = _unscored(row, absent, self.grid)
 
     def _columns(self, found: ScoreFile, score: dict[str, Any]) -> dict[str, Score]:
         """The columns of one score file, by the names that tables use."""
@@ -303,12 +304,16 @@ def _way(found: ScoreFile) -> str:
     return canonical({name: value for name, value in found.made.items() if name not in apart})
 
 
-def _training(run: Run) -> tuple[Status, str, dict[str, Any]]:
+def _training(run: Run, grid: Grid) -> tuple[Status, str, dict[str, Any]]:
     """Status, reason and run.json of a run."""
     folder = Path(run.folder)
     file = folder / "run.json"
     if not file.exists():
-        status, reason = _unfinished(folder, "train") or ("missing", "not trained yet")
+        status, reason = (
+            _unfinished(folder, "train")
+            or data_failure(grid, run.model, [run.clean], run.formatted)
+            or ("missing", "not trained yet")
+        )
         return status, reason, {}
     try:
         trained = read_json(file)
@@ -328,7 +333,7 @@ def _training(run: Run) -> tuple[Status, str, dict[str, Any]]:
     return "done", "", trained
 
 
-def _unscored(row: Row, absent: list[str]) -> tuple[Status, str]:
+def _unscored(row: Row, absent: list[str], grid: Grid) -> tuple[Status, str]:
     """Why score files are absent, of a subject that is trained or needs no training."""
     generations = row.answers.generations
     work = Path(row.answers.folder, "work")
@@ -338,7 +343,12 @@ def _unscored(row: Row, absent: list[str]) -> tuple[Status, str]:
             return "failed", _failure_in_words(failure_in(failed), "score")
     if generations is None or not Path(generations).exists():
         asked = "trained, not asked yet" if row.run else "not asked yet"
-        return _unfinished(Path(row.answers.folder), "generate") or ("missing", asked)
+        prompts = grid.prompts[row.answers.prompts]
+        return (
+            _unfinished(Path(row.answers.folder), "generate")
+            or data_failure(grid, row.answers.model, [prompts.clean], prompts=prompts.id)
+            or ("missing", asked)
+        )
     return "missing", f"asked, not scored yet: {', '.join(absent)}"
 
 

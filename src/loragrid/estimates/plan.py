@@ -10,7 +10,7 @@ from loragrid.estimates.judging import judging_line
 from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
 from loragrid.study.batches import Plan, is_trained
 from loragrid.study.grid import Answers, Grid, Run, Untrained
-from loragrid.study.preflights import found_before
+from loragrid.study.preflights import found_before, refusals
 
 Cell = tuple[str, str]
 """A model, by the name that the study gives it, and a dataset or a precision."""
@@ -24,12 +24,15 @@ Misfit = tuple[float, Sequence[Run | Answers]]
 
 def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     """The plan in a few lines: runs by model and dataset, what exists already, estimated hours."""
-    total, done, hours = Counter[Cell](), Counter[Cell](), defaultdict[Cell, float](float)
+    total, done, hopeless, hours = Counter[Cell](), Counter[Cell](), Counter[Cell](), defaultdict[Cell, float](float)
+    refused = refusals(grid)
     for run in grid.runs.values():
         cell = grid.models[run.model].label, run.dataset
         total[cell] += 1
         if is_trained(run):
             done[cell] += 1
+        elif run.folder in refused:
+            hopeless[cell] += 1
         else:
             hours[cell] += _gpu_hours(estimator.run(run))
     missing = _missing_answers(grid, plan)
@@ -38,7 +41,7 @@ def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     unknown = {model.label for model in grid.models.values() if not estimator.knows(model.id)}
     rows: list[tuple[str, ...]] = [("model", "dataset", "runs", "trained", "to train", _unit(estimator.device))]
     for cell, number in total.items():
-        left = number - done[cell]
+        left = number - done[cell] - hopeless[cell]
         text = "0" if not left else "?" if cell[0] in unknown else f"{hours[cell]:.2g}"
         rows.append((*cell, str(number), str(done[cell]), str(left), text))
     asked = set(grid.untrained) - {answers.subject for answers in missing.values()}
@@ -68,8 +71,12 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     heading = ("model", "dataset", "run", "GPUs", "GPU GiB", "host GiB", "training", "answers", _unit(device), "from")
     rows: list[tuple[str, ...]] = [heading]
     total, unknown, misfits = 0.0, set[str](), defaultdict[Cell, list[Misfit]](list)
+    refused = refusals(grid)
     for folder, subject in (grid.runs | grid.untrained).items():
         names = _names(grid, subject)
+        if folder in refused and not is_trained(grid.runs[folder]):
+            rows.append((*names, *[""] * 6, "cannot be trained"))
+            continue
         training = [subject] if isinstance(subject, Run) and not is_trained(subject) else []
         parts: list[Run | Answers] = [*training, *to_ask[folder]]
         if not parts:

@@ -236,7 +236,7 @@ def attach_new_adapter(
     config = lora.configuration(recipe, rows)
     try:
         adapted = get_peft_model(model, config)
-    except ValueError as error:
+    except (NotImplementedError, TypeError, ValueError) as error:
         raise UserError(f"PEFT does not take this recipe: {error}") from error
     lora.begin(adapted, recipe, begun)
     if rows is not None:

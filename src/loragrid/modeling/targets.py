@@ -77,11 +77,17 @@ def targets(model: PreTrainedModel, recipe: Mapping[str, Any]) -> Targets:
     else:
         _check_names(model.config.model_type, can, wanted)
         chosen = {name: shape for name, shape in can.items() if _is_one_of(name, wanted)}
-    numbers = further.get("layers_to_transform")
-    adapted = chosen
-    if numbers is not None:
-        some = {numbers} if isinstance(numbers, int) else set(numbers)
-        adapted = {name: shape for name, shape in chosen.items() if _layer(name) in some}
+    adapted = _chosen_by(further, chosen)
+    _check_parameters(model, further.get("target_parameters") or [])
+    if not adapted and not further.get("target_parameters"):
+        raise UserError(
+            "target_modules: there is no layer to adapt, or `lora_config` leaves none; name others, or exclude fewer"
+        )
+    for field in ("rank_pattern", "alpha_pattern"):
+        for pattern in further.get(field) or {}:
+            if not any(get_pattern_key([pattern], name) == pattern for name in adapted):
+                ends = ", ".join(sorted({name.rpartition(".")[2] for name in adapted}))
+                raise UserError(f"lora_config.{field}: {pattern!r} names no layer that is adapted; there are {ends}")
     _check_rank(adapted, recipe["rank"], further.get("rank_pattern") or {})
     head = model.get_output_embeddings()
     meant_by_peft = {
@@ -107,6 +113,41 @@ def refuse_packing(kind: str) -> None:
             f"precision nf4: {kind} reads the weights of {', '.join(READ_PAST[kind])} as they are, which four bits are "
             "not; use `method: lora` with `precision: 16bit` of the model"
         )
+
+
+def _chosen_by(further: Mapping[str, Any], chosen: Shapes) -> Shapes:
+    """Those of the layers that `layers_to_transform` and `exclude_modules` leave."""
+    left = dict(chosen)
+    if (numbers := further.get("layers_to_transform")) is not None:
+        wanted, there = ({numbers} if isinstance(numbers, int) else set(numbers)), set(map(_layer, chosen))
+        if missing := sorted(wanted - there):
+            last = max(number for number in there if number is not None)
+            raise UserError(
+                f"lora_config.layers_to_transform: there is no layer {', '.join(map(str, missing))}; there are 0 to "
+                f"{last}"
+            )
+        left = {name: shape for name, shape in chosen.items() if _layer(name) in wanted}
+    if excluded := further.get("exclude_modules"):
+        # As PEFT compares (0.21, tuners_utils.py, `check_target_module_exists`).
+        each = [excluded] if isinstance(excluded, str) else excluded
+        for end in each:
+            out = [
+                name
+                for name in chosen
+                if (re.fullmatch(end, name) if each is not excluded else _is_one_of(name, [end]))
+            ]
+            if not out:
+                ends = ", ".join(sorted({name.rpartition(".")[2] for name in chosen}))
+                raise UserError(f"lora_config.exclude_modules: {end!r} names no layer; there are {ends}")
+            left = {name: shape for name, shape in left.items() if name not in out}
+    return left
+
+
+def _check_parameters(model: PreTrainedModel, wanted: list[str]) -> None:
+    names = [name for name, _ in model.named_parameters()]
+    for end in wanted:
+        if not any(_is_one_of(name, [end]) for name in names):
+            raise UserError(f"lora_config.target_parameters: the model has no parameter {end!r}")
 
 
 def _check_names(kind: str, can: Shapes, wanted: list[str]) -> None:

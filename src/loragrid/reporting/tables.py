@@ -294,6 +294,7 @@ def _subject_columns(overview: Overview, name: str = "run") -> list[Column]:
     """What a row is about; columns that say the same of every row of any study like this are not there."""
     keys = ["model", "dataset", *(["chat"] if overview.has_chats else []), "evaluation", "run", "label"]
     keys += ["data"] if overview.has_data else []
+    keys += ["parent"] if overview.has_parents else []
     return [Column(key, key, "name" if key == name else "text", group="subject") for key in keys]
 
 
@@ -307,7 +308,16 @@ def _subject(overview: Overview, row: Row) -> TableRow:
         "run": row.run.name if row.run else "untrained",
         "label": row.run.label if row.run else None,
         **({"data": _data(results, row)} if overview.has_data else {}),
+        **({"parent": _parent(results, row)} if overview.has_parents else {}),
     }
+
+
+def _parent(results: Results, row: Row) -> str | None:
+    """The run that a run goes on from, as the study calls it."""
+    if row.run is None or row.run.parent is None:
+        return None
+    parent = results.grid.runs[row.run.parent]
+    return parent.label or parent.name
 
 
 def _recipe_columns(overview: Overview) -> list[Column]:

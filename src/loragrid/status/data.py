@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from loragrid.jobs.log import error_in
 from loragrid.status.activity import Activity
 from loragrid.status.cell import DONE, WAITING, Cell, Failure, failed
-from loragrid.status.log import error_in
 from loragrid.status.stages import LOGS, active_cell
 from loragrid.study.batches import is_trained, missing_parts
 from loragrid.study.grid import Clean, Grid

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from loragrid.jobs.tail import last_lines
 from loragrid.status.cell import Failure
 from loragrid.status.overview import Overview
-from loragrid.status.tail import last_lines
 from loragrid.terminal import printable
 
 

@@ -9,12 +9,12 @@ from typing import get_args
 from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.jobs.attempts import ATTEMPTS
+from loragrid.jobs.log import error_in
 from loragrid.jobs.outcome import Outcome, failure_in, outcome_of
+from loragrid.jobs.tail import last_record
 from loragrid.status.activity import ActiveJob, Activity
 from loragrid.status.cell import DONE, URGENCY, WAITING, Cell, Failure, failed, together
-from loragrid.status.log import error_in
 from loragrid.status.progress import last_sign_of_life, progress
-from loragrid.status.tail import last_record
 from loragrid.study.batches import (
     BATCHES,
     Stage,

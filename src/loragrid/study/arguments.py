@@ -4,7 +4,8 @@ The names are recorded here, since checking a study imports neither transformers
 installed ones (transformers 5.23, PEFT 0.21).
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from loragrid.study.problems import suggestion
@@ -45,6 +46,37 @@ LORA_CONFIG: dict[str, Kinds] = {
     "target_parameters": (list,),
 }
 """Fields of PEFT's LoraConfig that a recipe may set, with the types of their values."""
+
+
+def _are_whole(numbers: Any) -> bool:
+    return all(type(number) is int and number >= 0 for number in (numbers if isinstance(numbers, list) else [numbers]))
+
+
+def _are_ranks(pattern: Any) -> bool:
+    return all(type(rank) is int and rank >= 1 for rank in pattern.values())
+
+
+def _are_scales(pattern: Any) -> bool:
+    return all(isinstance(alpha, int | float) and alpha > 0 for alpha in pattern.values())
+
+
+def _are_schedule_numbers(arguments: Any) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in arguments.values())
+
+
+RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "adam_beta1": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "adam_beta2": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "adam_epsilon": ("above 0", lambda value: value > 0),
+    "label_smoothing_factor": ("at least 0 and below 1", lambda value: 0 <= value < 1),
+    "lr_scheduler_kwargs": ("numbers by name", _are_schedule_numbers),
+    "neftune_noise_alpha": ("above 0", lambda value: value > 0),
+    "bias": ("none, all or lora_only", lambda value: value in ("none", "all", "lora_only")),
+    "layers_to_transform": ("whole numbers from 0", _are_whole),
+    "rank_pattern": ("whole numbers from 1, by layer", _are_ranks),
+    "alpha_pattern": ("numbers above 0, by layer", _are_scales),
+}
+"""Which values make sense, where the libraries would say so only in a training, or not at all."""
 
 SCHEDULE_ARGUMENTS: dict[str, frozenset[str]] = {
     "linear": frozenset(),
@@ -180,6 +212,29 @@ def argument_problems(fields: Mapping[str, Any], where: str) -> Iterator[str]:
             elif not _is_one_of(value, allowed[name]):
                 kinds = [_IN_WORDS[kind] for kind in allowed[name] if not (kind is int and float in allowed[name])]
                 yield f"{key}: must be {' or '.join(kinds)}, not {value!r}"
+            else:
+                yield from _out_of_range(key, name, value)
+
+
+def _out_of_range(key: str, name: str, value: Any) -> Iterator[str]:
+    for inner, number in _numbers(key, value):
+        if not math.isfinite(number):
+            yield f"{inner}: {number!r} is not a finite number"
+            return
+    if name in RANGES and not RANGES[name][1](value):
+        yield f"{key}: must be {RANGES[name][0]}, not {value!r}"
+
+
+def _numbers(key: str, value: Any) -> Iterator[tuple[str, float]]:
+    """All numbers in a value, each with its key."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _numbers(f"{key}.{name}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(key, inner)
+    elif isinstance(value, int | float):
+        yield key, value
 
 
 def _is_one_of(value: Any, kinds: Kinds) -> bool:

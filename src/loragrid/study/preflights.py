@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ Settings = dict[str, dict[str, Any]]
 
 
 def preflights_of(grid: Grid) -> dict[str, Preflight]:
-    """What each model is to be looked at for, by id: with each formatted data, and with what is asked without any."""
+    """What each model is to be looked at for, by id: with each formatted data, and with what it is asked untrained.
+
+    That is looked at by itself, so that data that cannot be formatted holds up no answers of a model as it is.
+    """
     trainings, asked = defaultdict[str, Settings](dict), defaultdict[str, Settings](dict)
     for run in grid.runs.values():
         settings = training_of(run)
@@ -35,9 +38,9 @@ def preflights_of(grid: Grid) -> dict[str, Preflight]:
         if run_asked := grid.runs.get(answers.subject):
             asked[run_asked.formatted].update(_asked(answers))
     found = [_with_data(grid, id_, of_runs, asked[id_]) for id_, of_runs in trainings.items()]
-    known, alone = _Known(found), defaultdict[tuple[str, str], Settings](dict)
+    alone = defaultdict[tuple[str, str], Settings](dict)
     for answers in grid.answers.values():
-        if answers.subject in grid.untrained and known.of(answers) is None:
+        if answers.subject in grid.untrained:
             alone[answers.model, _chat(answers.chat)].update(_asked(answers))
     found += [_without_data(grid, model, json.loads(chat), settings) for (model, chat), settings in alone.items()]
     return {preflight.id: preflight for preflight in found}
@@ -46,33 +49,12 @@ def preflights_of(grid: Grid) -> dict[str, Preflight]:
 def preflight_of_answers(grid: Grid) -> dict[str, Preflight]:
     """Which preflight looks at what a subject is asked, by the folder of its answers."""
     of_data = {each.formatted: each for each in grid.preflights.values() if each.formatted}
-    known = _Known(grid.preflights.values())
+    alone = {(each.model, _chat(each.chat)): each for each in grid.preflights.values() if not each.formatted}
     found = {}
     for folder, answers in grid.answers.items():
         run = grid.runs.get(answers.subject)
-        if preflight := of_data.get(run.formatted) if run else known.of(answers):
-            found[folder] = preflight
+        found[folder] = of_data[run.formatted] if run else alone[answers.model, _chat(answers.chat)]
     return found
-
-
-class _Known:
-    """Preflights by model and what it is asked.
-
-    Args:
-        preflights: some.
-    """
-
-    def __init__(self, preflights: Iterable[Preflight]):
-        self._found: dict[tuple[str, str, str], Preflight] = {}
-        for each in preflights:
-            for asked in each.asked:
-                chat = _chat(each.chat) if asked["in_chat"] else ""
-                self._found.setdefault((each.model, chat, canonical(asked)), each)
-
-    def of(self, answers: Answers) -> Preflight | None:
-        """The one that looks at what a subject is asked, whoever it is."""
-        (asked,) = _asked(answers)
-        return self._found.get((answers.model, _chat(answers.chat) if answers.in_chat else "", asked))
 
 
 def _with_data(grid: Grid, formatted: str, trainings: Settings, asked: Settings) -> Preflight:

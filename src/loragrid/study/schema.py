@@ -21,7 +21,7 @@ Scalar = bool | int | float | str | None
 class Model(BaseModel):
     """Base of all parts: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class Build(Model):
@@ -191,7 +191,7 @@ class DatasetSpec(Model):
     Further keys are options of its source.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     source: str | None = Field(None, description="Module in loragrid/data/sources that reads its original format.")
     mixture: MixtureSpec | None = Field(
@@ -343,7 +343,7 @@ class Recipe(Model):
 class Point(Model):
     """One combination that is not part of the product: recipe fields by name, and optionally where it applies."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: Name | None = Field(None, description="Label in the tables, e.g. `SFT4`; also what `parent` refers to.")
     model: str | None = Field(None, description="Only for this model.")

@@ -76,6 +76,7 @@ class RunState:
         self.clock = Clock(stop, self.ranks, checkpoint_seconds)
         self.adapter: dict[str, torch.nn.Parameter] = {}
         self.began_at = 0
+        self.has_stepped = False
         self.validated_at = 0
         self.random: dict[str, torch.Tensor] = {}
         self.saved: checkpoints.Checkpoint | None = None
@@ -137,6 +138,7 @@ class RunState:
             step: optimiser steps done.
             **values: loss, learning rate and whatever else the method says.
         """
+        self.has_stepped = True
         tokens = self.tokens_by_step[step - 1]
         self.records.add(step, **values, tokens=tokens, loss_tokens=self.loss_tokens_by_step[step - 1])
         seconds = self.clock.last_step

@@ -1,6 +1,7 @@
 """Train the runs of a batch: each ends as a finished adapter in its work folder, or with the reason why not."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
         loraplus=recipe["loraplus"],
         stop=stop,
     )
-    with reports.beside(work, report_to, run.name):
+    with reports.beside(work, report_to, run.name), _refused_settings(recipe, state):
         trainer = method.trainer(model, chat, state, configuration, train_rows, _by_length(validation_rows))
         stop.check("before the first step", progress=False)
         trainer.resume()
@@ -158,6 +159,22 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
     record["adapter_config_sha256"] = sha256_of(work / "adapter" / CONFIGURATION)
     # Last: its presence is what says that the run is finished.
     write_json(work / "run.json", record)
+
+
+@contextlib.contextmanager
+def _refused_settings(recipe: Mapping[str, Any], state: RunState) -> Iterator[None]:
+    """Take what a library refuses before the first step for the settings' fault, if there are any of its own.
+
+    Raises:
+        UserError: it is.
+    """
+    given = [f"{part} ({', '.join(recipe[part])})" for part in ("training_arguments", "lora_config") if recipe[part]]
+    try:
+        yield
+    except (NotImplementedError, TypeError, ValueError) as error:
+        if not given or state.has_stepped:
+            raise
+        raise UserError(f"{' or '.join(given)}: the training cannot begin with it: {error}") from error
 
 
 def _configuration(member: TrainMember, micro: int, work: Path, steps: int, report_to: Sequence[str]) -> Any:

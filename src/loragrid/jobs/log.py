@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from loragrid.status.tail import last_lines
+from loragrid.jobs.tail import last_lines
 
 _TOLD = re.compile(
     r"loragrid: (?P<told>.+)|(?P<raised>(?:\w+\.)*\w*(?:Error|Exception)(?:: .*)?)|\S*python\S*: (?P<python>.+)"
