@@ -270,7 +270,7 @@ def preferring(bench: GpuBench, adapter: str) -> Found:
         chat=CHAT,
         run=parent.run.folder,
     )  # fmt: skip
-    member = CompareMember(wanted, parent.model, preflight_file="", run=parent.run)
+    member = CompareMember(wanted, parent.model, parent.run)
     references.reference_batch(batch_of("log_probabilities", member))
     if not Path(wanted.file).exists():
         raise RuntimeError(f"log-probabilities: {read_attempts(Path(wanted.folder, 'work'))[-1]['why']}")
@@ -407,7 +407,7 @@ def at_full_size(bench: GpuBench, name: str) -> Found:
 def find_answers(bench: GpuBench) -> Found:
     """Answers a second of the 7B with its adapter."""
     bench.train_large("llama-2-7b")
-    run = bench.member("llama-2-7b", "", model="llama-2-7b")
+    run = bench.member("llama-2-7b", "data/formatted", model="llama-2-7b")
     longest = 8 if bench.small else 64
     prompts = Path("data/prompts/made.jsonl")
     write_jsonl(prompts, ({"id": f"{number}", "messages": dialogue(number)[:-1]} for number in range(16)))

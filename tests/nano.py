@@ -128,7 +128,7 @@ def compare(folder, parent=None, precision="nf4", micro_batch=8, formatted_folde
         run=parent and parent.run.folder,
     )
     model = base_model(MODEL, micro_batch=micro_batch)
-    member = CompareMember(found, model, preflight_file="data/preflight/none.json", run=parent and parent.run)
+    member = CompareMember(found, model, parent and parent.run)
     assert reference_batch(batch_of(member, stage="log_probabilities"))
     return Compared(found.file, found.key)
 

@@ -5,12 +5,28 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from nano import records, train_member, write_batch
 
 from loragrid.jobs import slurm
 from loragrid.jobs.attempts import read_attempts
+
+SOURCE = Path(__file__).parents[2] / "src"
+
+# The worker takes its time before its first step.
+LATE = """
+import sys
+if "worker" in sys.orig_argv:
+    import time
+    import loragrid.training.train as training
+    load_base = training.load_base
+    def late(*arguments):
+        time.sleep(3)
+        return load_base(*arguments)
+    training.load_base = late
+"""
 
 
 class Start:
@@ -106,7 +122,9 @@ def test_told_to_end_while_waiting_it_leaves_the_other_alone_and_will_be_started
 def test_preempted_before_its_first_step_a_job_goes_back_into_a_fake_queue(start, fake, tmp_path):
     fake("squeue", f"7|RUNNING|None|1:00:00|{tmp_path}|rule_train\n")
     asked = fake("scontrol", "")
-    one = start(SLURM_JOB_ID="7", LORAGRID_OWN_JOB="1")
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late/sitecustomize.py").write_text(LATE)
+    one = start(SLURM_JOB_ID="7", LORAGRID_OWN_JOB="1", PYTHONPATH=f"{tmp_path / 'late'}:{SOURCE}")
     one.until(lambda: read_attempts(one.work))
     one.process.send_signal(signal.SIGTERM)
     one.until(lambda: "is back in the queue" in one.said())

@@ -2,40 +2,10 @@
 
 from pathlib import Path
 
-from studies import DPO, VOTES
-
 from loragrid.files import read_json, write_json
-from loragrid.jobs.refusals import settle_hopeless
+from loragrid.jobs.refusals import forget_refusals, settle_hopeless, settle_refused
 from loragrid.study.batches import plan
-from loragrid.study.preflights import training_of
-
-CHILDREN = f"points: [{{name: b, {DPO}}}, {{name: c, {DPO}, warmup: 0.1}}]"
-
-
-def refuse(grid, *labels):
-    """Write the report that refuses some runs."""
-    (preflight,) = grid.preflights.values()
-    refused = [
-        {"training": training_of(run), "reason": f"{run.label} cannot work"}
-        for run in grid.runs.values()
-        if run.label in labels
-    ]
-    write_json(Path(preflight.file), {"key": preflight.key, "unusable": {}, "refused": refused, "warnings": []})
-    return preflight.file
-
-
-def test_what_runs_are_compared_with_is_computed_as_long_as_one_of_them_can_be_trained(place):
-    grid = place.open(VOTES, CHILDREN)
-    (batch,) = plan(grid).log_probabilities.values()  # as the first start records it, before there is a report
-    failed = batch.members[0].work / "failed.json"
-    refuse(grid, "b")
-    settle_hopeless(batch)
-    assert not failed.exists()
-    report = refuse(grid, "b", "c")
-    settle_hopeless(batch)
-    assert read_json(failed)["reason"] == "b cannot work"
-    assert read_json(failed)["blocked_by"] == report
-    assert plan(grid).log_probabilities == {}
+from loragrid.study.preflights import refusals, training_of
 
 
 def test_a_model_that_cannot_be_used_is_not_asked(place):
@@ -58,3 +28,43 @@ def test_what_untrained_models_are_asked_waits_for_no_training_data(place):
     assert with_data.file in needs[False]
     assert alone.file in needs[True]
     assert with_data.file not in needs[True]
+
+
+def test_what_a_report_that_was_made_again_does_not_repeat_is_forgotten(place):
+    grid = place.small()
+    (batch,) = plan(grid).train.values()
+    (member,) = batch.members
+    report = {"key": "k", "unusable": {}, "warnings": []}
+    refused = [{"training": training_of(member.run), "reason": "no template"}]
+    write_json(Path(member.preflight_file), report | {"refused": refused})
+    settle_refused(grid)
+    forget_refusals(batch)
+    assert read_json(member.work / "failed.json")["reason"] == "no template"
+    assert plan(grid).train == {}
+    write_json(Path(member.preflight_file), report | {"refused": []})
+    forget_refusals(batch)
+    assert not (member.work / "failed.json").exists()
+    assert list(plan(grid).train) == [batch.id]
+
+
+def test_a_trained_parent_is_no_reason_to_refuse_its_children(place):
+    points = "points: [{name: a, dataset: letters}, {name: b, parent: a, rank: 16, learning_rate: 1e-5}]"
+    grid = place.small(points)
+    runs = {run.label: run for run in grid.runs.values()}
+    (report,) = (each for each in grid.preflights.values() if each.formatted)
+    refused = [{"training": training_of(runs["a"]), "reason": "a name of nothing"}]
+    write_json(Path(report.file), {"key": "k", "unusable": {}, "refused": refused, "warnings": []})
+    assert set(refusals(grid)) >= {runs["a"].folder}
+    write_json(Path(runs["a"].folder, "run.json"), {})
+    assert runs["a"].folder not in refusals(grid)
+    assert "a parent" not in str(refusals(grid))
+
+
+def test_asking_trained_runs_needs_no_training_data(place):
+    grid = place.small()
+    (run,) = grid.runs.values()
+    (batch,) = plan(grid).generate.values()
+    assert batch.members[0].preflight_file in batch.needs
+    write_json(Path(run.folder, "run.json"), {})
+    (batch,) = plan(grid).generate.values()
+    assert batch.members[0].preflight_file not in batch.needs

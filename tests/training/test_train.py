@@ -1,8 +1,10 @@
 import json
 import math
+import os
 import re
 import resource
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from loragrid.jobs.attempts import read_attempts
 from loragrid.modeling.environment import stream
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
 from loragrid.training.order import epoch_order
+from loragrid.training.records import Records
 from loragrid.training.train import train_batch
 from loragrid.training.trainer import RunTrainer
 
@@ -283,6 +286,24 @@ def test_gradients_that_overflow_without_any_scale_end_the_run(nano, tmp_path, o
     scaler(0.5)
     assert train_batch(batch_of(train_member(tmp_path / "run")), 60)
     assert "the norm of the gradient is inf at step 1" in reason_of(tmp_path / "run")
+
+
+def test_interrupted_before_fp16_has_found_its_scale_it_goes_on(nano, tmp_path, overflowing, scaler, monkeypatch):
+    overflowing(1)
+    scaler(2.0**15)
+    add = Records.add
+
+    def told(self, step, **values):
+        add(self, step, **values)
+        if step == 1 and "loss" in values and len(read_attempts(tmp_path / "run" / "work")) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Records, "add", told)
+    member = train_member(tmp_path / "run", max_steps=3, evaluations=1)
+    assert not train_batch(batch_of(member), 60)
+    assert not (tmp_path / "run" / "work" / "failed.json").exists()
+    assert train_batch(batch_of(member), 60)
+    assert [attempt["ended"] for attempt in read_attempts(tmp_path / "run" / "work")] == ["terminated", "finished"]
 
 
 def test_a_training_that_took_no_step_is_none(nano, tmp_path, overflowing, scaler):

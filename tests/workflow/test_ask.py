@@ -87,7 +87,7 @@ def test_one_that_cannot_be_asked_is_named_and_the_answers_of_others_are_shown(f
     done = finished.loragrid("ask", "--all", "Hello", "--study", "nano", fails=True)
     assert done.stdout.startswith("> Hello\n\nr2-a4-s42-")
     assert "r2-a8-s42-" in done.stderr
-    assert "adapter_config.json: is not that of a LoRA adapter" in done.stderr
+    assert "adapter_config.json: is not the adapter that was trained here" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -76,7 +76,8 @@ def test_an_empty_split_stops_before_training_and_leaves_no_half_dataset(with_mo
     assert "validation" in done.stdout + done.stderr
     assert not list(with_model.folder.glob("data/clean/*/cleaning.json"))
     assert not list(with_model.folder.glob("results/runs/*/*/*/work"))
-    assert {row["status"] for row in with_model.table()} == {"missing"}
+    assert {row["status"] for row in with_model.table()} == {"failed"}
+    assert all(row["reason"].startswith("failed in clean: ") for row in with_model.table())
 
 
 def test_a_missing_column_is_told_with_file_and_columns(with_model):

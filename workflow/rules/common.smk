@@ -269,7 +269,7 @@ def members_of(stage):
 
 def run_in_words(wildcards):
     run = GRID.runs[f"results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}"]
-    return subject_in_words(run, GRID.models[run.model], None)
+    return subject_in_words(run, GRID.models[run.model])
 
 
 def answers_in_words(wildcards):

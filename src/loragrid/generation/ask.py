@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +12,14 @@ from transformers import GenerationConfig
 
 from loragrid.errors import UserError
 from loragrid.generation.answer import generate, stop_tokens
+from loragrid.jobs.adapter import adapter_of
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import release_memory, stream
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.messages import Message, with_system
 from loragrid.modeling.tokenizer import load_chat
+from loragrid.study.grid import Run
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Subject:
         model: folder of the base model.
         precision: of its weights.
         chat: template, system prompt and end of answers, as answers hold them.
-        adapter: folder of the adapter over it, if it is a run.
+        run: whose adapter is over it; None for the base as it is.
         prompts_at_a_time: as many as fit.
         sharded: whether the model is too big for one GPU.
     """
@@ -39,7 +40,7 @@ class Subject:
     model: str
     precision: str
     chat: Mapping[str, Any]
-    adapter: Path | None
+    run: Run | None
     prompts_at_a_time: int
     sharded: bool = False
 
@@ -60,7 +61,8 @@ def ask(
         `cut` at its beginning to fit the model's context.
 
     Raises:
-        UserError: a model or an adapter cannot be loaded, or the longest answer leaves no room for a prompt.
+        UserError: a model or an adapter cannot be loaded, or is not the one that was trained; or the longest answer
+            leaves no room for a prompt.
     """
     loaded: tuple[str, str] | None = None
     base: Any = None
@@ -88,16 +90,17 @@ def ask(
             loaded = (subject.model, subject.precision)
         model = base
         model.generation_config = deepcopy(own)
-        if subject.adapter is not None:
+        if subject.run is not None:
+            adapter = adapter_of(subject.run.folder, subject.run.key, "its training")
             with _told(subject):
-                model = attach_adapter(base, subject.adapter)
+                model = attach_adapter(base, adapter)
         model.eval()
         ends = stop_tokens(model, chat)
         model.generation_config = GenerationConfig()
         answers = _answers(model, chat, encoded, decoding, ends, seed, subject.prompts_at_a_time)
         cut = [len(ids) < len(all_) for ids, all_ in zip(encoded, whole, strict=True)]
         yield [{**answer, "cut": is_cut} for answer, is_cut in zip(answers, cut, strict=True)]
-        if subject.adapter is None:
+        if subject.run is None:
             continue
         if chat.added_token is not None or model.peft_config["default"].bias != "none":
             loaded = None  # the base has grown by a token, or has the run's own biases

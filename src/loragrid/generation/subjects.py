@@ -6,7 +6,6 @@ from pathlib import Path
 from loragrid.errors import UserError
 from loragrid.files import canonical
 from loragrid.generation.ask import Subject
-from loragrid.jobs.adapter import adapter_of
 from loragrid.study.grid import Grid, Run
 from loragrid.study.subjects import names_of
 
@@ -20,7 +19,7 @@ def subjects_of(grid: Grid, runs: Sequence[Run], *, base: bool) -> list[Subject]
         base: each base model, untrained, before its runs, in the chat of each.
 
     Raises:
-        UserError: an adapter is not the one that was trained, or a base model is gone.
+        UserError: a base model is gone.
     """
     names = dict(zip((run.folder for run in runs), names_of(grid, runs), strict=True))
     found: list[Subject] = []
@@ -42,7 +41,6 @@ def subjects_of(grid: Grid, runs: Sequence[Run], *, base: bool) -> list[Subject]
                 )
                 bases[way] = Subject(name, model.folder, run.precision, chat, None, model.micro_batch, model.sharded)
                 found.append(bases[way])
-        adapter = adapter_of(run.folder, run.key, "its training")
         name, at_a_time = names[run.folder], model.micro_batch
-        found.append(Subject(name, model.folder, run.precision, run.chat, adapter, at_a_time, model.sharded))
+        found.append(Subject(name, model.folder, run.precision, run.chat, run, at_a_time, model.sharded))
     return found

@@ -72,7 +72,7 @@ def attempt_members(
 
     Args:
         members: the batch's members.
-        stage: `train` or `generate`, for the failure's record.
+        stage: `train`, `log_probabilities` or `generate`, for the failure's record.
         work: does the work of one member in its folder, and leaves it when told to stop.
         seconds_left: asks for the time that the job has left, in seconds; None without a limit.
 

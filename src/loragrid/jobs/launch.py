@@ -20,7 +20,7 @@ from loragrid.jobs import slurm
 from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
 from loragrid.jobs.owner import owned
 from loragrid.jobs.parent import die_with_parent
-from loragrid.jobs.refusals import settle_hopeless
+from loragrid.jobs.refusals import forget_refusals, settle_hopeless
 from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
 from loragrid.jobs.stop import Stop
 from loragrid.study.batches import Batch
@@ -57,6 +57,7 @@ def run_batch(
         Whether every member finished or failed for good; if not, repeating the batch goes on.
     """
     command = [*_launcher(batch, gpus), "-m", "loragrid", "worker", stage, str(file), *options]
+    forget_refusals(batch)
     with Stop().listening() as stop, contextlib.ExitStack() as stack:
         # In one order everywhere, so that two that want the same do not wait for each other.
         locks = [

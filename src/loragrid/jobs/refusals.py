@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from loragrid.errors import UserError
+from loragrid.files import read_json
 from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked
 from loragrid.jobs.failures import record_failure
@@ -26,12 +27,24 @@ def settle_refused(grid: Grid) -> None:
     unaskable = refusals_to_ask(grid)
     for answers in grid.answers.values():
         work = Path(answers.folder, "work")
-        if (work / FAILED).exists() or not missing_parts(answers):
+        if has_failed(work) or not missing_parts(answers):
             continue
         if untrained := found.get(answers.subject):
             _record(work, Refusal(f"its training failed: {untrained.reason}", untrained.file))
         elif unasked := unaskable.get(answers.folder):
             _record(work, unasked)
+
+
+def forget_refusals(batch: Batch[Member]) -> None:
+    """Drop the records of refusals that a report, which was made again since, does not repeat.
+
+    Args:
+        batch: recorded, of the stage `train`, `log_probabilities` or `generate`.
+    """
+    for member in batch.members:
+        record = member.work / FAILED
+        if record.exists() and read_json(record).get("stage") == STAGE and _refused(member) is None:
+            record.unlink()
 
 
 def settle_hopeless(batch: Batch[Member]) -> None:
@@ -55,10 +68,6 @@ def _refused(member: Member) -> Refusal | None:
         return refusal_of(member.run, member.preflight_file)
     if isinstance(member, AnswerMember):
         return refusal_to_ask(member.answers.precision, member.preflight_file)
-    if isinstance(member, CompareMember):
-        # What runs are compared with is of use as long as one of them can be trained.
-        found = [refusal_of(run, member.preflight_file) for run in member.wanted_by]
-        return found[0] if all(found) else None
     return None
 
 

@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     BitsAndBytesConfig,
@@ -111,25 +112,26 @@ def load_base(folder: str, precision: str, place: Place = "here", attention: str
 def empty_base(folder: Path) -> PreTrainedModel:
     """A base model's layers without weights, on the meta device.
 
-    Raises:
-        UserError: the folder holds no causal language model that transformers knows.
+    Args:
+        folder: the model's.
     """
-    refuse_adapter(folder)
-    try:
-        with torch.device("meta"):
-            config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: cannot be loaded as a causal language model: {error}") from error
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
 
 
 def check_precision(folder: Path, precision: str) -> None:
     """See that a base can be loaded at a precision.
 
     Raises:
-        UserError: it is quantised in another way, or its weights cannot be packed.
+        UserError: it is no causal language model, or quantised in another way, or its weights cannot be packed.
     """
     config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UserError(
+            f"{folder}: cannot be loaded as a causal language model: transformers has none of the kind "
+            f"{config.model_type}"
+        )
     _quantization(config, str(folder), precision, torch.float32)
 
 

@@ -63,8 +63,7 @@ def targets(model: PreTrainedModel, recipe: Mapping[str, Any]) -> Targets:
 
     Args:
         model: as of `adaptable`.
-        recipe: `target_modules`, `all-linear` or ends of names; `rank`; and, of `lora_config`, `rank_pattern` and
-            `layers_to_transform`.
+        recipe: `target_modules`, `all-linear` or ends of names; `rank`; and, of `lora_config`, all that names layers.
 
     Raises:
         UserError: a name is not in every layer of the model; the message lists those that are. Or a rank is larger than

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, write_json
@@ -107,16 +107,16 @@ class _Model:
     """A model without weights.
 
     Args:
+        folder: where it lies.
         tokenizer: its tokenizer.
         chat: as it is trained and asked; None where it is asked in plain text alone.
         architecture: what its configuration says.
-        layers: its layers, on the meta device.
     """
 
+    folder: Path
     tokenizer: PreTrainedTokenizerBase
     chat: Chat | None
     architecture: Architecture
-    layers: PreTrainedModel
 
 
 def _open(folder: Path, chat: Mapping[str, Any] | None) -> _Model:
@@ -124,7 +124,7 @@ def _open(folder: Path, chat: Mapping[str, Any] | None) -> _Model:
     tokenizer = loaded.tokenizer if loaded else load_plain_tokenizer(str(folder))
     architecture = architecture_of(folder).grown(loaded.added_token if loaded else None)
     architecture.check_padding(tokenizer)
-    return _Model(tokenizer, loaded, architecture, empty_base(folder))
+    return _Model(folder, tokenizer, loaded, architecture)
 
 
 def _unusable(folder: Path, precisions: Iterable[str]) -> dict[str, str]:
@@ -152,18 +152,23 @@ def _refused(
     unusable: Mapping[str, str],
     refused: list[dict[str, Any]],
 ) -> list[str]:
+    able = [training for training in trainings if training["precision"] not in unusable]
+    refused += [
+        {"training": dict(each), "reason": unusable[each["precision"]]} for each in trainings if each not in able
+    ]
+    if not able:
+        return []
+    layers = empty_base(known.folder)
     try:
         rows = _rows(formatted, known.architecture)
         if known.chat is not None and known.chat.added_token is not None:
-            check_rows(known.layers)
+            check_rows(layers)
     except UserError as error:
-        refused += [{"training": dict(training), "reason": str(error)} for training in trainings]
+        refused += [{"training": dict(training), "reason": str(error)} for training in able]
         return []
-    for training in trainings:
+    for training in able:
         try:
-            if reason := unusable.get(training["precision"]):
-                raise UserError(reason)
-            targets(known.layers, training)
+            targets(layers, training)
             steps = total_steps(rows, training["batch_size"], training["epochs"], training["max_steps"])
             check_learning_rates(steps, training["warmup"])
         except UserError as error:

@@ -120,7 +120,7 @@ class Activity:
     def _add_members(self, stage: Any, id_: str, active: ActiveJob) -> None:
         with suppress(UserError, KeyError, TypeError):
             for member in read_batch(stage, id_).members:
-                self._by_member[stage, str(member.folder)] = active
+                self._by_member[stage, member.folder] = active
 
 
 def has_queue() -> bool:

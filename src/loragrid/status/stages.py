@@ -242,4 +242,4 @@ def _failed_early() -> Iterator[tuple[tuple[str, str], Failure]]:
             continue
         with suppress(UserError, KeyError, TypeError, AttributeError):
             for member in read_batch(stage, log.stem).members:
-                yield (stage, str(member.folder)), Failure(stage, reason, log)
+                yield (stage, member.folder), Failure(stage, reason, log)

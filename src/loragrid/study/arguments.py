@@ -5,6 +5,7 @@ installed ones (transformers 5.23, PEFT 0.21).
 """
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -53,11 +54,20 @@ def _are_whole(numbers: Any) -> bool:
 
 
 def _are_ranks(pattern: Any) -> bool:
-    return all(type(rank) is int and rank >= 1 for rank in pattern.values())
+    return all(type(rank) is int and rank >= 1 for rank in pattern.values()) and _are_patterns(list(pattern))
 
 
 def _are_scales(pattern: Any) -> bool:
-    return all(isinstance(alpha, int | float) and alpha > 0 for alpha in pattern.values())
+    return all(isinstance(alpha, int | float) and alpha > 0 for alpha in pattern.values()) and _are_patterns(
+        list(pattern)
+    )
+
+
+def _are_patterns(texts: Any) -> bool:
+    try:
+        return all(bool(text) and re.compile(text) for text in (texts if isinstance(texts, list) else [texts]))
+    except (re.error, TypeError):
+        return False
 
 
 def _are_schedule_numbers(arguments: Any) -> bool:
@@ -72,9 +82,10 @@ RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "lr_scheduler_kwargs": ("numbers by name", _are_schedule_numbers),
     "neftune_noise_alpha": ("above 0", lambda value: value > 0),
     "bias": ("none, all or lora_only", lambda value: value in ("none", "all", "lora_only")),
+    "exclude_modules": ("names, or a regular expression", _are_patterns),
     "layers_to_transform": ("whole numbers from 0", _are_whole),
-    "rank_pattern": ("whole numbers from 1, by layer", _are_ranks),
-    "alpha_pattern": ("numbers above 0, by layer", _are_scales),
+    "rank_pattern": ("whole numbers from 1, by names or regular expressions of layers", _are_ranks),
+    "alpha_pattern": ("numbers above 0, by names or regular expressions of layers", _are_scales),
 }
 """Which values make sense, where the libraries would say so only in a training, or not at all."""
 

@@ -149,7 +149,11 @@ def _generate_batches(
         if wanted and not hopeless and answers.folder not in unaskable:
             report = looked[answers.folder].file
             member = AnswerMember(preflight_file=report, **_asked(grid, answers, wanted))
-            needs = [f"{member.model.folder}/model.json", member.prompts_file, report]
+            needs = [f"{member.model.folder}/model.json", member.prompts_file]
+            # What a run was trained on may be deleted by now.
+            rows = f"{grid.formatted[subject.formatted].folder}/format.json" if subject else ""
+            if subject is None or not is_trained(subject) or Path(report).exists() or Path(rows).exists():
+                needs.append(report)
             batch = _batch(
                 "generate", [member], needs, [done_of[answers.subject]] if answers.subject in done_of else []
             )
@@ -162,15 +166,11 @@ def _comparisons(
 ) -> dict[str, Batch[CompareMember]]:
     """What the runs that are to be trained are compared with, once for all that are compared with the same."""
     batches = {}
-    wanted_by: dict[str, list[Run]] = defaultdict(list)
-    for child in (member.run for batch in train.values() for member in batch.members):
-        if child.compared_with is not None:
-            wanted_by[child.compared_with].append(child)
-    for id_, children in wanted_by.items():
-        if Path((found := grid.log_probabilities[id_]).file).exists():
+    for id_ in dict.fromkeys(member.run.compared_with for batch in train.values() for member in batch.members):
+        if id_ is None or Path((found := grid.log_probabilities[id_]).file).exists():
             continue
         run, report = grid.runs[found.run] if found.run else None, report_of[found.formatted]
-        member = CompareMember(found, grid.models[found.model], report, run, children)
+        member = CompareMember(found, grid.models[found.model], run)
         needs = [f"{member.formatted}/format.json", f"{member.model.folder}/model.json", report]
         after = [done_of[run.folder]] if run and run.folder in done_of else []
         batch = _batch("log_probabilities", [member], needs, after)

@@ -98,16 +98,12 @@ class CompareMember(Member):
     Args:
         log_probabilities: what is wanted.
         model: the base.
-        preflight_file: the report on its data.
         run: the parent; None for the untrained model.
-        wanted_by: the runs that are compared with them.
     """
 
     log_probabilities: LogProbabilities
     model: ModelEntry
-    preflight_file: str
     run: Run | None = None
-    wanted_by: list[Run] = field(default_factory=list)
 
     @property
     def folder(self) -> str:
@@ -235,7 +231,6 @@ def member_of(stage: Stage, values: Mapping[str, Any]) -> Member:
         return TrainMember(**fields)
     if stage == "log_probabilities":
         fields["log_probabilities"] = LogProbabilities(**fields["log_probabilities"])
-        fields["wanted_by"] = [Run(**run) for run in fields["wanted_by"]]
         return CompareMember(**fields)
     fields["answers"] = Answers(**fields["answers"])
     if stage == "generate":

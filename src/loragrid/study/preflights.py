@@ -153,13 +153,15 @@ def refusals_to_ask(grid: Grid) -> dict[str, Refusal]:
 
 
 def refusals(grid: Grid) -> dict[str, Refusal]:
-    """Why runs of a study cannot be trained, their children included, by the run's folder."""
+    """Why runs of a study that are still to be trained cannot be, their children included, by the run's folder."""
     file_of = {preflight.formatted: preflight.file for preflight in grid.preflights.values() if preflight.formatted}
     reports = {file: read_report(file) for file in file_of.values()}
     found: dict[str, Refusal] = {}
     if not any(report and report["refused"] for report in reports.values()):
         return found
     for run in _parents_first(grid):
+        if Path(run.folder, "run.json").exists():
+            continue
         if run.parent in found:
             above = found[run.parent]
             found[run.folder] = Refusal(f"its parent run {Path(run.parent).name} failed: {above.reason}", above.file)
@@ -209,8 +211,13 @@ def findings(grid: Grid) -> list[Finding]:
         # Of a model with runs, their refusals say it.
         texts = [] if runs else [f"cannot be asked: {reason}" for reason in dict.fromkeys(report["unusable"].values())]
         for refused in report["refused"]:
-            names = [run.label or run.name for run in runs if training_of(run) == refused["training"]]
-            texts.append(f"cannot be trained: {', '.join(names)}: {refused['reason']}")
+            names = [
+                run.label or run.name
+                for run in runs
+                if training_of(run) == refused["training"] and not Path(run.folder, "run.json").exists()
+            ]
+            if names:
+                texts.append(f"cannot be trained: {', '.join(names)}: {refused['reason']}")
         datasets = (runs[0].dataset,) if runs else tuple(sorted(asked_about[preflight.id]))
         model = grid.models[preflight.model].label
         found += [Finding(model, datasets, text) for text in [*texts, *report["warnings"]]]

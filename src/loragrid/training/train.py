@@ -172,7 +172,7 @@ def _refused_settings(recipe: Mapping[str, Any], state: RunState) -> Iterator[No
     try:
         yield
     except (NotImplementedError, TypeError, ValueError) as error:
-        if not given or state.has_stepped:
+        if not given or state.has_stepped or state.began_at:
             raise
         raise UserError(f"{' or '.join(given)}: the training cannot begin with it: {error}") from error
 

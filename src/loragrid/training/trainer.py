@@ -201,10 +201,10 @@ class RunTrainer(Trainer):
         with contextlib.suppress(_AtItsEnd):
             self.train(resume_from_checkpoint=str(found) if found else None)
         self.run.saved = None
-        self.run.check_steps_were_taken()
         if self.run.validated_at < self.run.ended_at:  # the last of the validations is after the last step
             self.run.check(self.state.global_step)
             raise RuntimeError(f"the training ended at step {self.state.global_step} without being told to")
+        self.run.check_steps_were_taken()
 
     # The Trainer calls these with the folder that `resume` found; what it holds is in `run.saved`.
 
