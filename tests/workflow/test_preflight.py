@@ -62,6 +62,14 @@ def test_a_model_that_cannot_be_asked_holds_up_no_other(with_data):
     assert "cannot be asked: the tokenizer pads with" in with_data.loragrid("status", "asked").stdout
     page = (with_data.folder / "results/studies/asked/comparison.md").read_text()
     assert "Before training: cannot be asked: the tokenizer pads with" in page
+    # Mended, and the report deleted, it is looked at again, and asked.
+    (model,) = with_data.folder.glob("data/models/*broken*")
+    (model / "tokenizer_config.json").unlink()  # a link to the file of the same name
+    (model / "tokenizer_config.json").write_text(json.dumps(config))
+    (failure,) = with_data.folder.glob("results/untrained/*/eval/*/work/failed.json")
+    (with_data.folder / json.loads(failure.read_text())["blocked_by"]).unlink()
+    with_data.snakemake(study="asked")
+    assert {row["status"] for row in with_data.table("asked")} == {"done"}
 
 
 def test_data_that_cannot_be_formatted_is_told_in_the_table_and_holds_up_no_untrained_model(with_data):
