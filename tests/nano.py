@@ -124,7 +124,7 @@ def compare(folder, parent=None, precision="nf4", micro_batch=8, formatted_folde
     found = make_log_probabilities(
         id=os.path.relpath(folder, "results/log_probabilities"),
         precision=precision,
-        formatted=os.path.relpath(formatted_folder, "data/formatted"),
+        formatted=named_from("data/formatted", formatted_folder),
         run=parent and parent.run.folder,
     )
     model = base_model(MODEL, micro_batch=micro_batch)
@@ -148,9 +148,15 @@ def nano(nano_root, monkeypatch):
     return nano_root
 
 
+def named_from(start, folder):
+    """A folder as an id below another one, wherever it lies."""
+    Path(start).mkdir(parents=True, exist_ok=True)  # a path leads through it
+    return os.path.relpath(folder, start)
+
+
 def base_model(folder=MODEL, **changes):
-    """A model by its folder, wherever that is."""
-    return make_model(id=os.path.relpath(folder, "data/models"), **changes)
+    """A model by its folder."""
+    return make_model(id=named_from("data/models", folder), **changes)
 
 
 def train_member(
@@ -173,7 +179,7 @@ def train_member(
     defaults = {"rank": 4, "alpha": 8, "learning_rate": 5e-3, "batch_size": 8, "epochs": 3, "evaluations": 3}
     own = {
         "label": label, "precision": precision, "seed": seed, "parent": parent, "chat": chat, "folder": str(folder),
-        "formatted": os.path.relpath(formatted_folder, "data/formatted"),
+        "formatted": named_from("data/formatted", formatted_folder),
     }  # fmt: skip
     computed = {"micro_batch": micro_batch, "sharded": sharded, "gradient_checkpointing": gradient_checkpointing}
     return TrainMember(

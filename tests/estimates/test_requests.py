@@ -211,8 +211,6 @@ def test_gpus_that_train_together_share_the_time(place):
 def test_training_takes_the_memory_that_was_foretold(nano_root, tmp_path, monkeypatch):
     """A real QLoRA run of the nano model, in a process of its own; the margin of a request is wider than the error."""
     monkeypatch.chdir(tmp_path)
-    for folder in ("data/models", "data/formatted"):  # that the nano model's and its rows' are named from
-        Path(folder).mkdir(parents=True)
     formatted = nano_root / FORMATTED
     places = {"model_folder": nano_root / MODEL, "formatted_folder": formatted}
     member = train_member(tmp_path / "runs/r4-a8-s42", max_steps=3, **places)
