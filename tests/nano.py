@@ -18,9 +18,11 @@ from transformers import AutoModelForCausalLM, Trainer
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
 from loragrid.jobs.stop import Stop
+from loragrid.modeling import load
 from loragrid.modeling.build import build_model
 from loragrid.study.members import Compared, CompareMember, TrainMember, plain
 from loragrid.study.schema import Build
+from loragrid.training import arguments
 from loragrid.training.references import reference_batch
 from loragrid.training.train import train_batch
 
@@ -226,6 +228,37 @@ def direct_loss(model, some):
         losses = torch.nn.functional.cross_entropy(logits, labels[1:], ignore_index=-100, reduction="none")
         total, count = total + losses.sum().item(), count + int((labels[1:] != -100).sum())
     return total / count
+
+
+def gradients_on_a_t4(patch, trainer, member):
+    """Dtype and gradient of each trained weight after one backward pass in fp16, without a GPU.
+
+    TRL has cast the adapter of a 4-bit base to bf16 by then, whose gradients fp16's scaler cannot scale.
+    """
+    for module in (load, arguments):
+        patch.setattr(module, "compute_dtype", lambda: torch.float16)
+    seen = {}
+
+    def one_step(self, *_, **__):
+        assert (self.args.fp16, self.accelerator.mixed_precision) == (True, "fp16")
+        model = self.accelerator.prepare(self.model)
+        self.current_gradient_accumulation_steps = 1
+        self.training_step(model, next(iter(self.get_train_dataloader())))
+        seen.update({name: (weight.dtype, weight.grad) for name, weight in self.run.adapter.items()})
+        raise InterruptedError
+
+    patch.setattr(trainer, "train", one_step)
+    train_batch(batch_of(member), 60.0)
+    assert seen, (member.work / "attempt-1.log").read_text()
+    return seen
+
+
+def assert_float32(seen):
+    """See that weights and gradients are, and that there is something to learn."""
+    for name, (dtype, gradient) in seen.items():
+        assert dtype == gradient.dtype == torch.float32, name
+        assert torch.isfinite(gradient).all(), name
+    assert any(gradient.any() for _, gradient in seen.values())
 
 
 def end_within_a_step(patch, passes):

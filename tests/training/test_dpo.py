@@ -18,9 +18,11 @@ from nano import (
     PAIRS,
     adapter,
     add_pairs,
+    assert_float32,
     batch_of,
     compare,
     end_within_a_step,
+    gradients_on_a_t4,
     records,
     rows,
     train,
@@ -34,10 +36,9 @@ from trl import DPOTrainer
 from loragrid.files import read_json, sha256_of, write_json
 from loragrid.jobs.attempts import read_attempts
 from loragrid.jobs.standing import Reporter
-from loragrid.modeling import load
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.study.members import Compared
-from loragrid.training import arguments, references
+from loragrid.training import references
 from loragrid.training.records import Records
 from loragrid.training.train import train_batch
 
@@ -392,25 +393,7 @@ def test_interrupted_within_a_step_it_ends_as_the_same(setting, tmp_path, monkey
 
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_on_a_t4_what_is_trained_and_its_gradients_are_float32(setting, tmp_path, monkeypatch, name):
-    """Fp16 without a GPU: TRL has cast the adapter to bf16, whose gradients fp16's scaler cannot scale."""
-    for module in (load, arguments):
-        monkeypatch.setattr(module, "compute_dtype", lambda: torch.float16)
-    seen = {}
-
-    def one_step(self, *_, **__):
-        assert (self.args.fp16, self.accelerator.mixed_precision) == (True, "fp16")
-        model = self.accelerator.prepare(self.model)
-        self.current_gradient_accumulation_steps = 1
-        self.training_step(model, next(iter(self.get_train_dataloader())))
-        seen.update({name: (weight.dtype, weight.grad) for name, weight in self.run.adapter.items()})
-        raise InterruptedError
-
-    monkeypatch.setattr(DPOTrainer, "train", one_step)
-    train_batch(batch_of(setting.member(tmp_path / "run", **ADAPTERS[name])), 60.0)
-    assert seen, (tmp_path / "run/work/attempt-1.log").read_text()
-    assert all(dtype == gradient.dtype == torch.float32 for dtype, gradient in seen.values())
-    assert all(torch.isfinite(gradient).all() for _, gradient in seen.values())
-    assert any(gradient.any() for _, gradient in seen.values())
+    assert_float32(gradients_on_a_t4(monkeypatch, DPOTrainer, setting.member(tmp_path / "run", **ADAPTERS[name])))
 
 
 VARIANTS = {
