@@ -10,7 +10,7 @@ from loragrid.errors import StudyError
 from loragrid.metrics import METRICS
 from loragrid.study.batches import plan
 from loragrid.study.grid import Grid
-from loragrid.study.members import References
+from loragrid.study.members import EncodedReferences
 
 LOCAL = "{bertscore: {encoder: ./encoder, layer: 2}}"
 
@@ -125,7 +125,7 @@ def test_one_job_for_all_that_an_encoder_says_of_a_set_of_answers(place):
     (member,) = batch.members
     assert sorted(member.parts) == ["bertscore", "weighed"]
     references = grid.references[answers.scores["bertscore"]["encoded"]["references"]]
-    assert member.references["bertscore"] == References(references.file, references.key, 17)
+    assert member.references["bertscore"] == EncodedReferences(references.file, references.key, 17)
     assert set(batch.needs) == {
         answers.generations, grid.prompts[answers.prompts].file, f"{folder}/model.json", references.file,
     }  # fmt: skip

@@ -148,16 +148,17 @@ def _without_dropout(config: PreTrainedConfig) -> PreTrainedConfig:
 def _quantization(config: PreTrainedConfig, folder: str, precision: str, dtype: torch.dtype) -> dict[str, Any]:
     """How weights come to their precision, as arguments of `from_pretrained`: packed here, or as the files are."""
     saved = getattr(config, "quantization_config", None)
-    if saved is None and precision == "nf4":
-        refuse_packing(config.model_type)
+    if saved is None and precision != "nf4":
+        return {}
     if saved is None:
+        refuse_packing(config.model_type)
         nf4 = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
-        return {"quantization_config": nf4} if precision == "nf4" else {}
+        return {"quantization_config": nf4}
     saved = dict(saved) if isinstance(saved, dict) else saved.to_dict()
     is_nf4 = saved.get("load_in_4bit") and saved.get("bnb_4bit_quant_type") == "nf4"
     if not is_nf4:

@@ -21,8 +21,8 @@ from loragrid.study.members import (
     AnswerMember,
     Compared,
     CompareMember,
+    EncodedReferences,
     Member,
-    References,
     ScoreMember,
     Stage,
     TrainMember,
@@ -201,7 +201,9 @@ def _batches_by_encoder(grid: Grid) -> dict[str, Batch[ScoreMember]]:
             member = ScoreMember(
                 stage="score_by_encoder",
                 encoder_folder=folder,
-                references={id_: References(each.file, each.key, each.layer) for id_, each in references.items()},
+                references={
+                    id_: EncodedReferences(each.file, each.key, each.layer) for id_, each in references.items()
+                },
                 **_asked(grid, answers, wanted),
             )
             needs = [*_score_needs(grid, answers, wanted), grid.encoders[encoder].manifest]

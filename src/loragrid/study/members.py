@@ -162,7 +162,7 @@ class AnswerMember(_OfAnswers):
 
 
 @dataclass(frozen=True)
-class References:
+class EncodedReferences:
     """References as an encoder's layer sees them: a file, the key that it must have, and the layer."""
 
     file: str
@@ -182,7 +182,7 @@ class ScoreMember(_OfAnswers):
 
     stage: Reading
     encoder_folder: str | None = None
-    references: dict[str, References] = field(default_factory=dict)
+    references: dict[str, EncodedReferences] = field(default_factory=dict)
 
     @property
     def fails_as_one(self) -> bool:
@@ -235,5 +235,5 @@ def member_of(stage: Stage, values: Mapping[str, Any]) -> Member:
     fields["answers"] = Answers(**fields["answers"])
     if stage == "generate":
         return AnswerMember(**fields)
-    fields["references"] = {id_: References(**each) for id_, each in fields["references"].items()}
+    fields["references"] = {id_: EncodedReferences(**each) for id_, each in fields["references"].items()}
     return ScoreMember(**fields)
