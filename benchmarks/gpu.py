@@ -73,11 +73,15 @@ def run_all(names: list[str], small: bool, minutes: float) -> dict[str, Any]:
 
 
 def run_some(names: list[str], small: bool, until: float, folder: Path) -> Iterator[dict[str, Any]]:
-    """Make checks in a process until one fails; what it says, as soon as it does. At least one check is among it."""
+    """Make checks in a process until one fails; what it says, as soon as it does. At least one check is among it.
+
+    Raises:
+        SystemExit: the process ended before its first check: a package is missing, say.
+    """
     out, log = folder / "out.jsonl", folder / "log.txt"
     out.unlink(missing_ok=True)
     command = [sys.executable, str(CHECKS), str(out), str(until), "small" if small else "whole", *names]
-    begun, known = names[0], set()
+    begun, known = "", set()
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output)
         shown = 0
@@ -96,6 +100,8 @@ def run_some(names: list[str], small: bool, until: float, folder: Path) -> Itera
     if begun not in known:
         end = log.read_text(encoding="utf-8", errors="replace")[-3000:]
         said = next((line.strip() for line in reversed(end.splitlines()) if line.strip()), "it said nothing")
+        if not begun:  # nor would the next one begin
+            sys.exit(f"the checks did not start: {said}\n\n{end}")
         late = process.returncode == -signal.SIGALRM
         why = "took too long" if late else f"its process ended with {process.returncode}: {said}"
         yield {"name": begun, "outcome": "failed", "figure": why, "log": end}

@@ -31,7 +31,7 @@ def gradients(nano, tmp_path, monkeypatch):
             found.update({name: weight.grad.clone() for name, weight in self.run.adapter.items()})
 
         monkeypatch.setattr(_Steps, "on_pre_optimizer_step", seen, raising=False)
-        folder = tmp_path / f"run-{settings['micro_batch']}"
+        folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
         assert train_batch(batch_of(train_member(folder, **ONE, **settings)), 60.0)
         assert found, (folder / "work/attempt-1.log").read_text()
         return found
@@ -133,3 +133,41 @@ def test_of_preferences_it_is_the_mean_over_pairs(gradients, tmp_path, micro_bat
     assert loss.item() == pytest.approx(math.log(2), abs=1e-4)
     loss.backward()
     assert_equal(found, model)
+
+
+@pytest.fixture
+def as_on_a_gpu():
+    """Operations without a repeatable form are only told of, as `set_up` has it where there is a GPU."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_gradients_are_made_where_no_operation_but_a_repeatable_one_is_allowed(gradients, as_on_a_gpu, monkeypatch):
+    seen, step = [], sft.SFTTrainer.training_step
+
+    def looked_at(self, *arguments):
+        seen.append(torch.is_deterministic_algorithms_warn_only_enabled())
+        return step(self, *arguments)
+
+    monkeypatch.setattr(sft.SFTTrainer, "training_step", looked_at)
+    gradients(micro_batch=4)
+    assert seen
+    assert not any(seen)
+    assert torch.is_deterministic_algorithms_warn_only_enabled()  # answers are sampled with sums that have no such form
+
+
+def test_an_operation_without_a_repeatable_form_is_used_all_the_same(gradients, as_on_a_gpu, monkeypatch, capfd):
+    whole = gradients(micro_batch=4, dropout=0.1)
+    step = sft.SFTTrainer.training_step
+
+    def refused(self, *arguments):
+        loss = step(self, *arguments)  # gradients are there, and dropout has drawn
+        if not torch.is_deterministic_algorithms_warn_only_enabled():
+            raise RuntimeError("some_op_cuda does not have a deterministic implementation, but you set …")
+        return loss
+
+    monkeypatch.setattr(sft.SFTTrainer, "training_step", refused)
+    again = gradients(micro_batch=4, dropout=0.1)
+    assert "not the same bytes each time: some_op_cuda does not" in capfd.readouterr().out
+    assert all(torch.equal(again[name], gradient) for name, gradient in whole.items())

@@ -17,7 +17,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from loragrid.errors import UserError
 from loragrid.modeling.load import trainable_parameters
+from loragrid.modeling.repeatable import Repeatable
 from loragrid.training.order import WholeTraining
+from loragrid.training.randomness import random_states, set_random_states
 from loragrid.training.reports import go_on
 from loragrid.training.shards import data_parallel, is_sharded
 from loragrid.training.state import RunState
@@ -54,6 +56,7 @@ class RunTrainer(Trainer):
         for name, weight in run.adapter.items():
             weight.data = weights[name].float().to(weight.device)
         self.run = run
+        self.repeatable = Repeatable()
         self.validation = DataLoader(
             eval_dataset,
             batch_size=args.per_device_eval_batch_size,
@@ -76,6 +79,22 @@ class RunTrainer(Trainer):
     def step_record(self, logs: dict[str, float]) -> dict[str, float | None]:
         """What a training step says beside loss, learning rate and gradient norm, from the Trainer's log."""
         return {}
+
+    # -- gradients
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Leave the gradients of a micro-batch, the same bytes each time."""
+        random = random_states() if self.repeatable.holds else {}
+        step = super().training_step
+
+        def begin_again(error: Exception) -> None:
+            # Each step does the same operations, so that this is the first; of several processes, others have gone on.
+            if self.run.has_stepped or self.run.ranks.size > 1:
+                raise error
+            model.zero_grad()
+            set_random_states(random)
+
+        return self.repeatable.make(lambda: step(model, inputs, num_items_in_batch), begin_again)
 
     # -- the order of rows
 
