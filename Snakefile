@@ -20,6 +20,7 @@ container: "envs/loragrid.sif"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/batches.smk"
 
 
 localrules:

@@ -26,11 +26,20 @@ class Finder(PathFinder):
 sys.meta_path[:] = [Finder if each is PathFinder else each for each in sys.meta_path]
 """
 
+# Ends when the first check begins, with the alarm of its time limit.
 BROKEN = """
-import os, sys
-if "gpu_checks.py" in " ".join(sys.orig_argv):
+import os, signal, sys
+def ended(_):
     os.write(2, b"no driver\\n")
     os._exit(3)
+if "gpu_checks.py" in " ".join(sys.orig_argv):
+    signal.alarm = ended
+"""
+
+MISSING = """
+import sys
+if "gpu_checks.py" in " ".join(sys.orig_argv):
+    sys.modules["torch"] = None
 """
 
 
@@ -58,12 +67,23 @@ def test_each_check_passes_or_says_why_it_was_left_out(tmp_path):
         assert f"{check['name']} " in done.stdout
 
 
-def test_a_check_whose_process_ends_fails_and_the_others_go_on(tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(BROKEN)
+def check_with(folder, script):
+    (folder / "sitecustomize.py").write_text(script)
     command = [sys.executable, ROOT / "benchmarks/gpu.py", "--only", "sft", "answers", "--output", "found.json"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
+    return done
+
+
+def test_checks_that_cannot_start_say_why_at_once(tmp_path):
+    done = check_with(tmp_path, MISSING)
+    assert done.stderr.startswith("the checks did not start: ModuleNotFoundError: import of torch halted")
+    assert not (tmp_path / "found.json").exists()
+
+
+def test_a_check_whose_process_ends_fails_and_the_others_go_on(tmp_path):
+    check_with(tmp_path, BROKEN)
     found = json.loads((tmp_path / "found.json").read_text())
     assert [check["name"] for check in found["checks"]] == ["sft", "answers"]
     for check in found["checks"]:

@@ -7,6 +7,7 @@ of takes half a second, which those do without that are started for each file of
 import argparse
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def check(arguments: argparse.Namespace) -> None:
     from loragrid.estimates.requests import Estimator
     from loragrid.judging.endpoint import what_is_missing
     from loragrid.plugins import REGISTRY
-    from loragrid.study.batches import plan as batches_of
+    from loragrid.study.planning import plan as batches_of
 
     grid = open_study(arguments.study)
     batches = batches_of(grid)
@@ -46,7 +47,7 @@ def plan(arguments: argparse.Namespace) -> None:
     from loragrid.estimates.plan import detailed
     from loragrid.estimates.requests import Estimator
     from loragrid.plugins import REGISTRY
-    from loragrid.study.batches import plan as batches_of
+    from loragrid.study.planning import plan as batches_of
 
     grid = open_study(arguments.study)
     device = find_device(arguments.device)
@@ -353,6 +354,8 @@ def worker(arguments: argparse.Namespace) -> int:
 
     die_with_parent()
     batch = open_batch(arguments.batch)
+    if arguments.members:
+        batch = replace(batch, members=[batch.members[int(place)] for place in arguments.members.split(",")])
     if arguments.stage == "train":
         with _importing():
             from loragrid.training.train import train_batch

@@ -9,7 +9,7 @@ from loragrid.estimates.devices import DEVICES, find_device
 from loragrid.estimates.plan import detailed, summary
 from loragrid.estimates.requests import Estimator
 from loragrid.metrics import METRICS
-from loragrid.study.batches import plan
+from loragrid.study.planning import plan
 
 
 def estimator(place, grid, device="t4") -> Estimator:

@@ -16,7 +16,7 @@ from loragrid.estimates.sizes import dimensions, guess
 from loragrid.estimates.time import training_seconds
 from loragrid.estimates.workload import TrainingWork
 from loragrid.files import read_json
-from loragrid.study.batches import plan
+from loragrid.study.planning import plan
 from loragrid.study.schema import Recipe
 
 LLAMA_2_7B = make_dimensions()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from loragrid.files import read_json, write_json
 from loragrid.jobs.refusals import forget_refusals, settle_hopeless, settle_refused
-from loragrid.study.batches import plan
+from loragrid.study.planning import plan
 from loragrid.study.preflights import refusals, training_of
 
 

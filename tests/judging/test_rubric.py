@@ -8,8 +8,8 @@ from loragrid.judging.rubric import shipped
 from loragrid.metrics import METRICS, columns_of
 from loragrid.metrics.judge import Options
 from loragrid.plugins import REGISTRY
-from loragrid.study.batches import plan
 from loragrid.study.open import open_study
+from loragrid.study.planning import plan
 
 OWN = "title: Mine\ninstructions: Rate it.\ncriteria: {warmth: how warm it is}\nminimum: 1\nmaximum: 3\n"
 

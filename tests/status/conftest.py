@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from loragrid.plugins import REGISTRY
-from loragrid.study.batches import plan
 from loragrid.study.open import open_study
+from loragrid.study.planning import plan
 
 STUDY = """
 title: A small study

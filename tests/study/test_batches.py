@@ -5,8 +5,9 @@ import pytest
 from studies import DPO, VOTES
 
 from loragrid.errors import UserError
-from loragrid.study.batches import Batch, open_batch, plan, read_batch
+from loragrid.study.batches import Batch, open_batch, read_batch
 from loragrid.study.members import has_failed
+from loragrid.study.planning import plan
 
 RANKS = "grid: {rank: [4, 8]}\nuntrained: [base]"
 
@@ -124,12 +125,13 @@ def test_done_but_deleted_is_made_again_under_a_new_id(place):
     assert only(plan(grid).train).id not in (first.id, second.id)
 
 
-def test_done_and_finished_but_not_yet_published_keeps_its_id(place):
+def test_what_is_finished_and_not_yet_published_is_in_no_batch(place):
     grid = place.small()
     first = only(plan(grid).train)
-    touch(first.done)
     touch(first.members[0].work / "run.json")
-    assert only(plan(grid).train) == first
+    again = plan(grid)
+    assert again.train == {}
+    assert only(again.generate).after == []  # its adapter is there
 
 
 def test_a_failure_settles_a_member(place):
@@ -140,7 +142,8 @@ def test_a_failure_settles_a_member(place):
     assert not member.is_settled()
     touch(member.work / "failed.json", '{"reason": "the loss is not a number"}')
     assert member.is_settled()
-    assert only(plan(grid).train) == first
+    again = plan(grid)
+    assert again.train == again.generate == again.score == {}
 
 
 def test_a_failure_whose_cause_is_gone_settles_nothing(place):
@@ -165,18 +168,22 @@ def test_answers_are_settled_when_all_parts_are_there(place):
 
 
 def test_recorded_once_and_read_by_jobs(place):
+    def record(made):
+        made.record({("train", id_) for id_ in made.train}, {})
+
     made = plan(place.small())
-    made.record()
+    record(made)
     batch = only(made.train)
+    assert [file.name for file in batch.file.parent.iterdir()] == [batch.file.name]  # of what is submitted alone
     assert read_batch("train", batch.id) == batch == open_batch(batch.file)
     written = batch.file.stat().st_mtime_ns
-    plan(place.small()).record()
+    record(plan(place.small()))
     assert batch.file.stat().st_mtime_ns == written
     faster = place.open(
         "{title: x, models: {base: {id: org/Base-7B, revision: abc123, parameters: 7e9, micro_batch: 1}},"
         " datasets: {letters: {source: letters}}}"
     )
-    plan(faster).record()
+    record(plan(faster))
     assert read_batch("train", batch.id).members[0].model.micro_batch == 1
 
 

@@ -8,9 +8,9 @@ from studies import REGISTRY
 
 from loragrid.errors import StudyError
 from loragrid.metrics import METRICS
-from loragrid.study.batches import plan
 from loragrid.study.grid import Grid
 from loragrid.study.members import EncodedReferences
+from loragrid.study.planning import plan
 
 LOCAL = "{bertscore: {encoder: ./encoder, layer: 2}}"
 
@@ -126,8 +126,9 @@ def test_one_job_for_all_that_an_encoder_says_of_a_set_of_answers(place):
     assert sorted(member.parts) == ["bertscore", "weighed"]
     references = grid.references[answers.scores["bertscore"]["encoded"]["references"]]
     assert member.references["bertscore"] == EncodedReferences(references.file, references.key, 17)
+    assert batch.after == [batches.by_answers()[answers.folder].done]
     assert set(batch.needs) == {
-        answers.generations, grid.prompts[answers.prompts].file, f"{folder}/model.json", references.file,
+        grid.prompts[answers.prompts].file, f"{folder}/model.json", references.file,
     }  # fmt: skip
     assert batches.by_score()[answers.score_file("weighed")] == batch
     (texts,) = batches.score.values()

@@ -30,6 +30,7 @@ from loragrid.estimates.growth import grown_minutes, memory_factor
 from loragrid.estimates.plan import summary
 from loragrid.estimates.requests import Estimator
 from loragrid.jobs.slurm_plugin import exclude_no_failed_nodes
+from loragrid.jobs.living import living_batches
 from loragrid.jobs.old import about_old_runs
 from loragrid.jobs.refusals import settle_refused
 from loragrid.jobs.requeue import SIGNAL_SECONDS
@@ -40,11 +41,13 @@ from loragrid.judging.endpoint import what_is_missing
 from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
 from loragrid.study.arguments import REPORTS
-from loragrid.study.batches import plan, read_batch
+from loragrid.study.planning import plan, read_batch
 from loragrid.study.grid import Grid
 from loragrid.study.members import CompareMember, TrainMember
 from loragrid.study.open import open_study, recorded_study
+from loragrid.study.planning import plan
 from loragrid.study.preflights import found_before
+from loragrid.study.shape import Shape
 from loragrid.terminal import escape_what_encodings_lack
 
 # Snakemake's log file is in the system's encoding, too.
@@ -69,6 +72,12 @@ STUDY = study_named()
 CHECKPOINT_MINUTES = config["checkpoint_minutes"]
 if not isinstance(CHECKPOINT_MINUTES, (int, float)) or not CHECKPOINT_MINUTES > 0:
     raise WorkflowError(f"checkpoint_minutes: {CHECKPOINT_MINUTES!r} is not a number of minutes above 0")
+
+BATCH_MINUTES = config.get("batch_minutes", 30)
+if not isinstance(BATCH_MINUTES, (int, float)) or not BATCH_MINUTES >= 0:
+    raise WorkflowError(
+        f"batch_minutes: {BATCH_MINUTES!r} is not a number of minutes: 0 gives each run a job of its own"
+    )
 
 REPORT_TO = config.get("report_to") or []
 if not isinstance(REPORT_TO, list) or not set(map(str, REPORT_TO)) <= set(REPORTS):
@@ -138,6 +147,24 @@ def tell_preflights(grid):
         print("\n".join(["before training:", *(f"  - {line}" for line in new)]), file=sys.stderr)
 
 
+# The longest job that the profile allows; training goes on in the next one.
+LONGEST = of_profile("runtime")
+LONGEST_MINUTES = LONGEST if isinstance(LONGEST, int) else None
+
+
+def shape_of_jobs(estimator):
+    """How much work a job is given on this cluster, or on this machine, and which jobs are at work already."""
+    settings = workflow.resource_settings
+    return Shape(
+        estimator.minutes,
+        longest=min(BATCH_MINUTES, LONGEST_MINUTES or BATCH_MINUTES),
+        # On one machine there is no queue to wait in; `nodes` is what --jobs says of a cluster.
+        shortest=estimator.shortest_job if settings.nodes else 0,
+        slots=settings.nodes or settings.cores or 1,
+        living=living_batches(),
+    )
+
+
 def load():
     """The main process resolves the study, groups what is missing and estimates what it needs; job processes read what
     it recorded, and need no estimate."""
@@ -145,8 +172,8 @@ def load():
         if not workflow.is_main_process:
             return recorded_study(STUDY), None, None
         grid = open_study(STUDY, REGISTRY)
-        batches = plan(grid)
         estimator = Estimator(grid, REGISTRY, device(), gpus_of_profile())
+        batches = plan(grid, shape_of_jobs(estimator))
         print(summary(grid, batches, estimator), file=sys.stderr)
         tell_preflights(grid)
         return grid, batches, estimator
@@ -155,9 +182,6 @@ def load():
 
 
 GRID, PLAN, ESTIMATOR = load()
-# The longest job that the profile allows; training goes on in the next one.
-LONGEST = of_profile("runtime")
-LONGEST_MINUTES = LONGEST if isinstance(LONGEST, int) else None
 # The same for jobs without a GPU, whose partition may have another limit.
 LONGEST_OF_STAGES = of_profile("runtime", rule=None)
 if not isinstance(LONGEST_OF_STAGES, int):
@@ -184,7 +208,8 @@ def record_plan():
         print(f"Warning: {missing}. Everything else can run.", file=sys.stderr)
     GRID.record()
     settle_refused(GRID)
-    PLAN.record()
+    jobs = {(job.name, job.wildcards.batch) for job in workflow.dag.needrun_jobs() if "batch" in job.wildcards.keys()}
+    PLAN.record(jobs, living_batches())
 
 
 def has_made_tables():
@@ -248,23 +273,6 @@ def subject_in_words(run, model, precision=None):
 def about_answers(answers, run, model):
     """What a subject answers, and to what."""
     return f"{subject_in_words(run, model, answers.precision)}: {answers.evaluation} on {answers.dataset}"
-
-
-def in_words(member):
-    """What a batch holds."""
-    if isinstance(member, TrainMember):
-        return subject_in_words(member.run, member.model)
-    if isinstance(member, CompareMember):
-        return subject_in_words(member.run, member.model, member.log_probabilities.precision)
-    return about_answers(member.answers, member.run, member.model)
-
-
-def members_of(stage):
-    # As they are recorded: when a job begins, the study may have been changed.
-    def members(wildcards):
-        return ", ".join(map(in_words, batch_of(stage, wildcards).members))
-
-    return members
 
 
 def run_in_words(wildcards):
@@ -346,193 +354,6 @@ def memory_of_references(wildcards):
 
 def minutes_of_references(wildcards):
     return ESTIMATOR.encoding(references_of(wildcards)).minutes if ESTIMATOR else GIVEN
-
-
-# batches
-
-
-def batch_of(stage, wildcards):
-    batches = getattr(PLAN, stage) if PLAN else {}
-    return batches.get(wildcards.batch) or read_batch(stage, wildcards.batch)
-
-
-def inputs_of_batch(stage, wildcards):
-    batch = batch_of(stage, wildcards)
-    return [ancient(file) for file in [*batch.needs, *batch.after]]
-
-
-def inputs_of_train(wildcards):
-    return inputs_of_batch("train", wildcards)
-
-
-def inputs_of_log_probabilities(wildcards):
-    return inputs_of_batch("log_probabilities", wildcards)
-
-
-def inputs_of_generate(wildcards):
-    return inputs_of_batch("generate", wildcards)
-
-
-def gpus_of_train(wildcards):
-    # Job processes ask for this, too, since Snakemake does not tell them what they were given: the Slurm plugin hands
-    # on so many GPUs to the job's step.
-    return max(member.model.gpus for member in batch_of("train", wildcards).members)
-
-
-def cpus_of_train(wildcards):
-    # One core computes for each GPU; reading data, saving and Snakemake itself need another.
-    return 2 * (gpus_of_profile() or gpus_of_train(wildcards))
-
-
-def gpus_to_answer(stage, wildcards):
-    models = [member.model for member in batch_of(stage, wildcards).members]
-    return max(model.gpus_to_answer for model in models)
-
-
-def gpus_of_log_probabilities(wildcards):
-    return gpus_to_answer("log_probabilities", wildcards)
-
-
-def gpus_of_generate(wildcards):
-    return gpus_to_answer("generate", wildcards)
-
-
-# Job processes are asked for memory and minutes, too, when they have long been given them; they must answer a number.
-GIVEN = 0
-
-
-def settled(settle, place):
-    """Put on record how the last attempt ended; for an error here, Snakemake would cancel every job of the study."""
-    try:
-        settle(place, ENDING)
-    except (UserError, OSError) as error:
-        print(f"Warning: {error}", file=sys.stderr)
-
-
-def memory_of(stage):
-    def memory(wildcards, attempt):
-        if not ESTIMATOR:
-            return GIVEN
-        batch = batch_of(stage, wildcards)
-        if attempt > 1:
-            # Slurm may have killed the job before it could say why; whether it was for its memory, Slurm knows.
-            for member in batch.members:
-                settled(settle_if_gone, member.work)
-        return ESTIMATOR.request(batch).memory_mb
-
-    return memory
-
-
-def attempts_of(rule, id_):
-    """Where the attempts at a target are recorded, from the wildcards in its id."""
-
-    def place(wildcards):
-        return attempts_folder(rule, id_.format(**dict(wildcards.items())))
-
-    return place
-
-
-def memory_after(attempts, memory):
-    """Memory for work that can only start again: more after it was killed for want of it."""
-
-    def grown(wildcards, attempt):
-        place = attempts(wildcards)
-        if attempt > 1:
-            settled(settle_if_over, place)
-        return math.ceil((memory(wildcards) if callable(memory) else memory) * memory_factor(place))
-
-    return grown
-
-
-def minutes_after(attempts, minutes):
-    """Minutes for work that can only start again: more after they were too few, up to the longest job allowed."""
-
-    def grown(wildcards, attempt):
-        place = attempts(wildcards)
-        if attempt > 1:
-            settled(settle_if_over, place)
-        return grown_minutes(minutes(wildcards) if callable(minutes) else minutes, place, LONGEST_OF_STAGES)
-
-    return grown
-
-
-def minutes_of(stage):
-    def minutes(wildcards):
-        return ESTIMATOR.request(batch_of(stage, wildcards), LONGEST_MINUTES).minutes if ESTIMATOR else GIVEN
-
-    return minutes
-
-
-def batch_of_run(wildcards):
-    batch = TRAIN_BATCH.get(f"results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}")
-    return ancient(batch.done) if batch else []
-
-
-def batch_of_answers(wildcards):
-    batch = GENERATE_BATCH.get(f"results/{wildcards.subject}/eval/{wildcards.evaluation}")
-    return ancient(batch.done) if batch else []
-
-
-def gpus_given(wildcards, resources):
-    return gpus_in(resources) or 1
-
-
-# judgements
-
-
-def inputs_of_judge(wildcards):
-    return inputs_of_batch("judge", wildcards)
-
-
-def batch_of_judgements(wildcards):
-    batch = JUDGE_BATCH.get(f"{answers_of(wildcards).folder}/judgements/{wildcards.score}-{wildcards.key}.jsonl")
-    return ancient(batch.done) if batch else []
-
-
-# scores
-
-
-def answers_of(wildcards):
-    return GRID.answers[f"results/{wildcards.subject}/eval/{wildcards.evaluation}"]
-
-
-def inputs_of_score(wildcards):
-    return inputs_of_batch("score", wildcards)
-
-
-def inputs_of_score_by_encoder(wildcards):
-    return inputs_of_batch("score_by_encoder", wildcards)
-
-
-def memory_of_score_by_encoder(wildcards):
-    return ESTIMATOR.scoring_by_encoder(batch_of("score_by_encoder", wildcards)).memory_mb if ESTIMATOR else GIVEN
-
-
-def minutes_of_score_by_encoder(wildcards):
-    return ESTIMATOR.scoring_by_encoder(batch_of("score_by_encoder", wildcards)).minutes if ESTIMATOR else GIVEN
-
-
-def batch_of_score(wildcards):
-    batch = SCORE_BATCH.get(f"{answers_of(wildcards).folder}/scores/{wildcards.score}-{wildcards.key}.json")
-    return ancient(batch.done) if batch else []
-
-
-def memory_of_score(wildcards):
-    return ESTIMATOR.scoring(batch_of("score", wildcards)).memory_mb if ESTIMATOR else GIVEN
-
-
-def minutes_of_score(wildcards):
-    return ESTIMATOR.scoring(batch_of("score", wildcards)).minutes if ESTIMATOR else GIVEN
-
-
-def all_scores(wildcards):
-    runs = [f"{run.folder}/run.json" for run in GRID.runs.values()]
-    return runs + [answers.score_file(id_) for answers in GRID.answers.values() for id_ in answers.scores]
-
-
-def category_of_figure(wildcards):
-    titles = {"loss": "Loss curves", "rewards": "Rewards", "usage": "Memory and speed", "lengths": "Token lengths"}
-    return titles[wildcards.figure]
 
 
 wildcard_constraints:

@@ -8,8 +8,9 @@ from typing import Any
 from loragrid.estimates.devices import DEVICES, GIB, Device
 from loragrid.estimates.judging import judging_line
 from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
-from loragrid.study.batches import Plan, is_trained
+from loragrid.study.batches import is_trained
 from loragrid.study.grid import Answers, Grid, Run, Untrained
+from loragrid.study.planning import Plan
 from loragrid.study.preflights import found_before, refusals
 
 Cell = tuple[str, str]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from loragrid.errors import UserError
 from loragrid.estimates.devices import Device
@@ -16,8 +17,10 @@ from loragrid.estimates.workload import Workload
 from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
-from loragrid.study.members import AnswerMember, CompareMember, ScoreMember, TrainMember
+from loragrid.study.members import AnswerMember, CompareMember, Member, ScoreMember, TrainMember
 from loragrid.study.registry import Registry
+
+M = TypeVar("M", bound=Member)
 
 MEMORY_MARGIN = 1.2
 """A request asks for so many times the memory of the estimate: estimates were up to 15 % wrong where measured."""
@@ -34,6 +37,9 @@ ENCODED_TOKENS, ENCODED_WIDTH = 128, 1024
 
 FLOAT32_SLOWER = 4
 """How much slower a GPU is in float32 than at the rate that is known of it, assumed; of a T4's peaks it is 8 times."""
+
+WORTH_A_START = 3
+"""Times that the work of a job takes longer than its start, where more than one job is worth while."""
 
 UNKNOWN = 7e9
 """Parameters assumed in requests for a model of which nothing is known; the plan says that it has no estimate."""
@@ -149,8 +155,9 @@ class Estimator:
             batch: the batch.
             longest_minutes: the longest job allowed; training goes on in the next.
         """
-        needs = [self._need_of(member) for member in batch.members]
-        growth = max(memory_factor(member.work) for member in batch.members)
+        members = self._known(batch)
+        needs = [self._need_of(member) for member in members]
+        growth = max(memory_factor(member.work) for member in members)
         seconds = self.device.start_seconds + sum(need.seconds for need in needs)
         minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
         return Request(
@@ -160,12 +167,14 @@ class Estimator:
             minutes=min(minutes, longest_minutes) if longest_minutes else minutes,
         )
 
-    def _need_of(self, member: TrainMember | CompareMember | AnswerMember) -> Need:
+    def _need_of(self, member: Member) -> Need:
         if isinstance(member, AnswerMember):
             return self.answers(member.answers)
         if isinstance(member, CompareMember):
             return self.compared(member.log_probabilities)
-        return self.run(member.run)
+        if isinstance(member, TrainMember):
+            return self.run(member.run)
+        raise TypeError(f"no estimate of a {type(member).__name__}")
 
     def compared(self, compared: LogProbabilities) -> Need:
         """What computing the log-probabilities that runs by DPO are compared with needs."""
@@ -186,7 +195,7 @@ class Estimator:
 
     def scoring(self, batch: Batch[ScoreMember]) -> Request:
         """What scoring answers by their texts asks for; this needs no GPU."""
-        asked = [self.grid.answers[member.answers.id] for member in batch.members]
+        asked = [self.grid.answers[member.answers.id] for member in self._known(batch)]
         number = sum(self.workload.of_answers(answers).prompts for answers in asked)
         minutes = EXTRA_MINUTES + math.ceil(number * SCORING_SECONDS / 60)
         return Request(gpus=0, memory_mb=SCORING_MB + number // 50, gpu_memory_mb=0, minutes=minutes)
@@ -198,12 +207,38 @@ class Estimator:
 
     def scoring_by_encoder(self, batch: Batch[ScoreMember]) -> Request:
         """What scoring answers by an encoder asks for."""
-        (member,) = batch.members
+        members = self._known(batch)
+        references = [self._encoded(member) for member in members]
+        texts = [self.workload.prompts(each.prompts) for each in references]
+        encoded = sum(number * len(member.parts) for number, member in zip(texts, members, strict=True))
+        return self._by_encoder(references[0], encoded, max(texts))
+
+    def _encoded(self, member: ScoreMember) -> References:
+        """References of a score by an encoder, of which the first stands for all."""
         answers = self.grid.answers[member.answers.id]
-        ids = {answers.scores[id_]["encoded"]["references"] for id_ in member.parts}
-        references = self.grid.references[sorted(ids)[0]]
-        texts = self.workload.prompts(references.prompts)
-        return self._by_encoder(references, texts * len(member.parts), texts)
+        return self.grid.references[min(answers.scores[id_]["encoded"]["references"] for id_ in member.parts)]
+
+    def _known(self, batch: Batch[M]) -> list[M]:
+        """The members of a batch that are of this study; a batch of an earlier start may have others, too."""
+        known = self.grid.answers.keys() | self.grid.runs.keys() | self.grid.log_probabilities.keys()
+        return [member for member in batch.members if _id(member) in known]
+
+    # -- how work is divided
+
+    def minutes(self, member: Member) -> float:
+        """Minutes of work that a member is, without the start of its job."""
+        if not isinstance(member, ScoreMember):
+            return self._need_of(member).seconds / 60
+        prompts = self.workload.of_answers(self.grid.answers[member.answers.id]).prompts
+        if member.stage != "score_by_encoder":
+            return prompts * SCORING_SECONDS / 60
+        parameters = encoder_parameters(self.grid.encoders[self._encoded(member).encoder])
+        return self._encoding_seconds(parameters, prompts * len(member.parts)) / 60
+
+    @property
+    def shortest_job(self) -> float:
+        """Minutes of work that a job is worth its start for."""
+        return WORTH_A_START * self.device.start_seconds / 60
 
     def _by_encoder(self, references: References, texts: int, kept: int) -> Request:
         """What a job of an encoder asks for.
@@ -214,9 +249,7 @@ class Estimator:
             kept: references whose vectors it holds.
         """
         parameters = encoder_parameters(self.grid.encoders[references.encoder])
-        # A forward pass takes two operations for each weight and token, here in float32.
-        rate = self.device.rate / (FLOAT32_SLOWER if self.device.is_gpu else 1)
-        seconds = 2 * parameters * texts * ENCODED_TOKENS / rate
+        seconds = self._encoding_seconds(parameters, texts)
         seconds += self.device.start_seconds + parameters / self.device.loaded
         weights, vectors = 4 * parameters, 4 * kept * ENCODED_TOKENS * ENCODED_WIDTH
         # Weights as they are read and as they are used, vectors as they are made and as they are put together.
@@ -227,6 +260,11 @@ class Estimator:
             gpu_memory_mb=_megabytes(self.device.context + 2 * weights) if self.device.is_gpu else 0,
             minutes=EXTRA_MINUTES + math.ceil(seconds / 60 * TIME_MARGIN),
         )
+
+    def _encoding_seconds(self, parameters: float, texts: int) -> float:
+        # A forward pass takes two operations for each weight and token, here in float32.
+        rate = self.device.rate / (FLOAT32_SLOWER if self.device.is_gpu else 1)
+        return 2 * parameters * texts * ENCODED_TOKENS / rate
 
     # -- estimates
 
@@ -353,6 +391,13 @@ class Estimator:
     def _on_device(self, need: Need) -> float:
         """What of a need run.json measures: of a GPU what PyTorch allocated, of a CPU the whole process."""
         return need.memory.host if need.memory.gpu is None else need.memory.gpu - self.device.context
+
+
+def _id(member: Member) -> str:
+    """By what the grid knows a member."""
+    if isinstance(member, TrainMember):
+        return member.run.folder
+    return member.log_probabilities.id if isinstance(member, CompareMember) else member.folder
 
 
 def rows_of(run: Run) -> int:

@@ -28,6 +28,7 @@ from loragrid.files import read_growing
 from loragrid.jobs import slurm
 from loragrid.jobs.failures import record_failure
 from loragrid.jobs.owner import LOCK, if_free
+from loragrid.jobs.standing import standing_of
 from loragrid.jobs.stop import Interrupted, Stop
 from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
 from loragrid.study.members import Member
@@ -66,18 +67,18 @@ def attempt_members(
     work: Callable[[M, Path, Stop], None],
     seconds_left: Callable[[], float | None] = lambda: None,
 ) -> bool:
-    """Work on each member of a batch that is not settled yet; one that fails does not hold up the others.
+    """Work on members of a batch, as far as they are not settled yet and until an error comes that was not foreseen.
 
     Whoever calls this owns the folders (`jobs/owner.py`), or is the only one that could work there.
 
     Args:
-        members: the batch's members.
+        members: of the batch, in the order in which they are worked on.
         stage: `train`, `log_probabilities` or `generate`, for the failure's record.
         work: does the work of one member in its folder, and leaves it when told to stop.
         seconds_left: asks for the time that the job has left, in seconds; None without a limit.
 
     Returns:
-        Whether all members are settled now; if not, repeating the batch goes on with the rest.
+        Whether these members are settled now; if not, another process goes on with the rest.
     """
     with Stop(seconds_left).listening() as stop:
         for member in members:
@@ -86,7 +87,9 @@ def attempt_members(
                 continue
             if stop.requested:
                 break  # start nothing new
-            _attempt(member, stage, stop, work)
+            # What was not foreseen may have left anything behind; after an error of CUDA a process is of no use.
+            if not _attempt(member, stage, stop, work):
+                break
             release_memory()
     return all(member.is_settled() for member in members)
 
@@ -122,15 +125,19 @@ def settle_killed(place: Path, ended: str = "killed", why: str = "") -> None:
     Args:
         place: a member's work folder, owned by this process: a living attempt would be another one's.
         ended: `killed` or `out of host memory`.
-        why: what is known of it; if nothing is, Slurm is asked about a job that is gone.
+        why: what is known of it by who has started its process, and lives; if that is nothing, it was killed together
+            with its job, and Slurm is asked about that.
     """
     attempts = read_attempts(place)
     if not attempts or "ended" in attempts[-1]:
         return
     last = attempts[-1]
+    alone = bool(why)
     if not why and last.get("job") and (state := slurm.final_state(last["job"])):
         ended, why = ENDED_BY_SLURM.get(state, ended), f"Slurm job {last['job']}: {state}"
-    _append(place, {"attempt": last["attempt"], "ended": ended, "why": why, "at": _last_sign_of_life(place)})
+    progress = _came_further(place, last["started"])
+    how = {"ended": ended, "why": why, "at": _last_sign_of_life(place), "progress": progress, "alone": alone}
+    _append(place, {"attempt": last["attempt"], **how})
 
 
 def begin_attempt(place: Path) -> int:
@@ -204,8 +211,48 @@ def out_of_memory_attempts(place: Path) -> int:
     return ends[since:].count("out of memory")
 
 
-def _attempt(member: M, stage: str, stop: Stop, work: Callable[[M, Path, Stop], None]) -> None:
-    """Make one attempt at a member, and put on record how it ended."""
+def deaths(place: Path) -> int:
+    """How many attempts at a member in a row ended by an error that nobody foresaw, or killed, and came no further.
+
+    What the host's memory or the job's time was too small for does not count: the next job asks for more. Nor does one
+    that was killed together with its job, whose node may have failed; nor what came before a failure for good, whose
+    record somebody has deleted.
+
+    Args:
+        place: its work folder.
+    """
+    number = 0
+    for attempt in reversed(read_attempts(place)):
+        died = attempt.get("ended") == "failed" or (attempt.get("ended") == "killed" and attempt.get("alone"))
+        if not died or attempt.get("progress") or attempt.get("final"):
+            break
+        number += 1
+    return number
+
+
+def give_up(place: Path, stage: str) -> None:
+    """Put on record that a member is not tried again, since it died too often.
+
+    Args:
+        place: its work folder.
+        stage: `train`, `log_probabilities` or `generate`.
+    """
+    last = read_attempts(place)[-1]
+    reason = f"it died {deaths(place)} times in a row without coming further ({last.get('why') or 'no reason known'})"
+    record_failure(place / FAILED, stage, reason, str(last.get("log", "")))
+    _append(place, {"attempt": last["attempt"], "final": True})
+
+
+def _came_further(place: Path, since: float) -> bool:
+    """Whether an attempt that has not ended as foreseen left something that the next one goes on from."""
+    if any(file.stat().st_mtime >= since for file in (place / "checkpoints").rglob("*")):
+        return True
+    standing = standing_of(place, since)
+    return standing is not None and standing.what != "steps" and standing.done > standing.first
+
+
+def _attempt(member: M, stage: str, stop: Stop, work: Callable[[M, Path, Stop], None]) -> bool:
+    """Make one attempt at a member, and put on record how it ended; whether it was as foreseen."""
     place = member.work
     place.mkdir(parents=True, exist_ok=True)
     if is_main_process():
@@ -214,17 +261,19 @@ def _attempt(member: M, stage: str, stop: Stop, work: Callable[[M, Path, Stop], 
     attempts = read_attempts(place)
     # An attempt that has begun is this one, put on record by the first of several processes.
     number = len(attempts) + (not attempts or "ended" in attempts[-1])
+    started = time.time()
     log = place / f"attempt-{number}.log"
     if is_main_process():
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-        _append(place, {"attempt": number, "started": time.time(), "log": str(log), **_identity(), "gpus": gpus})
+        _append(place, {"attempt": number, "started": started, "log": str(log), **_identity(), "gpus": gpus})
         print(f"{place.parent}: attempt {number}, log in {log}", flush=True)
-    ended, why, progress = "finished", "", True
+    ended, why, progress, final = "finished", "", True, False
+    foreseen = True
     with _output_to(log):
         try:
             work(member, place, stop)
         except UserError as error:
-            ended, why = "failed", str(error)
+            ended, why, final = "failed", str(error), True
             print(f"failed for good: {why}", flush=True)
             blocked_by = str(error.by) if isinstance(error, Blocked) else None
             if is_main_process():
@@ -233,6 +282,7 @@ def _attempt(member: M, stage: str, stop: Stop, work: Callable[[M, Path, Stop], 
             ended, why, progress = "stopped" if error.by_clock else "terminated", str(error), error.progress
         except Exception as error:
             ended, why = _unexpected(error), f"{type(error).__name__}: {error}"
+            progress = _came_further(place, started)
             if ended == "killed":
                 why = f"another of its processes is gone ({why})"
             traceback.print_exc()
@@ -244,10 +294,12 @@ def _attempt(member: M, stage: str, stop: Stop, work: Callable[[M, Path, Stop], 
                 # Whoever tries again without more room comes here again. Where not even this has room, it is tried.
                 with contextlib.suppress(OSError):
                     record_failure(place / FAILED, stage, why, str(log))
-    _end(
-        place, {"ended": ended, "why": why, "at": time.time(), "peak_memory_bytes": peak_memory(), "progress": progress}
-    )
+                    final = True
+            foreseen = False
+    how = {"ended": ended, "why": why, "at": time.time(), "peak_memory_bytes": peak_memory(), "progress": progress}
+    _end(place, how | ({"final": True} if final else {}))
     print(f"{place.parent}: {ended}{': ' if why else ''}{why}", flush=True)
+    return foreseen
 
 
 def _identity() -> dict[str, Any]:

@@ -13,12 +13,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from loragrid.jobs import slurm
-from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts, settle_killed
-from loragrid.jobs.owner import owned
+from loragrid.jobs.attempts import deaths, give_up, out_of_memory_attempts, read_attempts, settle_killed
+from loragrid.jobs.owner import owned, owned_if_free
 from loragrid.jobs.parent import die_with_parent
 from loragrid.jobs.refusals import forget_refusals, settle_hopeless
 from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
@@ -32,6 +33,9 @@ REPEAT = 2.0
 
 CONTINUED = ("stopped", "terminated")
 
+MOST_DEATHS = 3
+"""Deaths of a member in a row, without its coming further, after which it is not tried again."""
+
 
 def run_batch(
     stage: str,
@@ -43,7 +47,7 @@ def run_batch(
 ) -> bool:
     """Work on a batch in processes of its own until each member is settled or this job can do no more.
 
-    What another process works on is waited for.
+    What another process works on is waited for, after everything else.
 
     Args:
         stage: `train`, `log_probabilities` or `generate`.
@@ -56,31 +60,138 @@ def run_batch(
     Returns:
         Whether every member finished or failed for good; if not, repeating the batch goes on.
     """
-    command = [*_launcher(batch, gpus), "-m", "loragrid", "worker", stage, str(file), *options]
+    job = _Job(stage, batch, [*_launcher(batch, gpus), "-m", "loragrid", "worker", stage, str(file), *options], gpus)
     forget_refusals(batch)
-    with Stop().listening() as stop, contextlib.ExitStack() as stack:
-        # In one order everywhere, so that two that want the same do not wait for each other.
-        locks = [
-            stack.enter_context(owned(member.work, member.is_settled, stop, on_poll))
-            for member in sorted(batch.members, key=lambda member: member.work)
-        ]
-        waiting = stop.requested
-        settle_hopeless(batch)
-        while not _is_settled(batch) and not stop.requested:
-            tried = sum(out_of_memory_attempts(member.work) for member in batch.members)
-            begun = [len(read_attempts(member.work)) for member in batch.members]
-            ended, why = _run(command, stop, on_poll, [lock for lock in locks if lock is not None])
-            for member, before in zip(batch.members, begun, strict=True):
-                # One that had begun before was not this worker's, and ended in another way.
-                if len(read_attempts(member.work)) > before:
-                    settle_killed(member.work, ended, why)
-            # The next round has half the micro-batch. Whatever else went wrong is for the next job.
-            if sum(out_of_memory_attempts(member.work) for member in batch.members) <= tried:
+    with Stop().listening() as stop:
+        # Nobody else may do it meanwhile; but what others do needs no waiting for as long as there is something to do.
+        with contextlib.ExitStack() as stack:
+            locks = {}
+            for member in job.left():
+                lock = stack.enter_context(owned_if_free(member.work))
+                if lock is not None:
+                    locks[member.folder] = lock
+            settle_hopeless(batch)
+            job.work(locks, stop, on_poll)
+        for member in job.others():
+            if stop.requested:
                 break
-        if not _is_settled(batch):
+            with owned(member.work, member.is_settled, stop, on_poll) as lock:
+                job.waited = stop.requested
+                settle_hopeless(batch)
+                if lock is not None:
+                    job.work({member.folder: lock}, stop, on_poll)
+        if not batch.is_settled():
             # Slurm may repeat its SIGTERM, which must not end this process before the job is back in the queue.
-            _requeue(batch, stop, waiting)
-    return _is_settled(batch)
+            job.requeue(stop)
+    return batch.is_settled()
+
+
+class _Job:
+    """The work of this job on a batch.
+
+    Args:
+        stage: what is done.
+        batch: the recorded batch.
+        command: of a worker.
+        gpus: processes that work together.
+    """
+
+    def __init__(self, stage: str, batch: Batch[Member], command: list[str], gpus: int):
+        self.stage = stage
+        self.batch = batch
+        self.waited = False
+        """Whether this job was told to end while it waited for another one's work."""
+        self._command = command
+        # Processes that train together have agreed on much by the end of a run: new ones begin with nothing of it.
+        self._at_once = 1 if gpus > 1 else len(batch.members)
+        self._left_before = len(self.left())
+        self._begun: set[str] = set()
+        self._tried: set[str] = set()
+
+    def left(self) -> list[Member]:
+        """Members that are not settled: those first that have died least often."""
+        left = [member for member in self.batch.members if not member.is_settled()]
+        return sorted(left, key=lambda member: deaths(member.work))
+
+    def others(self) -> list[Member]:
+        """Members that are left and that this job has not tried: another process worked on them."""
+        # In one order everywhere, so that two that want the same do not wait for each other.
+        others = [member for member in self.left() if member.folder not in self._tried]
+        return sorted(others, key=lambda member: member.folder)
+
+    def work(self, locks: dict[str, int], stop: Stop, on_poll: Callable[[], None]) -> None:
+        """Try each member once, in a new process after one that was lost.
+
+        Args:
+            locks: of the members to be tried, by folder.
+            stop: ends the work.
+            on_poll: called often.
+        """
+        while not stop.requested and not self._is_out_of_time():
+            todo = [member for member in self.left() if member.folder in locks and member.folder not in self._tried]
+            todo = todo[: self._at_once]
+            if not todo:
+                return
+            tried = {member.folder: out_of_memory_attempts(member.work) for member in todo}
+            begun = {member.folder: len(read_attempts(member.work)) for member in todo}
+            ended, why = _run([*self._command, *_only(self.batch, todo)], stop, on_poll, list(locks.values()))
+            new = [member for member in todo if len(read_attempts(member.work)) > begun[member.folder]]
+            for member in new:
+                self._begun.add(member.folder)
+                # One that had begun before was not this worker's, and ended in another way.
+                settle_killed(member.work, ended, why)
+                # The next round has half the micro-batch. Whatever else went wrong is for the next job.
+                if out_of_memory_attempts(member.work) <= tried[member.folder]:
+                    self._tried.add(member.folder)
+                if not member.is_settled() and deaths(member.work) >= MOST_DEATHS:
+                    give_up(member.work, self.stage)
+            if not new:
+                # It did not come so far as to begin: packages are missing, say.
+                self._tried |= tried.keys()
+
+    def _is_out_of_time(self) -> bool:
+        return any(attempt.get("ended") == "stopped" for attempt in self._last())
+
+    def _last(self) -> list[dict[str, Any]]:
+        """The last attempts at members that this job has begun and that are not settled."""
+        return [read_attempts(member.work)[-1] for member in self.left() if member.folder in self._begun]
+
+    def requeue(self, stop: Stop) -> None:
+        """Put this Slurm job back into the queue if its members can go on, or tell an executor that does it.
+
+        Not if nothing was gained, which would go on for ever. Waiting for another's work gains what that does. An
+        executor finds out by itself when a job is preempted.
+        """
+        went_on = any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in self._last())
+        gained = self.waited or went_on or len(self.left()) < self._left_before
+        if file := os.environ.get(slurm.RESUBMITS):
+            if gained:
+                Path(file).touch()
+        elif gained or self._is_preempted(stop):
+            requeue_this_job(stop)
+
+    def _is_preempted(self, stop: Stop) -> bool:
+        """Whether the work was told to end before its first step, though the job has time left."""
+        if self._begun:
+            begun = [member for member in self.left() if member.folder in self._begun]
+            recent = [read_attempts(member.work)[-MOST_RESTARTS:] for member in begun]
+            told = [[_is_told_at_once(attempt) for attempt in attempts] for attempts in recent]
+            if not any(each[-1] for each in told) or any(each == [True] * MOST_RESTARTS for each in told):
+                return False
+        elif not stop.requested or int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= MOST_RESTARTS:
+            return False
+        here = ask_for_this_job()
+        return here is not None and here.state == "RUNNING" and not is_at_limit(here)
+
+
+def _is_told_at_once(attempt: dict[str, Any]) -> bool:
+    return attempt.get("ended") == "terminated" and not attempt.get("progress")
+
+
+def _only(batch: Batch[Member], members: list[Member]) -> list[str]:
+    """Arguments of a worker that works on these alone, in this order."""
+    places = {member.folder: str(place) for place, member in enumerate(batch.members)}
+    return ["--members", ",".join(places[member.folder] for member in members)]
 
 
 def _launcher(batch: Batch[Member], gpus: int) -> list[str]:
@@ -91,10 +202,6 @@ def _launcher(batch: Batch[Member], gpus: int) -> list[str]:
     return [
         sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), "--num_processes", str(gpus),
     ]  # fmt: skip
-
-
-def _is_settled(batch: Batch[Member]) -> bool:
-    return all(member.is_settled() for member in batch.members)
 
 
 def _run(command: list[str], stop: Stop, on_poll: Callable[[], None], locks: list[int]) -> tuple[str, str]:
@@ -155,28 +262,3 @@ def _oom_kills() -> int:
             if "oom_kill" in counts:
                 return int(counts["oom_kill"])
     return 0
-
-
-def _requeue(batch: Batch[Member], stop: Stop, waiting: bool) -> None:
-    """Put this Slurm job back into the queue if its runs can go on where they were, or tell an executor that does it.
-
-    Not if nothing was gained before the job's time was up, which would go on for ever. Waiting for another's work gains
-    what that does. An executor finds out by itself when a job is preempted.
-    """
-    last = [attempts[-1] for member in batch.members if (attempts := read_attempts(member.work))]
-    gained = waiting or any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last)
-    if file := os.environ.get(slurm.RESUBMITS):
-        if gained:
-            Path(file).touch()
-    elif gained or _is_preempted(batch):
-        requeue_this_job(stop)
-
-
-def _is_preempted(batch: Batch[Member]) -> bool:
-    """Whether the work was told to end before its first step, though the job has time left."""
-    attempts = [read_attempts(member.work)[-MOST_RESTARTS:] for member in batch.members]
-    told = [[attempt.get("ended") == "terminated" and not attempt.get("progress") for attempt in a] for a in attempts]
-    if not any(member and member[-1] for member in told) or any(member == [True] * MOST_RESTARTS for member in told):
-        return False
-    here = ask_for_this_job()
-    return here is not None and here.state == "RUNNING" and not is_at_limit(here)

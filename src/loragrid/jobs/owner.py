@@ -120,6 +120,25 @@ def if_free(place: Path) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
+def owned_if_free(place: Path) -> Iterator[int | None]:
+    """Own a folder as long as the block lasts, if no living process works in it.
+
+    Args:
+        place: a member's work folder.
+
+    Yields:
+        Descriptor of the lock, for the worker to inherit; None if somebody works there.
+    """
+    ownership = Ownership(place)
+    got = False
+    try:
+        got = ownership.take()
+        yield ownership.descriptor if got else None
+    finally:
+        ownership.release(owned=got)
+
+
+@contextlib.contextmanager
 def owned(place: Path, settled: Callable[[], bool], stop: Stop, on_poll: Callable[[], None]) -> Iterator[int | None]:
     """Own a folder, once whoever works there has ended, as long as the block lasts.
 

@@ -8,15 +8,18 @@ from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked
 from loragrid.jobs.failures import record_failure
 from loragrid.study.batches import Batch, is_trained, missing_parts
-from loragrid.study.grid import Grid
+from loragrid.study.grid import Grid, Run
 from loragrid.study.members import AnswerMember, CompareMember, Member, TrainMember, has_failed
+from loragrid.study.planning import parents_first
 from loragrid.study.preflights import Refusal, refusal_of, refusal_to_ask, refusals, refusals_to_ask
 
 STAGE = "preflight"
 
 
 def settle_refused(grid: Grid) -> None:
-    """Put on record why runs of a study cannot be trained, and why they or untrained models cannot be asked anything.
+    """Put on record which runs of a study cannot be trained, and which of them or of untrained models cannot be asked.
+
+    Since a preflight refuses it, or since what it goes on from has failed.
 
     Args:
         grid: the study.
@@ -25,6 +28,10 @@ def settle_refused(grid: Grid) -> None:
     for folder, refusal in found.items():
         _record(Path(folder, "work"), refusal)
     unaskable = refusals_to_ask(grid)
+    for run in parents_first(grid):
+        work = Path(run.folder, "work")
+        if run.parent and not is_trained(run) and not has_failed(work):
+            _settle_blocked(work, "train", _parent(run.parent, grid.runs[run.parent].key))
     for answers in grid.answers.values():
         work = Path(answers.folder, "work")
         if has_failed(work) or not missing_parts(answers):
@@ -33,6 +40,8 @@ def settle_refused(grid: Grid) -> None:
             _record(work, Refusal(f"its training failed: {untrained.reason}", untrained.file))
         elif unasked := unaskable.get(answers.folder):
             _record(work, unasked)
+        elif (subject := grid.runs.get(answers.subject)) and not is_trained(subject):
+            _settle_blocked(work, "generate", _own_training(subject))
 
 
 def forget_refusals(batch: Batch[Member]) -> None:
@@ -59,8 +68,8 @@ def settle_hopeless(batch: Batch[Member]) -> None:
             continue
         if refusal := _refused(member):
             _record(work, refusal)
-        elif blocked := _blocked(member):
-            record_failure(work / FAILED, batch.stage, str(blocked), str(blocked.by), str(blocked.by))
+        elif needed := _needed(member):
+            _settle_blocked(work, batch.stage, needed)
 
 
 def _refused(member: Member) -> Refusal | None:
@@ -71,29 +80,38 @@ def _refused(member: Member) -> Refusal | None:
     return None
 
 
-def _blocked(member: Member) -> Blocked | None:
-    """That the run has failed whose adapter the member needs."""
-    needed = _needed(member)
-    if needed is None or not has_failed(Path(needed[0], "work")):
-        return None
+Needed = tuple[str, str, str]
+"""Folder, key and name of the run whose adapter something needs, as `adapter_of` is told of them."""
+
+
+def _settle_blocked(work: Path, stage: str, needed: Needed) -> None:
+    """Put on record that something cannot be made, if the run has failed whose adapter it needs."""
+    if not has_failed(Path(needed[0], "work")):
+        return
     try:
         adapter_of(*needed)
     except Blocked as blocked:
-        return blocked
-    except UserError:  # the worker tells
-        return None
-    return None
+        record_failure(work / FAILED, stage, str(blocked), str(blocked.by), str(blocked.by))
+    except UserError:
+        return  # the worker tells
 
 
-def _needed(member: Member) -> tuple[str, str, str] | None:
-    """Folder, key and name of the run whose adapter the member needs, as `adapter_of` is told of them."""
+def _needed(member: Member) -> Needed | None:
     if isinstance(member, TrainMember) and member.run.parent and member.parent_key:
-        return member.run.parent, member.parent_key, parent_in_words(member.run.parent)
+        return _parent(member.run.parent, member.parent_key)
     if isinstance(member, CompareMember) and member.run:
-        return member.run.folder, member.run.key, parent_in_words(member.run.folder)
+        return _parent(member.run.folder, member.run.key)
     if isinstance(member, AnswerMember) and member.run:
-        return member.run.folder, member.run.key, "its training"
+        return _own_training(member.run)
     return None
+
+
+def _parent(folder: str, key: str) -> Needed:
+    return folder, key, parent_in_words(folder)
+
+
+def _own_training(run: Run) -> Needed:
+    return run.folder, run.key, "its training"
 
 
 def _record(work: Path, refusal: Refusal) -> None:

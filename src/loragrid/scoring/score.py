@@ -27,12 +27,16 @@ def score_batch(batch: Batch[ScoreMember], log: str) -> None:
         batch: the recorded batch.
         log: where this job's output goes, for the record of a failure.
     """
+    encoders = _Encoders()
     for member in batch.members:
         work = member.work
         missing = {
             id_: out for id_, file in sorted(member.parts.items()) if not (out := work / Path(file).name).exists()
         }
-        generations = Path(member.answers.folder, "generations.jsonl")
+        generations = answers_of(member)
+        if generations is None:  # they failed; whoever publishes them says why
+            print(f"{member.folder}: no answers to score", flush=True)
+            continue
         rows: Rows | None = None
         for id_, out in missing.items():
             failure_of(work, out).unlink(missing_ok=True)
@@ -46,13 +50,19 @@ def score_batch(batch: Batch[ScoreMember], log: str) -> None:
                 if rows is None:
                     check_whose(generations, member.answers)
                     rows = read_rows(Path(member.prompts_file), generations, _seen_by_model(member))
-                by = _by_encoder(member, id_) if batch.stage == "score_by_encoder" else None
+                by = encoders.of(member, id_) if batch.stage == "score_by_encoder" else None
                 score_texts(rows, score, out, by)
             except UserError as error:
                 record_failure(failure_of(work, out), "score", str(error), log)
                 print(f"{out}: failed for good: {error}", flush=True)
             else:
                 print(f"{out}: scored", flush=True)
+
+
+def answers_of(member: ScoreMember) -> Path | None:
+    """The file of answers: published, or in the work folder where they have just been made; None if there is none."""
+    places = (Path(member.answers.folder), member.work)
+    return next((file for place in places if (file := place / "generations.jsonl").exists()), None)
 
 
 def score_texts(
@@ -77,15 +87,28 @@ def score_texts(
     write_score(out, score, items, whole=whole, made={**rows.made, **metric.about(texts, options)})
 
 
-def _by_encoder(member: ScoreMember, id_: str) -> "tuple[Encoder, Encoded]":
-    """The encoder of a member's score, and the references as it sees them."""
-    from loragrid.modeling.encoder import load_encoder
-    from loragrid.scoring.references import encoded_references
+class _Encoders:
+    """Encoders and references as they see them, each loaded once for all that one after the other need the same."""
 
-    references = member.references[id_]
-    encoder = load_encoder(member.encoder_folder, references.layer)
-    prompts = Path(member.prompts_file)
-    return encoder, encoded_references(Path(references.file), references.key, prompts, encoder)
+    def __init__(self) -> None:
+        self._encoder: tuple[Any, Encoder] | None = None
+        self._encoded: tuple[Any, Encoded] | None = None
+
+    def of(self, member: ScoreMember, id_: str) -> "tuple[Encoder, Encoded]":
+        """The encoder of a member's score, and the references."""
+        from loragrid.modeling.encoder import load_encoder
+        from loragrid.scoring.references import encoded_references
+
+        references = member.references[id_]
+        which = (member.encoder_folder, references.layer)
+        if self._encoder is None or self._encoder[0] != which:
+            self._encoder = self._encoded = None  # so that no two are in memory
+            self._encoder = which, load_encoder(str(member.encoder_folder), references.layer)
+        encoder = self._encoder[1]
+        if self._encoded is None or self._encoded[0] != references:
+            file, prompts = Path(references.file), Path(member.prompts_file)
+            self._encoded = references, encoded_references(file, references.key, prompts, encoder)
+        return encoder, self._encoded[1]
 
 
 def _seen_by_model(member: ScoreMember) -> Callable[[dict[str, Any]], str] | None:

@@ -2,29 +2,25 @@
 
 import platform
 import re
-import shutil
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import psutil
 
 from loragrid.errors import UserError
 from loragrid.jobs import slurm
-from loragrid.study.batches import Stage, read_batch
+from loragrid.jobs.living import batch_named, batches_in, commands_here, has_queue
+from loragrid.study.batches import read_batch
+from loragrid.study.members import Stage
 
 QUEUED = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 """States of jobs that wait; all others that squeue shows have nodes."""
 
 SILENCE = 1800
 """Seconds without a sign of life after which work on another machine, which cannot be asked, counts as dead."""
-
-_STAGE = "|".join(get_args(Stage))
-_BATCH = re.compile(rf"(?:rule_(?P<rule>{_STAGE})_wildcards_|loragrid-(?P<name>{_STAGE})-)(?P<id>[0-9a-f]+)")
-_BATCH_FILE = re.compile(rf"(?P<stage>{_STAGE})-(?P<id>[0-9a-f]+)\.json")
 
 
 @dataclass(frozen=True)
@@ -64,18 +60,15 @@ class Activity:
             active = ActiveJob(job.state in QUEUED, job.reason, job.seconds_left)
             name = job.comment.partition(" of Snakemake in ")[0]
             self._by_id[job.id] = self._by_name[name] = active
-            if batch := _BATCH.fullmatch(name):
-                self._add_members(batch["rule"] or batch["name"], batch["id"], active)
-        for command in commands:
-            # `worker train FILE` too: whoever started it may be gone.
-            for argument in command[1:3] if command[0] in (*get_args(Stage), "worker") else ():
-                if batch := _BATCH_FILE.fullmatch(Path(argument).name):
-                    self._add_members(batch["stage"], batch["id"], ActiveJob())
+            if batch := batch_named(job.comment):
+                self._add_members(*batch, active)
+        for batch in batches_in(commands):
+            self._add_members(*batch, ActiveJob())
 
     @classmethod
     def observe(cls) -> "Activity":
         """Ask the queue, once, and look at the processes of this machine."""
-        return cls(slurm.jobs() if has_queue() else None, list(_commands_here()))
+        return cls(slurm.jobs() if has_queue() else None, list(commands_here()))
 
     def of_rule(self, rule: str, wildcards: tuple[str, ...], command: tuple[str, ...]) -> ActiveJob | None:
         """What works on one job of a rule.
@@ -121,30 +114,6 @@ class Activity:
         with suppress(UserError, KeyError, TypeError):
             for member in read_batch(stage, id_).members:
                 self._by_member[stage, member.folder] = active
-
-
-def has_queue() -> bool:
-    """Whether this machine has Slurm's commands."""
-    return shutil.which("squeue") is not None
-
-
-def _commands_here() -> Iterator[list[str]]:
-    here = str(Path.cwd())
-    for process in psutil.process_iter(["cmdline"]):
-        arguments = _arguments(process.info["cmdline"] or [])
-        if not arguments:
-            continue
-        with suppress(psutil.Error):
-            if process.cwd() == here and process.status() != psutil.STATUS_ZOMBIE:
-                yield arguments
-
-
-def _arguments(line: list[str]) -> list[str]:
-    """What follows `python -m loragrid`, or the script of that name, in a command line."""
-    for position, word in enumerate(line[:4]):
-        if Path(word).name == "loragrid" and (position == 0 or line[position - 1] == "-m" or "/" in word):
-            return line[position + 1 :]
-    return []
 
 
 def _lives(pid: Any, started: float) -> bool:

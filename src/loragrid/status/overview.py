@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from loragrid.status.activity import Activity, has_queue
+from loragrid.jobs.living import has_queue
+from loragrid.status.activity import Activity
 from loragrid.status.cell import URGENCY, Cell, Failure, State, most_urgent
 from loragrid.status.data import Item, data
 from loragrid.status.stages import Stages

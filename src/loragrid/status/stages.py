@@ -17,14 +17,13 @@ from loragrid.status.cell import DONE, URGENCY, WAITING, Cell, Failure, failed, 
 from loragrid.status.progress import last_sign_of_life, progress
 from loragrid.study.batches import (
     BATCHES,
-    Stage,
     is_trained,
     missing_judgements,
     missing_parts,
     read_batch,
 )
 from loragrid.study.grid import Answers, Grid, Run
-from loragrid.study.members import failure_of
+from loragrid.study.members import Stage, failure_of
 
 LOGS = Path("results/logs")
 

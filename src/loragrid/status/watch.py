@@ -5,7 +5,7 @@ from datetime import datetime
 
 from rich.live import Live
 
-from loragrid.status.activity import has_queue
+from loragrid.jobs.living import has_queue
 from loragrid.status.overview import overview
 from loragrid.status.show import console, show, table
 from loragrid.study.grid import Grid
