@@ -30,7 +30,7 @@ with importing():
     from loragrid.study.batches import Batch
     from loragrid.study.grid import Answers, ModelEntry, Run
     from loragrid.study.members import AnswerMember, Compared, Member, TrainMember
-    from loragrid.study.schema import Decoding, Recipe
+    from loragrid.study.schema import Decoding, RecipeSpec
     from loragrid.training.train import train_batch
 
 TINYLLAMA = {
@@ -180,7 +180,7 @@ class Bench:
         run = Run(
             name=folder, key="r" * 64, label=None, model=entry.id, dataset="made", clean="made",
             formatted=relpath(rows, "data/formatted"),
-            precision=self.precision, chat=CHAT, recipe=Recipe(**(fields | recipe)).model_dump(), seed=42,
+            precision=self.precision, chat=CHAT, recipe=RecipeSpec(**(fields | recipe)).recipe(), seed=42,
             parent=parent and f"results/runs/{parent}", compared_with=None, folder=f"results/runs/{folder}",
         )  # fmt: skip
         return TrainMember(run, entry, "", run.key if parent else None, compared_with)

@@ -25,7 +25,7 @@ from loragrid.comparing.selection import selection
 from loragrid.comparing.values import intervals
 from loragrid.metrics import COLUMNS
 from loragrid.study.grid import Answers, Clean, Grid, ModelEntry, Run, Untrained
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import Recipe
 
 CHAT = {"name": None, "template": None, "template_key": None, "system": None, "arguments": {}, "date": "2024-07-26",
         "end_token": "text"}  # fmt: skip
@@ -65,7 +65,7 @@ def study(runs: int, dialogues: int) -> Results:
     hard = random.normal(0, 1, dialogues)
     grid = Grid("many", "many.yaml", "Many runs", "")
     grid.clean["c"] = Clean("c", "c", "c", "r", "r", "inline", 1, {}, [], [], {}, {}, 0)
-    grid.models["m"] = ModelEntry("m", "m", "m", "m", "m", None, None, None, "nf4", None, 8, 1, False)
+    grid.models["m"] = ModelEntry("m", "m", "m", "m", "m", None, None, None, "nf4", None, 8, 1, False, "auto")
     rows = []
 
     def row(subject: Run | Untrained, skill: float, trained: dict) -> None:
@@ -79,8 +79,10 @@ def study(runs: int, dialogues: int) -> Results:
     row(Untrained("m", "m", "nf4", "untrained"), 0.0, {})
     recipes = product([4, 8, 16, 32], [8, 16, 32, 64, 128], [1e-4, 2e-4], range(runs // 40))
     for number, (rank, alpha, rate, seed) in enumerate(recipes):
-        recipe = Recipe(rank=rank, alpha=alpha, learning_rate=rate).model_dump()
-        run = Run(f"r{number}", f"{number}", None, "m", "d", "c", "f", "nf4", CHAT, recipe, seed, None, f"r{number}")
+        recipe = Recipe(rank=rank, alpha=alpha, learning_rate=rate)
+        run = Run(
+            f"r{number}", f"{number}", None, "m", "d", "c", "f", "nf4", CHAT, recipe, seed, None, None, f"r{number}"
+        )
         grid.runs[run.folder] = run
         skill = 0.3 + 0.02 * math.log2(rank) + random.normal(0, 0.02)
         row(run, skill, {"loss": {"validation": 2 - skill, "best_validation": 2 - skill}})

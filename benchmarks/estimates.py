@@ -35,7 +35,8 @@ from loragrid.estimates.workload import GenerationWork, TrainingWork
 from loragrid.files import read_json, write_json, write_jsonl
 from loragrid.modeling.tokenizer import load_plain_tokenizer
 from loragrid.study.members import plain
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import Recipe
+from loragrid.study.swiglu import swiglu_width
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
@@ -72,9 +73,8 @@ class Setting:
     @property
     def size(self) -> Dimensions:
         """As the study's `build` would make it, with heads of 64."""
-        intermediate = -(-self.hidden * 8 // 3 // 64) * 64
         heads = self.hidden // 64
-        return Dimensions(self.hidden, intermediate, self.layers, heads, heads, 64, self.vocabulary)
+        return Dimensions(self.hidden, swiglu_width(self.hidden), self.layers, heads, heads, 64, self.vocabulary)
 
 
 CALIBRATION = [
@@ -134,7 +134,7 @@ def prepare(setting: Setting) -> tuple[TrainingWork, GenerationWork]:
         "max_position_embeddings": 2048,
     }  # fmt: skip
     bench = Bench({"m": dimensions}, setting.steps, setting.precision)
-    given = recipe.model_dump()
+    given = vars(recipe)
     member = bench.member("run", bench.noise("m", train, validation), micro_batch=setting.micro_batch, **given)
     asked = bench.asked(member, Path("prompts.jsonl"), setting.answer)
     asked.answers.scores["likelihood"] = {"name": "likelihood", "version": 1, "options": {}, "key": "s" * 64}
@@ -183,7 +183,7 @@ def start(stage: str, folder: Path, environment: dict[str, str]) -> Taken:
 def estimate(setting: Setting, trained: TrainingWork, asked: GenerationWork, cpu: Device) -> tuple[Taken, Taken]:
     """What training and asking should take."""
     size, precision = setting.size, setting.precision
-    recipe = setting.recipe.model_dump()
+    recipe = setting.recipe
     micro_batch = setting.micro_batch
     memory = training_memory(
         size, cpu, precision, recipe, micro_batch=micro_batch, length=trained.longest, file_bytes=2

@@ -41,6 +41,7 @@ with importing():
     from loragrid.modeling.load import compute_dtype, device
     from loragrid.study.grid import LogProbabilities
     from loragrid.study.members import Compared, CompareMember
+    from loragrid.study.recipe import Recipe
     from loragrid.training import arguments, references, sft
     from loragrid.training import checkpoint as checkpoints
     from loragrid.training.records import Records
@@ -112,14 +113,14 @@ class GpuBench(Bench):
                 raise RuntimeError(f"{folder}: was not interrupted at step {at}")
         return self.train(folder, rows, **settings)
 
-    def train_large(self, name: str) -> tuple[Path, dict[str, Any]]:
+    def train_large(self, name: str) -> tuple[Path, Recipe]:
         """Train a whole model at its study's settings, for some steps; work folder and recipe."""
         settings = RECIPES[name] | {"max_steps": self.steps // 2, "evaluations": 1}
         if self.small:
             settings |= {"max_length": 64, "optimizer": "adamw"}
         rows = self.noise(name, [settings["max_length"]] * settings["batch_size"] * settings["max_steps"])
         work = self.train(name, rows, model=name, **settings)
-        return work, read_json(work / "run.json")["recipe"]
+        return work, Recipe(**read_json(work / "run.json")["recipe"])
 
     def device(self) -> Device:
         """What estimates know of this card; of one that they do not know, an A100's memory is needed as well."""
@@ -376,7 +377,7 @@ def find_llama(bench: GpuBench) -> Found:
 def at_full_size(bench: GpuBench, name: str) -> Found:
     """Memory and speed of a training at its study's settings."""
     work, recipe = bench.train_large(name)
-    size, length = dimensions(bench.model(name)), recipe["max_length"]
+    size, length = dimensions(bench.model(name)), recipe.max_length
     usage = list(read_jsonl(work / "usage.jsonl"))
     speed = statistics.median(line["tokens_per_second"] for line in usage[2:])  # the first ones warm up
     # Forward and the gradients of the activations, 2 operations a weight and token each (as in estimates/time.py);

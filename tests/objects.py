@@ -6,7 +6,7 @@ from loragrid.estimates.sizes import Dimensions
 from loragrid.metrics import METRICS
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Clean, Formatted, Grid, LogProbabilities, ModelEntry, Prompts, Run, Untrained
-from loragrid.study.schema import Recipe
+from loragrid.study.schema import RecipeSpec
 
 CHAT = {"name": "chat", "version": 1, "options": {}}
 """The format of dialogues, resolved."""
@@ -79,7 +79,7 @@ def make_run(recipe=None, **changes):
         "formatted": "nano/inline", "precision": "nf4", "chat": OWN_CHAT, "seed": 42, "parent": None,
         "compared_with": None, "folder": "results/runs/run",
     } | changes  # fmt: skip
-    return Run(**({"name": Path(fields["folder"]).name} | fields), recipe=Recipe(**(recipe or {})).model_dump())
+    return Run(**({"name": Path(fields["folder"]).name} | fields), recipe=RecipeSpec(**(recipe or {})).recipe())
 
 
 def make_untrained(**changes):

@@ -47,7 +47,7 @@ def test_an_effect_is_the_mean_of_the_pairs_differences(study):
     by_rank = {}
     for row in results.rows:
         if row.run:
-            by_rank.setdefault(row.run.recipe["rank"], []).append(row.scores["bits_per_byte"].value)
+            by_rank.setdefault(row.run.recipe.rank, []).append(row.scores["bits_per_byte"].value)
     (rank,) = (effect for effect in effects(results) if effect.axis == "rank")
     assert rank.gain.comparison.gain == pytest.approx(np.mean(by_rank[4]) - np.mean(by_rank[16]))
 

@@ -11,23 +11,23 @@ from objects import make_dimensions, make_model
 
 from loragrid.estimates.devices import DEVICES, GIB
 from loragrid.estimates.memory import generation_memory, training_memory
-from loragrid.estimates.requests import EXTRA_MINUTES, MEMORY_MARGIN, Estimator, per_gpu
+from loragrid.estimates.requests import EXTRA_MINUTES, MEMORY_MARGIN, Estimator
 from loragrid.estimates.sizes import dimensions, guess
 from loragrid.estimates.time import training_seconds
 from loragrid.estimates.workload import TrainingWork
 from loragrid.files import read_json
 from loragrid.study.planning import plan
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import Recipe
 
 LLAMA_2_7B = make_dimensions()
 LLAMA_3_8B = make_dimensions(intermediate=14336, kv_heads=8, vocabulary=128_256)
-RECIPE = Recipe().model_dump()
+RECIPE = Recipe()
 
 
 def on_gpu(size, *, precision="nf4", micro_batch=2, length=512, **recipe) -> float:
     """GiB of a training on a T4."""
     memory = training_memory(
-        size, DEVICES["t4"], precision, RECIPE | recipe, micro_batch=micro_batch, length=length, file_bytes=2
+        size, DEVICES["t4"], precision, Recipe(**recipe), micro_batch=micro_batch, length=length, file_bytes=2
     )
     return memory.gpu / GIB
 
@@ -105,14 +105,6 @@ def test_generation_needs_room_for_keys_values_and_logits():
     assert gib(prompt=2048) > gib()
     assert gib(batch=32) > gib()
     assert gib(answer=512) > gib()
-
-
-@pytest.mark.parametrize(
-    ("micro_batch", "batch_size", "gpus", "rows"),
-    [(8, 16, 1, 8), (8, 16, 4, 4), (8, 12, 1, 6), (8, 12, 2, 6), (3, 8, 1, 2)],
-)
-def test_rows_at_a_time_divide_a_gpus_share_of_the_batch(micro_batch, batch_size, gpus, rows):
-    assert per_gpu(micro_batch, batch_size, gpus) == rows
 
 
 def test_a_downloaded_model_tells_its_dimensions(tmp_path, monkeypatch):

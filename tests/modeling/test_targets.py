@@ -8,13 +8,13 @@ from transformers import AutoModelForCausalLM
 from loragrid.errors import UserError
 from loragrid.modeling.load import attach_new_adapter
 from loragrid.modeling.targets import adaptable, targets
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import Recipe
 
 OFTEN_NAMED = ["k_proj", "o_proj", "q_proj", "v_proj"]
 
 
 def of(model, wanted, rank=2, **lora_config):
-    return targets(model, {"target_modules": wanted, "rank": rank, "lora_config": lora_config})
+    return targets(model, wanted, rank, lora_config)
 
 
 def ends(model):
@@ -87,7 +87,7 @@ def test_ranks_of_some_layers_are_looked_at_too():
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_layers_by_number_count_where_they_are_named_in_full_too(family, tmp_path):
-    recipe = Recipe(rank=2, target_modules=["q_proj"], lora_config={"layers_to_transform": [1]}).model_dump()
+    recipe = Recipe(rank=2, target_modules=["q_proj"], lora_config={"layers_to_transform": [1]})
     adapted = attach_new_adapter(AutoModelForCausalLM.from_config(config_of(family)), recipe, seed=1)
     names = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
     assert len(names) == 2

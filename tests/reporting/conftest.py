@@ -21,7 +21,7 @@ from objects import (
 
 from loragrid.scoring.file import write_score
 from loragrid.study.grid import Answers, Formatted
-from loragrid.study.schema import Recipe
+from loragrid.study.schema import RecipeSpec
 
 
 class Tree:
@@ -55,14 +55,14 @@ class Tree:
         return self._ask(folder, self.model(model))
 
     def run(self, seed: int = 42, model: str = "tiny", label: str | None = None, **recipe: Any) -> Answers:
-        full = Recipe(**{"method": "lora", **recipe}).model_dump()
+        full = RecipeSpec(**{"method": "lora", **recipe}).recipe()
         digits = f"{len(self.grid.runs):010x}"
-        name = f"r{full['rank']}-a{full['alpha']:g}-s{seed}-{digits}"
-        compared_with = self._compare(model) if full["objective"] == "dpo" else None
+        name = f"r{full.rank}-a{full.alpha:g}-s{seed}-{digits}"
+        compared_with = self._compare(model) if full.objective == "dpo" else None
         folder = f"results/runs/{model}/ed/{name}"
         self.grid.runs[folder] = make_run(
-            full, key=digits * 6, label=label, model=self.model(model), dataset="ed", clean="ed-1", precision="32bit",
-            seed=seed, folder=folder, compared_with=compared_with,
+            vars(full), key=digits * 6, label=label, model=self.model(model), dataset="ed", clean="ed-1",
+            precision="32bit", seed=seed, folder=folder, compared_with=compared_with,
         )  # fmt: skip
         return self._ask(folder, self.model(model))
 
@@ -96,7 +96,8 @@ class Tree:
         self.write(
             f"{run.folder}/run.json",
             {
-                "key": key or run.key, "name": run.name, "recipe": run.recipe, "seed": run.seed, "precision": "32bit",
+                "key": key or run.key, "name": run.name, "recipe": vars(run.recipe), "seed": run.seed,
+                "precision": "32bit",
                 "parameters": {"trainable": 40960, "base": 10**6}, "scale": 2.0,
                 "loss": {"train": loss - 0.1, "validation": loss, "best_validation": loss - 0.05, "best_step": 10},
                 "steps": 20, "rows": {"train": 100, "validation": 10},

@@ -133,5 +133,5 @@ def test_one_job_for_all_that_an_encoder_says_of_a_set_of_answers(place):
     assert batches.by_score()[answers.score_file("weighed")] == batch
     (texts,) = batches.score.values()
     assert list(texts.members[0].parts) == ["rouge"]
-    batches.record()
+    batches.record({("score_by_encoder", batch.id)}, {})
     assert batch.file.exists()

@@ -28,7 +28,7 @@ def test_product(place):
     grid = place.open(TWO_BY_TWO, "grid: {rank: [4, 8, 16], alpha: [16, 32]}\nseeds: [1, 2]")
     assert len(grid.runs) == 2 * 2 * 3 * 2 * 2
     assert len({run.key for run in grid.runs.values()}) == len(grid.runs)
-    assert {(run.recipe["rank"], run.recipe["alpha"]) for run in grid.runs.values()} == {
+    assert {(run.recipe.rank, run.recipe.alpha) for run in grid.runs.values()} == {
         (rank, alpha) for rank in (4, 8, 16) for alpha in (16, 32)
     }
     assert len(grid.formatted) == 4
@@ -54,8 +54,8 @@ def test_points_alone_make_no_product(place):
 
 def test_points_come_after_the_product(place):
     grid = place.small("grid: {rank: [4, 8]}\nrecipe: {dropout: 0.1}\npoints: [{name: a, rank: 2}]")
-    assert [(run.label, run.recipe["rank"]) for run in grid.runs.values()] == [(None, 4), (None, 8), ("a", 2)]
-    assert {run.recipe["dropout"] for run in grid.runs.values()} == {0.1}
+    assert [(run.label, run.recipe.rank) for run in grid.runs.values()] == [(None, 4), (None, 8), ("a", 2)]
+    assert {run.recipe.dropout for run in grid.runs.values()} == {0.1}
 
 
 def test_a_point_for_one_model_and_dataset(place):
@@ -202,7 +202,7 @@ def test_two_studies_share_what_is_the_same(place):
     one = place.small("grid: {rank: [4, 8]}", name="one")
     other = place.small("grid: {rank: [8, 16]}\ndescription: another", name="other")
     shared = one.runs.keys() & other.runs.keys()
-    assert [one.runs[folder].recipe["rank"] for folder in shared] == [8]
+    assert [one.runs[folder].recipe.rank for folder in shared] == [8]
     assert len(one.answers.keys() & other.answers.keys()) == 1
     assert one.folder != other.folder
 
@@ -374,7 +374,7 @@ def test_what_does_not_go_together(place, point, problem):
 def test_what_goes_together_may_stand_apart(place):
     votes = VOTES.replace("      letters: {source: letters}\n", "")
     grid = place.open(votes, "recipe: {objective: dpo}", "grid: {beta: [0.1, 0.2]}")
-    assert [run.recipe["beta"] for run in grid.runs.values()] == [0.1, 0.2]
+    assert [run.recipe.beta for run in grid.runs.values()] == [0.1, 0.2]
     with pytest.raises(StudyError, match=r"grid\.warmup: 0\.5 with `max_steps: 1`") as raised:
         place.open(SMALL, "recipe: {warmup: 0.1, max_steps: 1}", "grid: {warmup: [0, 0.5]}")
     assert "0.1" not in str(raised.value)
@@ -422,7 +422,7 @@ def test_chats_are_an_axis_and_untrained_models_are_asked_in_each_chat_of_their_
     Path("chat.jinja").write_text("{{ messages }}")
     grid = place.open(CHATS, "grid: {chat: [kind, bare], rank: [4, 8]}")
     runs = list(grid.runs.values())
-    assert [(run.chat["name"], run.recipe["rank"]) for run in runs] == [
+    assert [(run.chat["name"], run.recipe.rank) for run in runs] == [
         ("kind", 4),
         ("kind", 8),
         ("bare", 4),

@@ -1,6 +1,6 @@
 """Keys are paid for in GPU hours: one that moves trains, generates or scores everything anew."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +9,10 @@ from pydantic import Field
 from studies import SMALL, VOTES
 
 from loragrid.study import resolve as resolve_module
-from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, changed, key_of, short
-from loragrid.study.schema import Build, Decoding, Recipe
+from loragrid.study import schema as schema_module
+from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, key_of, short
+from loragrid.study.recipe import Recipe
+from loragrid.study.schema import Build, Decoding, RecipeSpec
 
 GOLDEN_STUDY = """
     title: Golden
@@ -83,13 +85,19 @@ def test_golden_keys(place):
 
 
 def test_a_new_field_with_its_default_changes_no_key(place, monkeypatch):
-    class Newer(Recipe):
+    class NewerSpec(RecipeSpec):
         label_smoothing: float = Field(0.0, ge=0)
         layers: list[int] | None = None
 
-    monkeypatch.setattr(resolve_module, "Recipe", Newer)
+    @dataclass(frozen=True)
+    class Newer(Recipe):
+        label_smoothing: float = 0
+        layers: list[int] | None = None
+
+    monkeypatch.setattr(resolve_module, "RecipeSpec", NewerSpec)
+    monkeypatch.setattr(schema_module, "Recipe", Newer)
     assert golden_keys(place) == GOLDEN
-    assert changed(Newer(label_smoothing=0.1)) == {"label_smoothing": 0.1}
+    assert NewerSpec(label_smoothing=0.1).recipe().changed() == {"label_smoothing": 0.1}
 
 
 def test_defaults_stay():
@@ -99,7 +107,8 @@ def test_defaults_stay():
     """
     assert RECIPE_VERSION == 1
     assert (
-        key_of("defaults", Recipe().model_dump()) == "6a8132ab424d75e2640ce87b26b4344c08c018ea9b5aa36a68c4f884170bef70"
+        key_of("defaults", RecipeSpec().model_dump())
+        == "6a8132ab424d75e2640ce87b26b4344c08c018ea9b5aa36a68c4f884170bef70"
     )
     assert (
         key_of("defaults", Decoding().model_dump())
@@ -165,7 +174,7 @@ def test_the_same_setting_written_otherwise_is_the_same_run(place, one, other):
     ],
 )
 def test_each_recipe_field_is_in_the_key(place, field):
-    assert field.split(":")[0] in Recipe.model_fields
+    assert field.split(":")[0] in RecipeSpec.model_fields
     assert only_run(place, f"recipe: {{{field}}}", "one").key != only_run(place, "", "other").key
 
 
@@ -186,7 +195,7 @@ OF_PREFERENCES = {"objective", "beta", "adapter"}
 
 def test_no_recipe_field_is_forgotten_above():
     parameters = test_each_recipe_field_is_in_the_key.pytestmark[0].args[1]
-    assert {field.split(":")[0] for field in parameters} | OF_PREFERENCES == set(Recipe.model_fields)
+    assert {field.split(":")[0] for field in parameters} | OF_PREFERENCES == set(RecipeSpec.model_fields)
 
 
 def test_an_end_token_is_in_the_key_where_it_is_trained(place):

@@ -192,7 +192,7 @@ def test_command_line_tells_them_without_a_traceback(place, capsys):
 
 def test_learning_rates_may_be_written_without_a_dot(place):
     grid = place.small("grid: {learning_rate: [2e-4, 5E-5, 1e-3, 3.0e-4]}")
-    assert sorted(run.recipe["learning_rate"] for run in grid.runs.values()) == [5e-5, 2e-4, 3e-4, 1e-3]
+    assert sorted(run.recipe.learning_rate for run in grid.runs.values()) == [5e-5, 2e-4, 3e-4, 1e-3]
 
 
 def test_numbers_stay_numbers_where_any_value_is_allowed(place):

@@ -95,7 +95,7 @@ class Row:
         if self.run is None or not self.trained:
             return None
         loss = self.trained["loss"]
-        return loss["best_validation" if self.run.recipe.get("keep") == "best" else "validation"]
+        return loss["best_validation" if self.run.recipe.keep == "best" else "validation"]
 
 
 @dataclass
@@ -174,9 +174,9 @@ class Results:
         if row.run is None:
             return None
         recipe = row.run.recipe
-        how = [recipe.get("mask"), recipe.get("max_length")]
+        how: list[Any] = [recipe.mask, recipe.max_length]
         if row.run.compared_with:
-            how += [self.grid.log_probabilities[row.run.compared_with].run, recipe["beta"]]
+            how += [self.grid.log_probabilities[row.run.compared_with].run, recipe.beta]
         return canonical([self.grid.records_of(row.run.clean, "validation"), *how])
 
     @cached_property

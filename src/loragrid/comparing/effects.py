@@ -22,7 +22,7 @@ from loragrid.comparing.repeats import with_repeats
 from loragrid.files import canonical
 from loragrid.metrics import Column
 from loragrid.study.arguments import shown
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import NAMES
 
 Level = str | int | float | bool | None
 
@@ -134,10 +134,9 @@ def _settings(row: Row) -> dict[str, Any]:
     """What defines a run, the scale of its update included."""
     run = row.run
     assert run is not None  # noqa: S101 - chosen by the caller
-    recipe = Recipe.model_validate(run.recipe)
     return {
-        **recipe.model_dump(),
-        "scale": recipe.scale,
+        **vars(run.recipe),
+        "scale": run.recipe.scale,
         "chat": run.chat,
         "seed": run.seed,
         "others": [run.clean, run.precision, run.parent],
@@ -146,7 +145,7 @@ def _settings(row: Row) -> dict[str, Any]:
 
 def _axes(settings: Sequence[dict[str, Any]]) -> list[_Axis]:
     """The fields that vary among runs, and how runs are matched along them."""
-    varying = [name for name in (*Recipe.model_fields, "chat") if len({canonical(one[name]) for one in settings}) > 1]
+    varying = [name for name in (*NAMES, "chat") if len({canonical(one[name]) for one in settings}) > 1]
     # The scale follows from alpha and the rank: it is free wherever one of these is.
     axes = [_Axis(name, lambda one, name=name: one[name], (name, "scale")) for name in varying]  # type: ignore[misc]
     if "rank" in varying and "alpha" in varying:

@@ -32,7 +32,7 @@ def over_seeds(results: Results) -> list[Spread]:
     for row in results.rows:
         if row.run:
             run = row.run
-            key = [run.model, run.formatted, run.precision, run.label, run.recipe, row.answers.evaluation]
+            key = [run.model, run.formatted, run.precision, run.label, vars(run.recipe), row.answers.evaluation]
             same.setdefault(canonical([*key, row.answers.prompts]), []).append(row)
     spreads = []
     for rows in same.values():

@@ -7,10 +7,10 @@ the estimates are compared with there.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from loragrid.estimates.devices import Device
 from loragrid.estimates.sizes import Dimensions
+from loragrid.study.recipe import Recipe
 
 NF4_SCALES = 1 / 64 + 4 / (64 * 256)
 """Bytes a weight: an 8-bit scale for each block of 64, a 32-bit one for 256 of these (double quantisation, Dettmers et
@@ -77,7 +77,7 @@ def training_memory(
     size: Dimensions,
     device: Device,
     precision: str,
-    recipe: dict[str, Any],
+    recipe: Recipe,
     *,
     micro_batch: int,
     length: int,
@@ -103,8 +103,8 @@ def training_memory(
     recomputes = device.is_gpu if recomputes is None else recomputes
     tokens = micro_batch * length
     embedding = size.vocabulary * size.hidden if trains_rows else 0
-    adapter = size.adapter(recipe["rank"], recipe["target_modules"])
-    trained = adapter * (4 + 4 + MOMENTS[recipe["optimizer"]])  # weights and gradients are float32 everywhere
+    adapter = size.adapter(recipe.rank, recipe.target_modules)
+    trained = adapter * (4 + 4 + MOMENTS[recipe.optimizer])  # weights and gradients are float32 everywhere
     if device.is_gpu:
         half = device.half
         # Recomputed activations: the input of each layer, and all of the one that is in its backward pass (Chen et al.
@@ -207,9 +207,7 @@ def _weights_on_cpu(size: Dimensions, precision: str) -> float:
     return size.linear * NF4_BYTES + size.embeddings * 4 if precision == "nf4" else size.parameters * 4
 
 
-def _activations(
-    size: Dimensions, recipe: dict[str, Any], micro_batch: int, length: int, *, noise: float
-) -> list[float]:
+def _activations(size: Dimensions, recipe: Recipe, micro_batch: int, length: int, *, noise: float) -> list[float]:
     """Numbers that one layer keeps for its backward pass, block by block.
 
     Of each token: inputs of both normalisations and their outputs, queries, keys, values (repeated for grouped
@@ -225,11 +223,11 @@ def _activations(
         noise: of how many numbers' size the noise of dropout is.
     """
     tokens = micro_batch * length
-    adapted = size.adapted(recipe["target_modules"])
+    adapted = size.adapted(recipe.target_modules)
     blocks: list[float] = [tokens * size.hidden] * 8
     blocks += [tokens * size.intermediate] * (4 if size.gated else 3)
-    blocks += [tokens * recipe["rank"]] * len(adapted) + [tokens * length]
-    if recipe["dropout"]:
+    blocks += [tokens * recipe.rank] * len(adapted) + [tokens * length]
+    if recipe.dropout:
         # Instead of the outputs of both normalisations, the attention's output and the product.
         blocks = blocks[3:8] + blocks[9:]
         blocks += [tokens * inputs for inputs, _ in adapted]

@@ -223,7 +223,7 @@ def _remedies(parts: Sequence[Run | Answers], estimator: Estimator) -> Iterator[
         if size := next(sizes, None):
             with_size = "" if size == model.micro_batch else f" and `micro_batch: {size}`"
             yield f"NF4 (`method: qlora`){with_size} fits"
-    batches = [part.recipe["batch_size"] for part in parts if isinstance(part, Run)]
+    batches = [part.recipe.batch_size for part in parts if isinstance(part, Run)]
     shareable = (gpus for gpus in SHARDS if gpus > model.gpus and not any(size % gpus for size in batches))
     if gpus := next((gpus for gpus in shareable if fit(model.micro_batch, precision, device, gpus)), None):
         yield f"`gpus: {gpus}` with `sharded: true` fits"

@@ -18,6 +18,7 @@ from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
 from loragrid.study.members import AnswerMember, CompareMember, Member, ScoreMember, TrainMember
+from loragrid.study.micro_batch import micro_batches, pairs_at_a_time
 from loragrid.study.registry import Registry
 
 M = TypeVar("M", bound=Member)
@@ -137,7 +138,7 @@ class Estimator:
     def answers(self, answers: Answers) -> Need:
         """What a set of answers needs, the likelihood of references included."""
         run = self.grid.runs.get(answers.subject)
-        rank = str((run.recipe["rank"], run.recipe["target_modules"])) if run else ""
+        rank = str((run.recipe.rank, run.recipe.target_modules)) if run else ""
         halvings = out_of_memory_attempts(Path(answers.folder, "work"))
         batch = max(1, self.grid.models[answers.model].micro_batch >> halvings)
         key = (answers.prompts, answers.model, answers.precision, rank + str(answers.decoding), batch)
@@ -184,13 +185,14 @@ class Estimator:
             self.workload.of_pairs(compared),
         )
         gpus = model.gpus_to_answer if self.device.is_gpu else 1
-        rows = max(2, model.micro_batch >> out_of_memory_attempts(Path(compared.folder, "work")))
+        attempts = out_of_memory_attempts(Path(compared.folder, "work"))
+        pairs = max(1, pairs_at_a_time(model.micro_batch, attempts))
         run = self.grid.runs.get(compared.run or "")
         memory = generation_memory(
-            size, self.device, compared.precision, _adapter(size, run), batch=rows, prompt=work.longest_prompt,
+            size, self.device, compared.precision, _adapter(size, run), batch=2 * pairs, prompt=work.longest_prompt,
             answer=0, file_bytes=self.file_bytes[compared.model], gpus=gpus,
         )  # fmt: skip
-        seconds = likelihood_seconds(size, self.device, compared.precision, work, batch=rows // 2)
+        seconds = likelihood_seconds(size, self.device, compared.precision, work, batch=pairs)
         return Need(gpus, memory, loading_seconds(size, self.device) + seconds, measured=False)
 
     def scoring(self, batch: Batch[ScoreMember]) -> Request:
@@ -299,11 +301,12 @@ class Estimator:
         size, work = self._size(run.model), self.workload.of_run(run)
         gpus = shards or self._gpus_of(run, device)
         shards = gpus if shards or self.grid.models[run.model].sharded else 1
-        batch = per_gpu(_at_a_time(run, micro_batch), run.recipe["batch_size"], gpus)
+        batch = micro_batches(run.recipe.batch_size, gpus, run.recipe.examples(micro_batch))[0]
         recomputes = self.grid.models[run.model].recomputes(on_gpu=device.is_gpu)
         memory = training_memory(
             size, device, precision, run.recipe,
-            micro_batch=batch * rows_of(run), length=work.longest, file_bytes=self.file_bytes[run.model], shards=shards,
+            micro_batch=batch * run.recipe.rows_per_example, length=work.longest,
+            file_bytes=self.file_bytes[run.model], shards=shards,
             trains_rows=run.chat["end_token"] == "train", recomputes=recomputes,
         )  # fmt: skip
         seconds = training_seconds(
@@ -333,12 +336,10 @@ class Estimator:
 
     def _rows_at_a_time(self, run: Run) -> int:
         """As training chooses them: halved for each attempt that the GPU's memory was too small for."""
-        model, batch_size = self.grid.models[run.model], run.recipe["batch_size"]
-        gpus = self._gpus_of(run, self.device)
-        batch = per_gpu(_at_a_time(run, model.micro_batch), batch_size, gpus)
-        for _ in range(out_of_memory_attempts(Path(run.folder, "work"))):
-            batch = per_gpu(max(1, batch // 2), batch_size, gpus)
-        return batch * rows_of(run)
+        recipe, most = run.recipe, self.grid.models[run.model].micro_batch
+        sizes = micro_batches(recipe.batch_size, self._gpus_of(run, self.device), recipe.examples(most))
+        halvings = out_of_memory_attempts(Path(run.folder, "work"))
+        return sizes[min(halvings, len(sizes) - 1)] * recipe.rows_per_example
 
     def _gpus_of(self, run: Run, device: Device) -> int:
         return (self._gpus or self.grid.models[run.model].gpus) if device.is_gpu else 1
@@ -400,25 +401,9 @@ def _id(member: Member) -> str:
     return member.log_probabilities.id if isinstance(member, CompareMember) else member.folder
 
 
-def rows_of(run: Run) -> int:
-    """Rows of one example of a run: a pair of answers is two."""
-    return 2 if run.recipe["objective"] == "dpo" else 1
-
-
-def _at_a_time(run: Run, rows: int) -> int:
-    """Examples, if so many rows go at a time."""
-    return max(1, rows // rows_of(run))
-
-
 def _adapter(size: Dimensions, run: Run | None) -> int:
     """Parameters of the adapter that a model is asked with."""
-    return size.adapter(run.recipe["rank"], run.recipe["target_modules"]) if run else 0
-
-
-def per_gpu(micro_batch: int, batch_size: int, gpus: int) -> int:
-    """Examples at a time on each GPU: the most that divide its share of the effective batch."""
-    share = max(1, batch_size // gpus)
-    return max(size for size in range(1, min(share, micro_batch) + 1) if share % size == 0)
+    return size.adapter(run.recipe.rank, run.recipe.target_modules) if run else 0
 
 
 def _megabytes(bytes_: float) -> int:

@@ -10,6 +10,7 @@ from loragrid.files import read_json
 from loragrid.study.grid import Encoder, ModelEntry
 from loragrid.study.references import expand
 from loragrid.study.schema import Build
+from loragrid.study.swiglu import swiglu_width
 
 UNGATED = {
     "albert",
@@ -183,7 +184,7 @@ def _llama(hidden: int, parameters: float) -> Dimensions:
     heads = max(1, hidden // 128)
     return Dimensions(
         hidden=hidden,
-        intermediate=-(-hidden * 8 // 3 // 64) * 64,
+        intermediate=swiglu_width(hidden),
         layers=max(1, round(hidden / SHAPE)),
         heads=heads,
         kv_heads=heads,

@@ -6,11 +6,11 @@ those marked *measured* here were calibrated on a CPU as described in loragrid/e
 """
 
 import math
-from typing import Any
 
 from loragrid.estimates.devices import Device
 from loragrid.estimates.sizes import Dimensions
 from loragrid.estimates.workload import GenerationWork, TrainingWork
+from loragrid.study.recipe import Recipe
 
 PADDING = 1.1
 """Tokens with padding over tokens, for rows grouped by length (*measured*: 1.05 to 1.15)."""
@@ -29,7 +29,7 @@ def training_seconds(
     size: Dimensions,
     device: Device,
     precision: str,
-    recipe: dict[str, Any],
+    recipe: Recipe,
     work: TrainingWork,
     *,
     micro_batch: int,
@@ -49,12 +49,12 @@ def training_seconds(
         recomputes: whether activations are computed again for the backward pass. Default: on a GPU.
     """
     recomputes = device.is_gpu if recomputes is None else recomputes
-    padding = (PADDING if recipe["group_by_length"] else UNGROUPED) if micro_batch > 1 else 1
+    padding = (PADDING if recipe.group_by_length else UNGROUPED) if micro_batch > 1 else 1
     tokens = work.tokens * padding / gpus
-    micro_batches = work.steps * recipe["batch_size"] / (micro_batch * gpus)
+    micro_batches = work.steps * recipe.batch_size / (micro_batch * gpus)
     # Forward, gradients of the activations; and forward again where these are recomputed.
     passes = 3 if recomputes else 2
-    adapter = size.adapter(recipe["rank"], recipe["target_modules"])
+    adapter = size.adapter(recipe.rank, recipe.target_modules)
     train = _passes(size, device, precision, tokens, work.length, passes, micro_batches)
     # The head computes its logits again for its gradient. The adapter has gradients of its own.
     train += tokens * (2 * size.vocabulary * size.hidden + 2 * (passes + 1) * adapter) / device.rate

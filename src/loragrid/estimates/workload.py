@@ -95,18 +95,18 @@ class Workload:
         """The work of a training."""
         recipe = run.recipe
         rows, validation = self._rows(run.formatted, "train"), self._rows(run.formatted, "validation")
-        steps = total_steps(rows.number, recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
-        cut = recipe["max_length"]
+        steps = total_steps(rows.number, recipe.batch_size, recipe.epochs, recipe.max_steps)
+        cut = recipe.max_length
         length = min(rows.tokens, cut)
-        times = recipe["evaluations"]
+        times = recipe.evaluations
         return TrainingWork(
-            tokens=steps * recipe["batch_size"] * length,
+            tokens=steps * recipe.batch_size * length,
             steps=steps,
             length=length,
             longest=int(min(rows.longest, cut)),
             validation_rows=validation.number,
             validation_tokens=validation.number * min(validation.tokens, cut),
-            validations=len(validation_steps(steps, steps_per_epoch(rows.number, recipe["batch_size"]), times)),
+            validations=len(validation_steps(steps, steps_per_epoch(rows.number, recipe.batch_size), times)),
         )
 
     def of_pairs(self, compared: LogProbabilities) -> GenerationWork:

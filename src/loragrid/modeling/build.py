@@ -17,6 +17,7 @@ from loragrid.errors import UserError
 from loragrid.files import read_jsonl, sha256_of, write_json
 from loragrid.modeling.environment import describe, stream
 from loragrid.progress import each
+from loragrid.study.swiglu import swiglu_width
 
 START, END, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
 
@@ -157,8 +158,7 @@ def _pretrain(tokens: torch.Tensor, build: dict[str, Any], tokenizer: PreTrained
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=build["hidden"],
-            # SwiGLU's 8/3 of the width, in whole NF4 blocks of 64.
-            intermediate_size=-(-build["hidden"] * 8 // 3 // 64) * 64,
+            intermediate_size=swiglu_width(build["hidden"]),
             num_hidden_layers=build["layers"],
             num_attention_heads=build["heads"],
             num_key_value_heads=build["heads"],

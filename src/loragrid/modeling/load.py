@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from loragrid.modeling.adapters import refuse_adapter
 from loragrid.modeling.environment import stream
 from loragrid.modeling.rows import merge_rows, rows_for, show_head
 from loragrid.modeling.targets import refuse_packing, targets
+from loragrid.study.recipe import Recipe
 
 Place = Literal["here", "host", "divided"]
 """Where a base is loaded to."""
@@ -211,7 +213,7 @@ def _keep_gradients(model: PreTrainedModel) -> None:
 
 def attach_new_adapter(
     model: PreTrainedModel,
-    recipe: dict[str, Any],
+    recipe: Recipe,
     seed: int,
     added_token: int | None = None,
     begun: Path | None = None,
@@ -229,13 +231,14 @@ def attach_new_adapter(
         UserError: a target module is not in each layer of the model; the message lists those there are. Or the rank is
             larger than a layer, or rows of this model cannot be trained, or PEFT does not take the recipe.
     """
-    chosen = targets(model, recipe)
+    chosen = targets(model, recipe.target_modules, recipe.rank, recipe.lora_config)
     rows = rows_for(model, added_token) if added_token is not None else None
     torch.manual_seed(stream(seed, "initialisation"))
-    recipe = {**recipe, "target_modules": chosen.names}
+    further = recipe.lora_config
     if chosen.full:
         by_number = ("layers_to_transform", "layers_pattern")
-        recipe["lora_config"] = {name: value for name, value in recipe["lora_config"].items() if name not in by_number}
+        further = {name: value for name, value in further.items() if name not in by_number}
+    recipe = replace(recipe, target_modules=chosen.names, lora_config=further)
     config = lora.configuration(recipe, rows)
     try:
         adapted = get_peft_model(model, config)

@@ -10,6 +10,7 @@ one that is trained over the same base finds it untouched.
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from safetensors.torch import load_file, save_file
 from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.modeling.environment import is_main_process
+from loragrid.study.recipe import Recipe
 from loragrid.study.together import SUBTRACTED
 
 TAKEN = "taken"
 """Name of the frozen adapter that takes away what the trained one begins with."""
 
 
-def configuration(recipe: dict[str, Any], rows: dict[str, list[int]] | None = None) -> LoraConfig:
+def configuration(recipe: Recipe, rows: dict[str, list[int]] | None = None) -> LoraConfig:
     """PEFT's configuration of a recipe.
 
     Args:
@@ -38,25 +40,25 @@ def configuration(recipe: dict[str, Any], rows: dict[str, list[int]] | None = No
     Raises:
         UserError: PEFT does not take it.
     """
-    begins = recipe["initialisation"]
+    begins = recipe.initialisation
     try:
         return LoraConfig(
             task_type="CAUSAL_LM",
-            r=recipe["rank"],
-            lora_alpha=recipe["alpha"],
-            lora_dropout=recipe["dropout"],
-            target_modules=recipe["target_modules"],
-            use_rslora=recipe["rslora"],
-            use_dora=recipe["dora"],
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,  # type: ignore[arg-type]  # PEFT says int, and takes any number
+            lora_dropout=recipe.dropout,
+            target_modules=recipe.target_modules,
+            use_rslora=recipe.rslora,
+            use_dora=recipe.dora,
             init_lora_weights="gaussian" if begins == "gaussian" else True,
             trainable_token_indices=rows,
-            **recipe["lora_config"],
+            **recipe.lora_config,
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"lora_config: {error}") from error
 
 
-def begin(model: PeftModel, recipe: dict[str, Any], file: Path | None = None) -> None:
+def begin(model: PeftModel, recipe: Recipe, file: Path | None = None) -> None:
     """Let an adapter begin as the recipe says, the base staying as it is.
 
     Args:
@@ -65,19 +67,19 @@ def begin(model: PeftModel, recipe: dict[str, Any], file: Path | None = None) ->
         file: what it begins with, once it was found out: other machines find it out with other rounding. Written by the
             first attempt, if given.
     """
-    if recipe["initialisation"] not in SUBTRACTED:
+    if recipe.initialisation not in SUBTRACTED:
         return
     if file is not None and file.exists():
         first = load_file(file)
     else:
-        first = dict(_first(model, recipe["initialisation"]))
+        first = dict(_first(model, recipe.initialisation))
         if file is not None and is_main_process():
             file.parent.mkdir(parents=True, exist_ok=True)
             temporary = file.with_name(f".{file.name}")
             save_file(first, temporary)
             temporary.replace(file)
     # Without dropout, as the base is, and never trained.
-    frozen = configuration({**recipe, "dropout": 0.0})
+    frozen = configuration(replace(recipe, dropout=0.0))
     model.add_adapter(TAKEN, frozen)
     tuner: Any = model.base_model
     tuner.set_adapter([model.active_adapter, TAKEN])
@@ -135,7 +137,7 @@ def parameters(model: PeftModel) -> dict[str, int]:
     return {"trainable": trainable, "base": everything - trainable - frozen}
 
 
-def save(model: PeftModel, recipe: dict[str, Any], folder: Path, base_name: str, begun: Path | None = None) -> None:
+def save(model: PeftModel, recipe: Recipe, folder: Path, base_name: str, begun: Path | None = None) -> None:
     """Save an adapter so that equal weights are equal bytes, and without naming a folder of this machine.
 
     Args:
@@ -151,10 +153,10 @@ def save(model: PeftModel, recipe: dict[str, Any], folder: Path, base_name: str,
     file = folder / "adapter_config.json"
     config = read_json(file)
     config["base_model_name_or_path"] = base_name
-    if recipe["initialisation"] in SUBTRACTED and begun is not None:
+    if recipe.initialisation in SUBTRACTED and begun is not None:
         _join(folder / "adapter_model.safetensors", begun)
         config["r"] *= 2
-        config["lora_alpha"] *= 2**0.5 if recipe["rslora"] else 2  # the same scale at twice the rank
+        config["lora_alpha"] *= 2**0.5 if recipe.rslora else 2  # the same scale at twice the rank
     for name in ("target_modules", "exclude_modules"):
         if isinstance(config[name], list):
             config[name].sort()  # PEFT writes a set, in another order in each process

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft.utils.other import get_pattern_key
@@ -51,11 +51,13 @@ class Targets:
         full: whether they are full names, which PEFT does not look through for `layers_to_transform`.
     """
 
-    names: str | list[str]
+    names: Literal["all-linear"] | list[str]
     full: bool
 
 
-def targets(model: PreTrainedModel, recipe: Mapping[str, Any]) -> Targets:
+def targets(
+    model: PreTrainedModel, wanted: Literal["all-linear"] | list[str], rank: int, further: Mapping[str, Any]
+) -> Targets:
     """What PEFT is given as `target_modules`.
 
     PEFT adapts what it finds and is silent about the rest: on Phi-3, whose q, k and v are one qkv_proj, the usual four
@@ -63,13 +65,14 @@ def targets(model: PreTrainedModel, recipe: Mapping[str, Any]) -> Targets:
 
     Args:
         model: as of `adaptable`.
-        recipe: `target_modules`, `all-linear` or ends of names; `rank`; and, of `lora_config`, all that names layers.
+        wanted: a recipe's `target_modules`: `all-linear` or ends of names.
+        rank: of the adapter.
+        further: the recipe's `lora_config`, of which all that names layers is used.
 
     Raises:
         UserError: a name is not in every layer of the model; the message lists those that are. Or a rank is larger than
             a layer.
     """
-    wanted, further = recipe["target_modules"], recipe["lora_config"]
     can = adaptable(model)
     if isinstance(wanted, str):
         chosen = can
@@ -87,7 +90,7 @@ def targets(model: PreTrainedModel, recipe: Mapping[str, Any]) -> Targets:
             if not any(get_pattern_key([pattern], name) == pattern for name in adapted):
                 ends = ", ".join(sorted({name.rpartition(".")[2] for name in adapted}))
                 raise UserError(f"lora_config.{field}: {pattern!r} names no layer that is adapted; there are {ends}")
-    _check_rank(adapted, recipe["rank"], further.get("rank_pattern") or {})
+    _check_rank(adapted, rank, further.get("rank_pattern") or {})
     head = model.get_output_embeddings()
     meant_by_peft = {
         name

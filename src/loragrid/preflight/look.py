@@ -168,7 +168,7 @@ def _refused(
         return []
     for training in able:
         try:
-            targets(layers, training)
+            targets(layers, training["target_modules"], training["rank"], training["lora_config"])
             steps = total_steps(rows, training["batch_size"], training["epochs"], training["max_steps"])
             check_learning_rates(steps, training["warmup"])
         except UserError as error:

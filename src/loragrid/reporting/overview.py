@@ -10,7 +10,7 @@ from loragrid.files import canonical
 from loragrid.metrics import Column as Metric
 from loragrid.reporting.contamination import Overlaps
 from loragrid.reporting.shares import Share, shares
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import NAMES
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,5 @@ def overview(results: Results, cache: Cache | None = None) -> Overview:
 def varying_fields(results: Results) -> list[str]:
     """Recipe fields that differ between runs of the study, other than those that have a column anyway."""
     recipes = [run.recipe for run in results.grid.runs.values()]
-    names = [name for name in Recipe.model_fields if name not in ("method", "rank", "alpha")]
-    return [name for name in names if len({canonical(recipe.get(name)) for recipe in recipes}) > 1]
+    names = [name for name in NAMES if name not in ("method", "rank", "alpha")]
+    return [name for name in names if len({canonical(getattr(recipe, name)) for recipe in recipes}) > 1]

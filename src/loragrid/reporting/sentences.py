@@ -78,7 +78,7 @@ def _headline_of(overview: Overview, row: Row) -> Metric:
 def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
     metric = _headline_of(overview, row)
     shown = of_metric(metric).shown
-    recipe = f"rank {run.recipe['rank']}, alpha {run.recipe['alpha']:g}, seed {run.seed}"
+    recipe = f"rank {run.recipe.rank}, alpha {run.recipe.alpha:g}, seed {run.seed}"
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
     start = f"In the evaluation {row.answers.evaluation!r}, {run_name(run)} ({recipe}; {of})"
     if metric.name not in row.scores:

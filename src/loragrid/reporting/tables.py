@@ -14,7 +14,6 @@ from loragrid.reporting.columns import Column, Table, TableRow, of_metric
 from loragrid.reporting.overview import Overview
 from loragrid.study.arguments import shown
 from loragrid.study.grid import Clean, Decontaminated
-from loragrid.study.schema import Recipe
 
 _MIB = 2**20
 
@@ -332,7 +331,7 @@ def _recipe_columns(overview: Overview) -> list[Column]:
 
 def _recipe(overview: Overview, row: Row) -> TableRow:
     run = row.run
-    recipe = Recipe.model_validate(run.recipe) if run else None
+    recipe = run.recipe if run else None
     values: TableRow = {
         "method": recipe.method if recipe else None,
         "precision": row.answers.precision,
@@ -358,7 +357,7 @@ def _published(results: Results, row: Row, metric: str) -> str | None:
             continue  # another evaluation's; one that the study does not measure stands beside all
         if place != (results.model(row), results.dataset(row)):
             continue
-        fields = {**row.run.recipe, "name": row.run.label} if row.run else {}
+        fields = {**vars(row.run.recipe), "name": row.run.label} if row.run else {}
         if any(fields.get(name) != value for name, value in item["where"].items()):
             continue
         values = item["value"] if isinstance(item["value"], list) else [item["value"]]

@@ -14,7 +14,7 @@ from loragrid.scoring.judge import score_judgements
 from loragrid.scoring.rows import Rows, check_whose, read_rows
 from loragrid.study.batches import Batch
 from loragrid.study.members import ScoreMember, failure_of
-from loragrid.study.scores import judgements_of
+from loragrid.study.score_files import judgements_of
 
 if TYPE_CHECKING:
     from loragrid.modeling.encoder import Encoded, Encoder

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loragrid.files import canonical, read_json, write_json
-from loragrid.study.scores import file_name, judgements_of
+from loragrid.study.recipe import Recipe
+from loragrid.study.score_files import file_name, judgements_of
 
 
 @dataclass(frozen=True)
@@ -320,7 +321,7 @@ class Run:
     formatted: str
     precision: str
     chat: dict[str, Any]
-    recipe: dict[str, Any]
+    recipe: Recipe
     seed: int
     parent: str | None
     compared_with: str | None
@@ -466,7 +467,7 @@ class Grid:
         kinds: dict[str, Any] = {
             "raw": Raw, "clean": _data, "models": ModelEntry, "formatted": Formatted, "prompts": Prompts,
             "preflights": Preflight, "encoders": Encoder, "references": References,
-            "log_probabilities": LogProbabilities, "runs": Run, "untrained": Untrained, "answers": Answers,
+            "log_probabilities": LogProbabilities, "runs": run_of, "untrained": Untrained, "answers": Answers,
             "contamination": Contamination,
         }  # fmt: skip
         parts: dict[str, Any] = {
@@ -474,6 +475,11 @@ class Grid:
             for name, value in content.items()
         }
         return cls(**parts)
+
+
+def run_of(*, recipe: dict[str, Any], **fields: Any) -> Run:
+    """The run of the values that a record has of it."""
+    return Run(recipe=Recipe(**recipe), **fields)
 
 
 def _data(**fields: Any) -> Data:

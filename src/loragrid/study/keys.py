@@ -7,11 +7,12 @@ their default are left out, so that a new field with its default changes no key;
 
 import hashlib
 import re
-from typing import Any
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any
 
 from loragrid.files import canonical
+
+if TYPE_CHECKING:  # processes of jobs do without
+    from pydantic import BaseModel
 
 RECIPE_VERSION = 1
 """Raised when the same recipe comes to mean another training: every run is then trained anew."""
@@ -73,7 +74,7 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "model"
 
 
-def changed(part: BaseModel) -> dict[str, Any]:
+def changed(part: "BaseModel") -> dict[str, Any]:
     """The fields of a part that differ from their defaults, numbers in one form (16 and 16.0 are the same setting)."""
     return {name: plain(value) for name, value in part.model_dump(exclude_defaults=True).items()}
 

@@ -14,7 +14,7 @@ from loragrid.study.arguments import argument_problems
 from loragrid.study.problems import check_part, describe, suggestion, unknown
 from loragrid.study.references import reference_problems
 from loragrid.study.registry import Registry
-from loragrid.study.schema import Point, Recipe, Study
+from loragrid.study.schema import Point, RecipeSpec, Study
 from loragrid.study.scores import column_problems
 
 
@@ -119,8 +119,8 @@ def _recipe_problems(content: dict) -> list[str]:
                 problems += unknown(f"grid.chat[{index}]", value, _names(content.get("chats")))
             continue
         for index, value in enumerate(values):
-            if axis not in Recipe.model_fields:
-                problems += check_part(Recipe, {axis: value}, "grid", also=["chat"])
+            if axis not in RecipeSpec.model_fields:
+                problems += check_part(RecipeSpec, {axis: value}, "grid", also=["chat"])
                 break  # the same for each value
             found = _check_fields({axis: value}, "grid")
             problems += [problem.replace(f"grid.{axis}", f"grid.{axis}[{index}]", 1) for problem in found]
@@ -133,7 +133,7 @@ def _recipe_problems(content: dict) -> list[str]:
 
 
 def _check_fields(fields: dict[str, Any], where: str, also: Iterable[str] = ()) -> list[str]:
-    return check_part(Recipe, fields, where, also) + list(argument_problems(fields, where))
+    return check_part(RecipeSpec, fields, where, also) + list(argument_problems(fields, where))
 
 
 def _names(part: Any) -> list[Any]:

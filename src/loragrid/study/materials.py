@@ -8,8 +8,9 @@ from loragrid.study.encoders import By, encoder_of
 from loragrid.study.grid import Chat, Data, Encoder, Formatted, Grid, ModelEntry
 from loragrid.study.keys import BUILD_VERSION, FORMAT_VERSION, changed, key_of, plain, short, slug_of
 from loragrid.study.local import digest
+from loragrid.study.recipe import Recipe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import ChatSpec, ModelSpec, Recipe, Study
+from loragrid.study.schema import ChatSpec, ModelSpec, Study
 
 
 class Materials:

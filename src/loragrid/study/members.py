@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from loragrid.files import read_json
-from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run
+from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run, run_of
 
 Stage = Literal["train", "log_probabilities", "generate", "judge", "score", "score_by_encoder"]
 
@@ -225,7 +225,7 @@ def member_of(stage: Stage, values: Mapping[str, Any]) -> Member:
     """
     fields = dict(values)
     fields["model"] = ModelEntry(**fields["model"])
-    fields["run"] = Run(**fields["run"]) if fields["run"] else None
+    fields["run"] = run_of(**fields["run"]) if fields["run"] else None
     if stage == "train":
         fields["compared_with"] = Compared(**fields["compared_with"]) if fields["compared_with"] else None
         return TrainMember(**fields)

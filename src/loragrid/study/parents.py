@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from loragrid.study.grid import Chat, Run
-from loragrid.study.keys import plain
-from loragrid.study.schema import Point, Recipe
+from loragrid.study.recipe import Recipe
+from loragrid.study.schema import Point
 from loragrid.study.together import BESIDE_MATRICES, SUBTRACTED, asks_for
 
 OF_THE_ADAPTER = ("rank", "alpha", "target_modules", "rslora", "dora", "initialisation", "lora_config")
@@ -21,9 +21,9 @@ def clashes_with_parent(where: str, point: Point, recipe: Recipe, chat: Chat, pa
         chat: likewise.
         parent: the run that it goes on from.
     """
-    if parent.recipe["method"] != recipe.method:
+    if parent.recipe.method != recipe.method:
         yield (
-            f"{where}.method: goes on from {point.parent!r}, so it must be {parent.recipe['method']!r} as there: the "
+            f"{where}.method: goes on from {point.parent!r}, so it must be {parent.recipe.method!r} as there: the "
             "base is the same"
         )
     name = str(point.parent)
@@ -33,13 +33,13 @@ def clashes_with_parent(where: str, point: Point, recipe: Recipe, chat: Chat, pa
 
 
 def _of_a_stack(name: str, chat: Chat, parent: Run) -> Iterator[str]:
-    if parent.recipe["dora"]:
+    if parent.recipe.dora:
         yield (
             f"adapter: {name!r} is trained with `dora`, which changes the base's weights, too, and nothing can be "
             "stacked over it; use `adapter: continue`"
         )
     for field in BESIDE_MATRICES:
-        if asks_for(parent.recipe["lora_config"].get(field)):
+        if asks_for(parent.recipe.lora_config.get(field)):
             yield (
                 f"adapter: {name!r} is trained with `lora_config: {{{field}: …}}`, which is more than an update of "
                 "layers, and nothing can be stacked over it; use `adapter: continue`"
@@ -52,7 +52,7 @@ def _of_a_stack(name: str, chat: Chat, parent: Run) -> Iterator[str]:
 
 
 def _of_one(name: str, recipe: Recipe, chat: Chat, parent: Run) -> Iterator[str]:
-    if parent.recipe["adapter"] == "stack":
+    if parent.recipe.adapter == "stack":
         yield (
             f"adapter: {name!r} has several adapters in one, which have no one rank to go on with; use `adapter: stack`"
         )
@@ -63,13 +63,13 @@ def _of_one(name: str, recipe: Recipe, chat: Chat, parent: Run) -> Iterator[str]
             f"chat: training goes on with the adapter of {name!r}, and a token that is trained for the end of answers "
             "belongs to it: both need the same template and end_token"
         )
-    if parent.recipe["initialisation"] in SUBTRACTED:
+    if parent.recipe.initialisation in SUBTRACTED:
         yield (
             f"parent: the adapter of {name!r} begins with a part of the base (`initialisation: "
-            f"{parent.recipe['initialisation']}`) and is saved with twice its rank: training does not go on with it"
+            f"{parent.recipe.initialisation}`) and is saved with twice its rank: training does not go on with it"
         )
     for field in OF_THE_ADAPTER:
-        ours, theirs = plain(getattr(recipe, field)), parent.recipe[field]
+        ours, theirs = getattr(recipe, field), getattr(parent.recipe, field)
         if ours != theirs:
             yield (
                 f"{field}: training goes on with the adapter of {name!r}, so it must be {theirs!r} as there, not "

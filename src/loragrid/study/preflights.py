@@ -10,7 +10,7 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json
 from loragrid.study.grid import Answers, Grid, Preflight, Run
-from loragrid.study.keys import PREFLIGHT_VERSION, key_of, plain, short
+from loragrid.study.keys import PREFLIGHT_VERSION, key_of, short
 
 TRAINING = ("target_modules", "rank", "batch_size", "epochs", "max_steps", "warmup", "lora_config")
 """Fields of a recipe that may be too much for a model or its data."""
@@ -18,7 +18,7 @@ TRAINING = ("target_modules", "rank", "batch_size", "epochs", "max_steps", "warm
 
 def training_of(run: Run) -> dict[str, Any]:
     """What is looked at of a run."""
-    return {"precision": run.precision, **{name: plain(run.recipe[name]) for name in TRAINING}}
+    return {"precision": run.precision, **{name: getattr(run.recipe, name) for name in TRAINING}}
 
 
 Settings = dict[str, dict[str, Any]]

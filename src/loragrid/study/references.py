@@ -15,7 +15,7 @@ from loragrid.study import choices
 from loragrid.study.encoders import is_local
 from loragrid.study.problems import check_part, suggestion, unknown
 from loragrid.study.registry import Registry
-from loragrid.study.schema import DatasetSpec, Recipe
+from loragrid.study.schema import DatasetSpec, RecipeSpec
 from loragrid.study.scores import column_names, score_problems
 
 
@@ -64,7 +64,7 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
         problems += unknown(f"published[{index}].model", published.get("model"), models)
         problems += unknown(f"published[{index}].dataset", published.get("dataset"), datasets)
         for field in _mapping(published.get("where")):
-            problems += unknown(f"published[{index}].where", field, [*Recipe.model_fields, "name"])
+            problems += unknown(f"published[{index}].where", field, [*RecipeSpec.model_fields, "name"])
     return problems
 
 

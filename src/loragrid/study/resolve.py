@@ -28,9 +28,7 @@ from loragrid.study.grid import (
 from loragrid.study.keys import (
     LOG_PROBABILITIES_VERSION,
     RECIPE_VERSION,
-    changed,
     key_of,
-    plain,
     short,
 )
 from loragrid.study.materials import Materials
@@ -38,8 +36,9 @@ from loragrid.study.opponents import set_opponents
 from loragrid.study.parents import clashes_with_parent
 from loragrid.study.preflights import preflights_of
 from loragrid.study.problems import describe
+from loragrid.study.recipe import Recipe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import Point, Recipe, Study
+from loragrid.study.schema import Point, RecipeSpec, Study
 from loragrid.study.together import clashes
 
 
@@ -101,9 +100,9 @@ class _Resolver:
             fields = {**study.recipe, **own}
             chat = point.chat if point else fields.pop("chat", None)
             try:
-                recipe = Recipe.model_validate(fields)
+                recipe = RecipeSpec.model_validate(fields).recipe()
             except ValidationError as error:  # fields that are good each by itself
-                self.problems += describe(error, Recipe, fields, where)
+                self.problems += describe(error, RecipeSpec, fields, where)
                 continue
             self.problems += [f"{where}.{clash}" for clash in clashes(recipe)]
             yield where, point, chat, recipe
@@ -229,7 +228,7 @@ class _Resolver:
                 "model": model.key,
                 "precision": precision,
                 "formatted": formatted.key,
-                "recipe": changed(recipe),
+                "recipe": recipe.changed(),
                 "seed": seed,
                 "parent": parent.key if parent else None,
                 **({"compared_with": compared.key} if compared else {}),
@@ -248,7 +247,7 @@ class _Resolver:
             formatted=formatted.id,
             precision=precision,
             chat=asdict(chat),
-            recipe=plain(recipe.model_dump()),
+            recipe=recipe,
             seed=seed,
             parent=parent.folder if parent else None,
             compared_with=compared.id if compared else None,

@@ -8,6 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
+from loragrid.study.keys import plain
+from loragrid.study.recipe import Recipe
+from loragrid.study.swiglu import swiglu_width
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
 """A name that becomes part of a path."""
 
@@ -51,8 +55,8 @@ class Build(Model):
 
     @property
     def intermediate(self) -> int:
-        """Width of the SwiGLU layers: 8/3 of `hidden`, in whole NF4 blocks of 64 (bitsandbytes packs no others)."""
-        return -(-self.hidden * 8 // 3 // 64) * 64
+        """Width of the SwiGLU layers."""
+        return swiglu_width(self.hidden)
 
     @property
     def parameters(self) -> int:
@@ -244,7 +248,7 @@ class DatasetSpec(Model):
         return self.model_extra or {}
 
 
-class Recipe(Model):
+class RecipeSpec(Model):
     """Everything that defines a training. A new field with its default changes no key."""
 
     method: Literal["qlora", "lora"] = Field(
@@ -334,10 +338,9 @@ class Recipe(Model):
     def _order_means_nothing(cls, value: str | list[str]) -> str | list[str]:
         return value if isinstance(value, str) else sorted(set(value))
 
-    @property
-    def scale(self) -> float:
-        """Factor of the update BAx: alpha/r, or alpha/√r with rsLoRA."""
-        return self.alpha / (self.rank**0.5 if self.rslora else self.rank)
+    def recipe(self) -> Recipe:
+        """The same as runs have it."""
+        return Recipe(**plain(self.model_dump()))
 
 
 class Point(Model):

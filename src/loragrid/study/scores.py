@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loragrid.study import choices
-from loragrid.study.keys import key_of, short
+from loragrid.study.keys import key_of
 from loragrid.study.problems import unknown
 from loragrid.study.registry import Registry
 
@@ -45,16 +45,6 @@ class Score:
     def id(self) -> str:
         """By what a study's scores are told apart."""
         return self.label or self.name
-
-
-def file_name(score: dict[str, Any]) -> str:
-    """The name of a score's file, below `scores/` or in a work folder."""
-    return f"{score['name']}-{short(score['key'])}.json"
-
-
-def judgements_of(folder: str, score: dict[str, Any]) -> str:
-    """The file of what a judge said of answers, from the folder of these; it is named like the score's own."""
-    return f"{folder}/judgements/{file_name(score).removesuffix('.json')}.jsonl"
 
 
 def columns_with(metric: Any, options: Mapping[str, Any]) -> Iterable[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from loragrid.study.arguments import SCHEDULE_ARGUMENTS
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import Recipe
 
 SUBTRACTED = ("pissa", "olora")
 """Initialisations that begin with a part of the base, which is taken away from it while the adapter is trained."""
@@ -34,7 +34,7 @@ def clashes(recipe: Recipe) -> Iterator[str]:
             f"warmup: {recipe.warmup:g} with `max_steps: 1`: the first step of a warm-up has a learning rate of 0, so "
             "that nothing would be learnt; set `warmup: 0` or take more steps"
         )
-    if recipe.objective == "sft" and recipe.beta != Recipe.model_fields["beta"].default:
+    if recipe.objective == "sft" and recipe.beta != Recipe.beta:
         yield "beta: belongs to DPO; give `objective: dpo`, or leave it out"
     if recipe.objective == "dpo" and recipe.mask != "answers":
         yield "mask: DPO compares answers, and nothing else has a loss; leave it out"

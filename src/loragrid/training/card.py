@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from loragrid.study.arguments import shown
-from loragrid.study.schema import Recipe
+from loragrid.study.recipe import Recipe
 
 
 def card(record: dict[str, Any]) -> str:
@@ -19,14 +19,14 @@ def card(record: dict[str, Any]) -> str:
     Args:
         record: what run.json says, of which base, data, recipe, steps and losses are used.
     """
-    model, recipe = record["model"], record["recipe"]
-    is_dpo = recipe["objective"] == "dpo"
-    kind = "DoRA" if recipe["dora"] else "LoRA"
+    model, recipe = record["model"], Recipe(**record["recipe"])
+    is_dpo = recipe.objective == "dpo"
+    kind = "DoRA" if recipe.dora else "LoRA"
     metadata = ModelCardData(
         base_model=model["id"],
         library_name="peft",
         pipeline_tag="text-generation",
-        tags=["dora" if recipe["dora"] else "lora", *(["dpo"] if is_dpo else []), "loragrid"],
+        tags=["dora" if recipe.dora else "lora", *(["dpo"] if is_dpo else []), "loragrid"],
     )
     of = f"`{model['id']}`, revision `{model['revision']}`" if model["id"] else f"{model['name']}, made by loragrid"
     losses = "Losses are those of pairs of answers." if is_dpo else "Losses are in nats a token."
@@ -44,7 +44,7 @@ def card(record: dict[str, Any]) -> str:
         "training loss, last epoch": f"{loss['train']:.4f}",
         "validation loss, last": f"{loss['validation']:.4f}",
         "validation loss, lowest": f"{loss['best_validation']:.4f} (step {loss['best_step']})",
-        "adapter": "of the lowest validation loss" if recipe["keep"] == "best" else "of the last step",
+        "adapter": "of the lowest validation loss" if recipe.keep == "best" else "of the last step",
     }
     if record["parent"]:
         facts["goes on from"] = record["parent"].rsplit("/", 1)[-1]
@@ -53,9 +53,7 @@ def card(record: dict[str, Any]) -> str:
     unused = {"adapter"} if not record["parent"] else set()
     unused |= {"mask"} if is_dpo else {"beta"}
     settings = {
-        name: shown(recipe[name])
-        for name in Recipe.model_fields
-        if recipe[name] not in (None, {}) and name not in unused
+        name: shown(value) for name, value in vars(recipe).items() if value not in (None, {}) and name not in unused
     }
     return "\n".join([
         "---",

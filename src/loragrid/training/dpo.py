@@ -13,6 +13,7 @@ from torch.nn.functional import logsigmoid
 from trl import DPOConfig, DPOTrainer
 
 from loragrid.modeling.chat import Chat
+from loragrid.study.recipe import Recipe
 from loragrid.training.preferences import COLUMNS, log_probabilities_of
 from loragrid.training.state import RunState
 from loragrid.training.trainer import RunTrainer
@@ -78,13 +79,13 @@ def tokens(rows: Dataset) -> tuple[list[int], list[int]]:
     return (2 * prompts + of_answers).tolist(), of_answers.tolist()
 
 
-def configuration(arguments: dict[str, Any], recipe: dict[str, Any]) -> DPOConfig:
+def configuration(arguments: dict[str, Any], recipe: Recipe) -> DPOConfig:
     """TRL's configuration, of what all methods have in common and what is this one's. It opens the process group."""
     return DPOConfig(
         **arguments,
-        beta=recipe["beta"],
+        beta=recipe.beta,
         # TRL's default is to switch off all dropout, the model's own included; it stays where the recipe asks for it.
-        disable_dropout=recipe["dropout"] == 0,
+        disable_dropout=recipe.dropout == 0,
         max_length=None,  # the pairs fit already
         router_aux_loss_coef=0.0,  # as in sft.py
     )

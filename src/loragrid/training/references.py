@@ -27,6 +27,7 @@ from loragrid.modeling.load import attach_adapter, compute_dtype, device, load_b
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch
 from loragrid.study.members import CompareMember
+from loragrid.study.micro_batch import pairs_at_a_time
 from loragrid.training.preferences import ABOUT, SIDES, log_probabilities_of
 
 SPLITS = ("train", "validation")
@@ -48,7 +49,7 @@ def _compute(member: CompareMember, work: Path, stop: Stop) -> None:
     wanted = member.log_probabilities
     run = member.run
     adapter = adapter_of(run.folder, run.key, parent_in_words(run.folder)) if run else None
-    pairs_at_a_time = _pairs_at_a_time(member.model.micro_batch, work)
+    at_a_time = _pairs_at_a_time(member.model.micro_batch, work)
     chat = load_chat(member.model.folder, wanted.chat)
     splits = {split: open_rows(member.formatted / f"{split}.arrow") for split in SPLITS}
     architecture = architecture_of(member.model.folder).grown(chat.added_token)
@@ -67,7 +68,7 @@ def _compute(member: CompareMember, work: Path, stop: Stop) -> None:
     reporter.begin("pairs", len(done), total)
     collate = DataCollatorForPreference(pad_token_id=chat.tokenizer.pad_token_id)
     before = len(done)
-    for split, rows in _batches(splits, done, pairs_at_a_time):
+    for split, rows in _batches(splits, done, at_a_time):
         stop.unless_time_for(0)
         stop.check(f"after {len(done)} of {total} pairs", progress=len(done) > before)
         batch = {name: tensor.to(device()) for name, tensor in collate([splits[split][row] for row in rows]).items()}
@@ -93,18 +94,19 @@ def _compute(member: CompareMember, work: Path, stop: Stop) -> None:
 
 
 def _pairs_at_a_time(micro_batch: int, work: Path) -> int:
-    """Pairs, which are two rows each; each attempt that ran out of the GPU's memory halves them.
+    """Pairs at a time, after the attempts that ran out of the GPU's memory.
 
     Raises:
         UserError: not even one fits.
     """
-    most, halvings = max(1, micro_batch // 2), out_of_memory_attempts(work)
-    if most >> halvings == 0:
+    attempts = out_of_memory_attempts(work)
+    pairs = pairs_at_a_time(micro_batch, attempts)
+    if not pairs:
         raise UserError(
             "a single pair does not fit the GPU's memory: use `method: qlora`, a shorter max_length or a GPU with more "
-            f"memory. It was tried {halvings} times"
+            f"memory. It was tried {attempts} times"
         )
-    return most >> halvings
+    return pairs
 
 
 def _finished(growing: Path, about: dict[str, str]) -> dict[tuple[str, int], tuple[float, float]]:

@@ -9,6 +9,7 @@ from trl.trainer import utils as heads
 
 from loragrid.modeling.attention import keeps_rows_apart
 from loragrid.modeling.chat import Chat
+from loragrid.study.recipe import Recipe
 from loragrid.training.state import RunState
 from loragrid.training.trainer import RunTrainer
 
@@ -39,7 +40,7 @@ def tokens(rows: Dataset) -> tuple[list[int], list[int]]:
     return list(rows["length"]), counts
 
 
-def configuration(arguments: dict[str, Any], recipe: dict[str, Any]) -> SFTConfig:
+def configuration(arguments: dict[str, Any], recipe: Recipe) -> SFTConfig:
     """TRL's configuration, of what all methods have in common and what is this one's. It opens the process group."""
     return SFTConfig(
         **arguments,

@@ -1,7 +1,7 @@
 """Train the runs of a batch: each ends as a finished adapter in its work folder, or with the reason why not."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from loragrid.modeling.load import attach_adapter, attach_new_adapter, device, l
 from loragrid.modeling.stack import Update, freeze_onto, save_stacked
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch
-from loragrid.study.members import Compared, TrainMember
+from loragrid.study.members import Compared, TrainMember, plain
+from loragrid.study.micro_batch import micro_batches
+from loragrid.study.recipe import Recipe
 from loragrid.study.steps import check_learning_rates, steps_per_epoch, total_steps, validation_steps
 from loragrid.training import dpo, reports, sft
 from loragrid.training.arguments import arguments
@@ -69,19 +71,17 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
     manifest = read_json(formatted / "format.json")
     # Without their oldest turns, and not among the rows at all: recorded here, since formatted data may be deleted.
     cut = {name: manifest["splits"]["train"][name] for name in ("shortened", "too_long")}
-    if device().type == "cpu" and recipe["optimizer"] != "adamw":
-        raise UserError(f"optimizer {recipe['optimizer']!r} needs a GPU; on a CPU use `adamw`")
-    method = METHODS[recipe["objective"]]
+    if device().type == "cpu" and recipe.optimizer != "adamw":
+        raise UserError(f"optimizer {recipe.optimizer!r} needs a GPU; on a CPU use `adamw`")
+    method = METHODS[recipe.objective]
     lengths = list(train_rows["length"])
     tokens, loss_tokens = method.tokens(train_rows)
-    most = member.model.micro_batch
     if (compared := member.compared_with) is not None:
-        most = max(1, most // 2)  # a pair is two rows
         train_rows, validation_rows = _compared(member, compared, train_rows, validation_rows)
-    micro = _micro_batch(recipe["batch_size"], most, work)
-    per_epoch = steps_per_epoch(len(train_rows), recipe["batch_size"])
-    steps = total_steps(len(train_rows), recipe["batch_size"], recipe["epochs"], recipe["max_steps"])
-    check_learning_rates(steps, recipe["warmup"])
+    micro = _micro_batch(recipe.batch_size, recipe.examples(member.model.micro_batch), work)
+    per_epoch = steps_per_epoch(len(train_rows), recipe.batch_size)
+    steps = total_steps(len(train_rows), recipe.batch_size, recipe.epochs, recipe.max_steps)
+    check_learning_rates(steps, recipe.warmup)
     chat = load_chat(member.model.folder, run.chat)
     architecture = architecture_of(member.model.folder).grown(chat.added_token)
     architecture.check_padding(chat.tokenizer)
@@ -94,10 +94,10 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
         shard(model)
     order = WholeTraining(
         lengths,
-        recipe["batch_size"],
+        recipe.batch_size,
         steps,
         f"{manifest['key']}:{stream(run.seed, 'order')}",
-        group=recipe["group_by_length"],
+        group=recipe.group_by_length,
     )
     state = RunState(
         work,
@@ -105,12 +105,12 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
         tokens=tokens,
         loss_tokens=loss_tokens,
         steps_per_epoch=per_epoch,
-        validate_at=validation_steps(steps, per_epoch, recipe["evaluations"]),
-        keep_best=recipe["keep"] == "best",
-        patience=recipe["patience"],
+        validate_at=validation_steps(steps, per_epoch, recipe.evaluations),
+        keep_best=recipe.keep == "best",
+        patience=recipe.patience,
         checkpoint_seconds=60 * checkpoint_minutes,
         seed=configuration.seed,
-        loraplus=recipe["loraplus"],
+        loraplus=recipe.loraplus,
         stop=stop,
     )
     with reports.beside(work, report_to, run.name), _refused_settings(recipe, state):
@@ -119,12 +119,13 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
         trainer.resume()
     if not is_main_process():
         return
-    if recipe["keep"] == "best":
+    if recipe.keep == "best":
         state.use_best()
+    of_run = plain(run)
     record = {
         "version": old.VERSION,
         **{
-            name: getattr(run, name)
+            name: of_run[name]
             for name in (
                 "key",
                 "name",
@@ -138,7 +139,7 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
                 "chat",
             )
         },
-        "scale": recipe["alpha"] / (recipe["rank"] ** 0.5 if recipe["rslora"] else recipe["rank"]),
+        "scale": recipe.scale,
         "parameters": parameters,
         "rows": {"train": len(train_rows), "validation": len(validation_rows)},
         "cut": cut,
@@ -147,7 +148,7 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
         "stopped_early": state.stops_early,
         "loss": state.losses(),
         "cost": {**cost_of(work), "tokens": sum(state.tokens_by_step[: state.ended_at])},
-        "micro_batch": micro * (2 if member.compared_with else 1),  # rows
+        "micro_batch": micro * recipe.rows_per_example,
         "gpus": world_size(),
         "attention": model.config._attn_implementation,
         "out_of_memory": out_of_memory_attempts(work),
@@ -162,13 +163,14 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
 
 
 @contextlib.contextmanager
-def _refused_settings(recipe: Mapping[str, Any], state: RunState) -> Iterator[None]:
+def _refused_settings(recipe: Recipe, state: RunState) -> Iterator[None]:
     """Take what a library refuses before the first step for the settings' fault, if there are any of its own.
 
     Raises:
         UserError: it is.
     """
-    given = [f"{part} ({', '.join(recipe[part])})" for part in ("training_arguments", "lora_config") if recipe[part]]
+    further = {"training_arguments": recipe.training_arguments, "lora_config": recipe.lora_config}
+    given = [f"{part} ({', '.join(settings)})" for part, settings in further.items() if settings]
     try:
         yield
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -180,9 +182,9 @@ def _refused_settings(recipe: Mapping[str, Any], state: RunState) -> Iterator[No
 def _configuration(member: TrainMember, micro: int, work: Path, steps: int, report_to: Sequence[str]) -> Any:
     recipe = member.run.recipe
     try:
-        return METHODS[recipe["objective"]].configuration(arguments(member, micro, work, steps, report_to), recipe)
+        return METHODS[recipe.objective].configuration(arguments(member, micro, work, steps, report_to), recipe)
     except (TypeError, ValueError) as error:
-        given = ", ".join(recipe["training_arguments"]) or "none"
+        given = ", ".join(recipe.training_arguments) or "none"
         raise UserError(f"training_arguments ({given}): transformers does not take this recipe: {error}") from error
 
 
@@ -195,11 +197,11 @@ def _model(member: TrainMember, work: Path, added_token: int | None) -> tuple[Pe
     run, frozen = member.run, None
     # First, because a parent that failed is told at once.
     parent = _parent(member)
-    attention = flash_attention(member.model.folder) if run.recipe["objective"] == "sft" else None
+    attention = flash_attention(member.model.folder) if run.recipe.objective == "sft" else None
     base = load_base(member.model.folder, run.precision, "host" if _is_sharded(member) else "here", attention)
     base.config.use_cache = False
-    if parent is not None and run.recipe["adapter"] == "continue":
-        return attach_adapter(base, parent, dropout=run.recipe["dropout"]), None
+    if parent is not None and run.recipe.adapter == "continue":
+        return attach_adapter(base, parent, dropout=run.recipe.dropout), None
     if parent is not None:
         frozen = freeze_onto(base, parent)
     return attach_new_adapter(base, run.recipe, run.seed, added_token, _begun(work)), frozen
@@ -261,10 +263,7 @@ def _by_length(rows: Dataset) -> Dataset:
 
 
 def _micro_batch(batch_size: int, most: int, work: Path) -> int:
-    """Rows that one device takes at a time: the largest number allowed that divides its share of the effective batch.
-
-    It changes memory and speed; the result depends on the effective batch alone. Each attempt that ran out of the GPU's
-    memory halves what is allowed.
+    """Examples that one device takes at a time, after the attempts that ran out of its memory.
 
     Raises:
         UserError: the effective batch cannot be shared out evenly, or not even one row fits.
@@ -274,20 +273,13 @@ def _micro_batch(batch_size: int, most: int, work: Path) -> int:
         raise UserError(
             f"batch_size {batch_size} cannot be divided over {ranks} GPUs: give the model another number of `gpus`"
         )
-    share, halvings = batch_size // ranks, out_of_memory_attempts(work)
-    micro = _largest_divisor(share, most)
-    for _ in range(halvings):
-        if micro == 1:
-            raise UserError(
-                "a single row does not fit the GPU's memory: use `method: qlora`, a shorter max_length, a GPU with "
-                f"more memory or more `gpus`. It was tried {halvings} times"
-            )
-        micro = _largest_divisor(share, micro // 2)
-    return micro
-
-
-def _largest_divisor(number: int, most: int) -> int:
-    return max(size for size in range(1, min(number, most) + 1) if number % size == 0)
+    sizes, halvings = micro_batches(batch_size, ranks, most), out_of_memory_attempts(work)
+    if halvings >= len(sizes):
+        raise UserError(
+            "a single row does not fit the GPU's memory: use `method: qlora`, a shorter max_length, a GPU with "
+            f"more memory or more `gpus`. It was tried {halvings} times"
+        )
+    return sizes[halvings]
 
 
 def _save_adapter(

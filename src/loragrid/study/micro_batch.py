@@ -1,0 +1,33 @@
+"""How many examples a GPU takes at a time: it changes memory and speed, and no result."""
+
+
+def micro_batches(batch_size: int, gpus: int, most: int) -> list[int]:
+    """Examples at a time on each GPU, one number for each attempt that ran out of its memory before.
+
+    Each is the largest that divides the GPU's share of the effective batch and is allowed; each attempt that ran out of
+    memory halves what is allowed. The last is 1: with less there is nothing to try.
+
+    Args:
+        batch_size: the effective batch.
+        gpus: that share it.
+        most: examples that are allowed at first.
+    """
+    share = max(1, batch_size // gpus)
+    sizes = [_largest_divisor(share, most)]
+    while sizes[-1] > 1:
+        sizes.append(_largest_divisor(share, sizes[-1] // 2))
+    return sizes
+
+
+def pairs_at_a_time(rows: int, attempts: int) -> int:
+    """Pairs of answers whose log-probabilities a GPU computes at a time, of two rows each; 0 if not even one fits.
+
+    Args:
+        rows: that are allowed at first, but a pair is there in any case.
+        attempts: that ran out of its memory; each halves the pairs.
+    """
+    return max(1, rows // 2) >> attempts
+
+
+def _largest_divisor(number: int, most: int) -> int:
+    return max(size for size in range(1, min(number, most) + 1) if number % size == 0)
