@@ -57,9 +57,9 @@ class Place:
     def batch(self, stage: str, folder: str) -> str:
         """The id of the batch that works on a run or on answers, recorded as at the start of the workflow."""
         batches = plan(self.grid)
-        batches.record()
         made = getattr(batches, stage).values()
         (id_,) = (each.id for each in made for member in each.members if str(member.work.parent) == folder)
+        batches.record({(stage, id_)}, {})
         return id_
 
     def write(self, file: Path | str, content: Any = "") -> Path:

@@ -8,6 +8,7 @@ from loragrid.errors import UserError
 from loragrid.study.batches import Batch, open_batch, read_batch
 from loragrid.study.members import has_failed
 from loragrid.study.planning import plan
+from loragrid.study.shape import Shape
 
 RANKS = "grid: {rank: [4, 8]}\nuntrained: [base]"
 
@@ -165,6 +166,131 @@ def test_answers_are_settled_when_all_parts_are_there(place):
     assert not member.is_settled()
     touch(work / Path(member.parts["likelihood"]).name)
     assert member.is_settled()
+
+
+def shape(minutes=10.0, longest=30.0, shortest=0.0, slots=1, living=None):
+    return Shape(lambda _: minutes, longest, shortest, slots, living or {})
+
+
+def ranks(batches):
+    return sorted(sorted(member.run.recipe.rank for member in batch.members) for batch in batches.values())
+
+
+FOUR = "grid: {rank: [4, 8, 16, 32]}"
+
+
+@pytest.mark.parametrize(
+    ("shaped", "jobs"),
+    [
+        (shape(), [[4, 8], [16, 32]]),  # 40 minutes in jobs of 30 at most: two of like length, not 30 and 10
+        (shape(longest=60), [[4, 8, 16, 32]]),
+        (shape(longest=60, slots=2), [[4, 8], [16, 32]]),
+        (shape(longest=60, slots=24), [[4], [8], [16], [32]]),
+        (shape(longest=60, slots=24, shortest=20), [[4, 8], [16, 32]]),  # each is worth its start
+        (shape(longest=0), [[4], [8], [16], [32]]),
+        (shape(minutes=600), [[4], [8], [16], [32]]),
+        (shape(minutes=0, longest=0), [[4], [8], [16], [32]]),
+    ],
+)
+def test_short_runs_share_a_job(place, shaped, jobs):
+    assert ranks(plan(place.small(FOUR), shaped).train) == sorted(jobs)
+
+
+def test_unequal_runs_are_shared_out_by_their_minutes(place):
+    minutes = {4: 1, 8: 1, 16: 2, 32: 2}
+    shaped = Shape(lambda member: minutes[member.run.recipe.rank] if hasattr(member.run, "recipe") else 1, 30, 0, 2)
+    assert ranks(plan(place.small(FOUR + "\nuntrained: []"), shaped).train) == [[4, 8], [16, 32]]
+
+
+def test_nobody_waits_for_the_data_of_another_as_long_as_it_is_missing(place):
+    two = "datasets: {letters: {source: letters}, others: {source: letters, seed: 7}}, grid: {rank: [4, 8]}"
+    study = f"{{title: x, models: {{base: {{id: org/Base-7B, revision: abc123, parameters: 7e9}}}}, {two}}}"
+    grid = place.open(study)
+    made = plan(grid, shape(longest=600))
+    assert ranks(made.train) == [[4, 8], [4, 8]]
+    for batch in made.train.values():
+        assert len({member.run.formatted for member in batch.members}) == 1
+    for file in {need for batch in made.train.values() for need in batch.needs}:
+        touch(file)
+    assert ranks(plan(grid, shape(longest=600)).train) == [[4, 4, 8, 8]]
+
+
+def test_answers_and_scores_share_a_job_as_far_as_they_wait_for_the_same(place):
+    made = plan(place.small(FOUR + "\nuntrained: [base]"), shape())
+    training = {batch.done for batch in made.train.values()}
+    assert sorted(batch.after for batch in made.generate.values()) == sorted([[], *([done] for done in training)])
+    answering = {batch.done for batch in made.generate.values()}
+    assert sorted(batch.after for batch in made.score.values()) == sorted([done] for done in answering)
+    for batches in (made.generate, made.score):
+        assert sorted(len(batch.members) for batch in batches.values()) == [1, 2, 2]
+
+
+def test_a_parent_and_its_children_share_no_job(place):
+    made = plan(
+        place.small("points: [{name: a}, {name: b, parent: a, epochs: 1}, {name: c, parent: a, epochs: 2}]"), shape()
+    )
+    assert sorted(len(batch.members) for batch in made.train.values()) == [1, 2]
+    assert [batch.after for batch in made.train.values() if len(batch.members) == 2] == [
+        [batch.done] for batch in made.train.values() if len(batch.members) == 1
+    ]
+
+
+def test_a_job_that_somebody_works_on_stays_as_it_is(place):
+    grid = place.small("grid: {rank: [4, 8]}")
+    first = only(plan(grid, shape()).train)
+    plan(grid, shape()).record({("train", first.id)}, {})
+    living = {"train": {first.id}}
+    # With another number of jobs, and one run more.
+    more = place.small("grid: {rank: [4, 8, 16]}")
+    again = plan(more, shape(longest=0, living=living))
+    assert ranks(again.train) == [[4, 8], [16]]
+    assert again.by_run()[next(iter(grid.runs))] == first
+    # Also for a study that wants one of its runs only.
+    less = place.small("grid: {rank: [8]}")
+    assert only(plan(less, shape(living=living)).train) == first
+    # Nobody works on it any more.
+    assert ranks(plan(more, shape(longest=0)).train) == [[4], [8], [16]]
+
+
+def test_batches_go_whose_members_are_in_others_now(place):
+    grid = place.small("grid: {rank: [4, 8]}")
+    together = plan(grid, shape())
+    (old,) = together.train
+    together.record({("train", old)}, {})
+    alone = plan(grid, shape(longest=0))
+    alone.record(set(), {"train": {old}})
+    assert [file.stem for file in Path("results/batches").iterdir()] == [f"train-{old}"]  # somebody works on it
+    new = set(alone.train)
+    alone.record({("train", id_) for id_ in new}, {})
+    assert {file.stem for file in Path("results/batches").iterdir()} == {f"train-{id_}" for id_ in new}
+
+
+def test_batches_of_another_study_stay(place):
+    theirs = plan(place.small("grid: {rank: [4, 8]}", name="theirs"), shape())
+    theirs.record({("train", id_) for id_ in theirs.train}, {})
+    ours = plan(place.small("grid: {rank: [8, 16]}"), shape())
+    ours.record({("train", id_) for id_ in ours.train}, {})
+    assert {file.stem for file in Path("results/batches").iterdir()} == {
+        f"train-{id_}" for id_ in [*theirs.train, *ours.train]
+    }
+
+
+def test_what_needs_something_that_failed_is_in_no_batch(place):
+    grid = place.small("points: [{name: a}, {name: b, parent: a, epochs: 1}, {name: c, epochs: 1}]")
+    runs = {run.label: run for run in grid.runs.values()}
+    touch(Path(runs["a"].folder, "work/failed.json"), '{"reason": "the loss is not a number"}')
+    made = plan(grid, shape())
+    assert [member.run.label for batch in made.train.values() for member in batch.members] == ["c"]
+    assert [member.run.label for batch in made.generate.values() for member in batch.members] == ["c"]
+    assert [member.run.label for batch in made.score.values() for member in batch.members] == ["c"]
+
+
+def test_a_damaged_batch_is_recorded_anew(place):
+    made = plan(place.small())
+    batch = only(made.train)
+    touch(batch.file, '{"stage": "train", "mem')
+    made.record({("train", batch.id)}, {})
+    assert open_batch(batch.file) == batch
 
 
 def test_recorded_once_and_read_by_jobs(place):

@@ -8,6 +8,7 @@ repeated.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -57,8 +58,10 @@ class Batch(Generic[M]):
     def record(self) -> None:
         """Write the file that jobs read, if it is not there already."""
         content = plain(self)
-        if not self.file.exists() or canonical(read_json(self.file)) != canonical(content):
-            write_json(self.file, content)
+        with suppress(UserError):  # damaged, or not there
+            if canonical(read_json(self.file)) == canonical(content):
+                return
+        write_json(self.file, content)
 
 
 def open_ids(stage: Stage) -> Iterator[str]:
