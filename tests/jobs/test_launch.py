@@ -20,12 +20,12 @@ LATE = """
 import sys
 if "worker" in sys.orig_argv:
     import time
-    import loragrid.training.train as training
-    load_base = training.load_base
+    import loragrid.modeling.lend as lend
+    load_base = lend.load_base
     def late(*arguments):
         time.sleep(3)
         return load_base(*arguments)
-    training.load_base = late
+    lend.load_base = late
 """
 
 

@@ -23,7 +23,8 @@ from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.formatted import largest_id, open_rows
-from loragrid.modeling.load import attach_adapter, compute_dtype, device, load_base
+from loragrid.modeling.lend import Lender
+from loragrid.modeling.load import attach_adapter, compute_dtype, device
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch
 from loragrid.study.members import CompareMember
@@ -42,10 +43,16 @@ def reference_batch(batch: Batch[CompareMember]) -> bool:
     Returns:
         Whether every member finished or failed for good.
     """
-    return attempt_members(batch.members, "log_probabilities", _compute, slurm.seconds_left)
+    lender = Lender()
+    return attempt_members(
+        batch.members,
+        "log_probabilities",
+        lambda member, work, stop: _compute(member, work, stop, lender),
+        slurm.seconds_left,
+    )
 
 
-def _compute(member: CompareMember, work: Path, stop: Stop) -> None:
+def _compute(member: CompareMember, work: Path, stop: Stop, lender: Lender) -> None:
     wanted = member.log_probabilities
     run = member.run
     adapter = adapter_of(run.folder, run.key, parent_in_words(run.folder)) if run else None
@@ -57,7 +64,7 @@ def _compute(member: CompareMember, work: Path, stop: Stop) -> None:
     architecture.check_length(read_json(member.formatted / "format.json")["max_length"])
     architecture.check_ids(max(map(largest_id, splits.values())))
     divided = member.model.sharded and torch.cuda.device_count() > 1
-    base = load_base(member.model.folder, wanted.precision, "divided" if divided else "here")
+    base = lender.base(member.model.folder, wanted.precision, "divided" if divided else "here")
     add_fused_lm_head(base)
     model = (attach_adapter(base, adapter) if adapter else base).eval()
     growing = work / "log_probabilities.part.jsonl"

@@ -20,7 +20,8 @@ from loragrid.modeling.attention import flash_attention
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, is_main_process, stream
 from loragrid.modeling.formatted import largest_id, open_rows
-from loragrid.modeling.load import attach_adapter, attach_new_adapter, device, load_base
+from loragrid.modeling.lend import Lender
+from loragrid.modeling.load import attach_adapter, attach_new_adapter, device
 from loragrid.modeling.stack import Update, freeze_onto, save_stacked
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.batches import Batch
@@ -56,15 +57,18 @@ def train_batch(batch: Batch[TrainMember], checkpoint_minutes: float, report_to:
         UserError: what is to be reported to is not installed.
     """
     reports.check(report_to)
+    lender = Lender()
     return attempt_members(
         batch.members,
         "train",
-        lambda member, work, stop: _train(member, work, stop, checkpoint_minutes, report_to),
+        lambda member, work, stop: _train(member, work, stop, lender, checkpoint_minutes, report_to),
         slurm.seconds_left,
     )
 
 
-def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: float, report_to: Sequence[str]) -> None:
+def _train(
+    member: TrainMember, work: Path, stop: Stop, lender: Lender, checkpoint_minutes: float, report_to: Sequence[str]
+) -> None:
     run, recipe = member.run, member.run.recipe
     formatted = member.formatted
     train_rows, validation_rows = (open_rows(formatted / f"{split}.arrow") for split in ("train", "validation"))
@@ -87,7 +91,7 @@ def _train(member: TrainMember, work: Path, stop: Stop, checkpoint_minutes: floa
     architecture.check_padding(chat.tokenizer)
     architecture.check_length(manifest["max_length"])
     architecture.check_ids(max(largest_id(rows) for rows in (train_rows, validation_rows)))
-    model, frozen = _model(member, work, chat.added_token)
+    model, frozen = _model(member, work, lender, chat.added_token)
     parameters = lora.parameters(model)
     configuration = _configuration(member, micro, work, steps, report_to)
     if _is_sharded(member):
@@ -188,7 +192,9 @@ def _configuration(member: TrainMember, micro: int, work: Path, steps: int, repo
         raise UserError(f"training_arguments ({given}): transformers does not take this recipe: {error}") from error
 
 
-def _model(member: TrainMember, work: Path, added_token: int | None) -> tuple[PeftModel, dict[str, Update] | None]:
+def _model(
+    member: TrainMember, work: Path, lender: Lender, added_token: int | None
+) -> tuple[PeftModel, dict[str, Update] | None]:
     """The base with a trainable adapter: a fresh one, or the parent's, which has the rows of an added token already.
 
     Returns:
@@ -198,7 +204,7 @@ def _model(member: TrainMember, work: Path, added_token: int | None) -> tuple[Pe
     # First, because a parent that failed is told at once.
     parent = _parent(member)
     attention = flash_attention(member.model.folder) if run.recipe.objective == "sft" else None
-    base = load_base(member.model.folder, run.precision, "host" if _is_sharded(member) else "here", attention)
+    base = lender.base(member.model.folder, run.precision, "host" if _is_sharded(member) else "here", attention)
     base.config.use_cache = False
     if parent is not None and run.recipe.adapter == "continue":
         return attach_adapter(base, parent, dropout=run.recipe.dropout), None
