@@ -54,13 +54,15 @@ class Need:
         gpus: how many.
         memory: bytes of the host and of each GPU.
         seconds: without the start of the job.
+        loading: of these, what loading the base takes: once for all members of a job.
         measured: whether earlier runs were there to correct the estimate.
     """
 
     gpus: int
     memory: Memory
     seconds: float
-    measured: bool
+    loading: float
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,8 @@ class Estimator:
         members = self._known(batch)
         needs = [self._need_of(member) for member in members]
         growth = max(memory_factor(member.work) for member in members)
-        seconds = self.device.start_seconds + sum(need.seconds for need in needs)
+        loading = max(need.loading for need in needs)
+        seconds = self.device.start_seconds + loading + sum(need.seconds - need.loading for need in needs)
         minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
         return Request(
             gpus=max(need.gpus for need in needs),
@@ -193,7 +196,8 @@ class Estimator:
             answer=0, file_bytes=self.file_bytes[compared.model], gpus=gpus,
         )  # fmt: skip
         seconds = likelihood_seconds(size, self.device, compared.precision, work, batch=pairs)
-        return Need(gpus, memory, loading_seconds(size, self.device) + seconds, measured=False)
+        loading = loading_seconds(size, self.device)
+        return Need(gpus, memory, loading + seconds, loading)
 
     def scoring(self, batch: Batch[ScoreMember]) -> Request:
         """What scoring answers by their texts asks for; this needs no GPU."""
@@ -228,9 +232,10 @@ class Estimator:
     # -- how work is divided
 
     def minutes(self, member: Member) -> float:
-        """Minutes of work that a member is, without the start of its job."""
+        """Minutes of work that a member is, without the start of its job and without loading its base."""
         if not isinstance(member, ScoreMember):
-            return self._need_of(member).seconds / 60
+            need = self._need_of(member)
+            return (need.seconds - need.loading) / 60
         prompts = self.workload.of_answers(self.grid.answers[member.answers.id]).prompts
         if member.stage != "score_by_encoder":
             return prompts * SCORING_SECONDS / 60
@@ -313,7 +318,7 @@ class Estimator:
             size, device, precision, run.recipe, work, micro_batch=batch, gpus=gpus, recomputes=recomputes
         )
         # Each GPU has a process of its own.
-        return Need(gpus, Memory(memory.host * gpus, memory.gpu), seconds, measured=False)
+        return Need(gpus, Memory(memory.host * gpus, memory.gpu), seconds, loading_seconds(size, device))
 
     def _estimated_answers(
         self, answers: Answers, batch: int, precision: str, device: Device, shards: int | None = None
@@ -327,12 +332,12 @@ class Estimator:
             answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model], gpus=gpus,
             of_choices=self.grid.prompts[answers.prompts].choice is not None,
         )  # fmt: skip
-        seconds = loading_seconds(size, device)
+        loading = seconds = loading_seconds(size, device)
         if answers.generations:
             seconds += generation_seconds(size, device, precision, work, batch=batch)
         if answers.made_with("model"):
             seconds += likelihood_seconds(size, device, precision, work, batch=batch)
-        return Need(gpus, memory, seconds, measured=False)
+        return Need(gpus, memory, seconds, loading)
 
     def _rows_at_a_time(self, run: Run) -> int:
         """As training chooses them: halved for each attempt that the GPU's memory was too small for."""
@@ -357,7 +362,7 @@ class Estimator:
                 if memory.gpu is None
                 else Memory(memory.host, self.device.context + (memory.gpu - self.device.context) * ratio.memory)
             )
-        return Need(need.gpus, memory, need.seconds * ratio.seconds, measured=True)
+        return Need(need.gpus, memory, need.seconds * ratio.seconds, need.loading * ratio.seconds, measured=True)
 
     def _trainings(self) -> Iterator[Record]:
         for folder, run in self.grid.runs.items():
