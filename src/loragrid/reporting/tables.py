@@ -1,7 +1,7 @@
 """The tables: comparison, gains, cost and seeds. How they are written is said in formats."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from loragrid.comparing.collect import Results, Row
@@ -14,6 +14,7 @@ from loragrid.reporting.columns import Column, Table, TableRow, of_metric
 from loragrid.reporting.overview import Overview
 from loragrid.study.arguments import shown
 from loragrid.study.grid import Clean, Decontaminated
+from loragrid.study.recipe import Recipe
 
 _MIB = 2**20
 
@@ -341,8 +342,15 @@ def _recipe(overview: Overview, row: Row) -> TableRow:
         "seed": run.seed if run else None,
     }
     for name in overview.varying:
-        values[name] = shown(getattr(recipe, name)) if recipe else None
+        values[name] = shown(_number(recipe, name)) if recipe else None
     return values
+
+
+def _number(recipe: Recipe, name: str) -> Any:
+    """A field of a recipe, in which whole numbers are integers: a learning rate of 1e30 has no thirty digits."""
+    value = getattr(recipe, name)
+    is_float = {field.name: field.type for field in fields(recipe)}[name] is float
+    return float(value) if is_float else value
 
 
 def _published(results: Results, row: Row, metric: str) -> str | None:
