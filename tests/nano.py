@@ -13,12 +13,13 @@ import pytest
 import torch
 from datasets import Dataset
 from objects import CHAT, OWN_CHAT, make_batch, make_log_probabilities, make_model, make_run
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, Trainer
 
 from loragrid.data.format import format_dataset
 from loragrid.files import write_json, write_jsonl
 from loragrid.jobs.stop import Stop
-from loragrid.modeling import load
+from loragrid.modeling import load, lora
 from loragrid.modeling.build import build_model
 from loragrid.study.members import Compared, CompareMember, TrainMember, plain
 from loragrid.study.schema import Build
@@ -203,6 +204,18 @@ def train(folder, checkpoint_minutes=60.0, **recipe):
     work = Path(folder, "work")
     assert (work / "run.json").exists(), (work / "failed.json").read_text()
     return work
+
+
+def write_adapter(folder, seed, model_folder=MODEL, **config):
+    """An adapter with random weights, large enough to be heard, as a training saves it."""
+    torch.manual_seed(seed)
+    fields = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+    model = get_peft_model(load.load_base(str(model_folder), "32bit"), LoraConfig(**(fields | config)))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    lora.save(model, {"initialisation": "default"}, folder, str(model_folder))
+    return folder
 
 
 def adapter(work):

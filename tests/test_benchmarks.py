@@ -1,4 +1,4 @@
-"""Benchmarks of training and of estimates, small: so that nothing in them is found broken when figures are wanted."""
+"""Benchmarks of training, answers and estimates, small: so that nothing in them is found broken when it is needed."""
 
 import json
 import re
@@ -40,6 +40,19 @@ def test_a_start_and_its_imports_are_measured(tmp_path):
     found = json.loads((tmp_path / "startup.json").read_text())
     assert found["first_step_seconds"][0] > 0
     assert f"imports {found['imports_seconds'][0]:.2f} s" in said
+
+
+@pytest.mark.slow
+def test_all_ways_of_answering_give_the_same_text(tmp_path):
+    said = run(tmp_path, "answers.py", "--small", "--prompts", "9", "--repeats", "1")
+    found = json.loads((tmp_path / "answers.json").read_text())
+    answers = {name: found[name][0]["answers"] for name in ("one-by-one", "alone", "six", "together")}
+    assert answers["one-by-one"] == answers["alone"] == {"0": answers["six"]["0"]}
+    assert answers["together"] == answers["six"]
+    assert {len(texts) for texts in answers["six"].values()} == {9}
+    assert len({json.dumps(texts) for texts in answers["six"].values()}) == 6  # each adapter says something else
+    assert (said.count("| 9 of 9 |"), said.count("| 54 of 54 |")) == (2, 2)
+    assert all(found[name][0]["seconds"] > 0 for name in answers)
 
 
 @pytest.mark.slow

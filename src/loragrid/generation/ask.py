@@ -2,20 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import GenerationConfig
 
 from loragrid.errors import UserError
-from loragrid.generation.answer import generate, stop_tokens
+from loragrid.generation.decoding import generate, only_as_asked
+from loragrid.generation.sampling import row_seed
 from loragrid.jobs.adapter import adapter_of
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.environment import release_memory, stream
+from loragrid.modeling.environment import release_memory
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.messages import Message, with_system
 from loragrid.modeling.tokenizer import load_chat
@@ -67,7 +66,6 @@ def ask(
     loaded: tuple[str, str] | None = None
     base: Any = None
     model: Any = None
-    own: Any = None
     for subject in subjects:
         # First, since it tells best what is wrong with a model's folder.
         architecture = architecture_of(subject.model)
@@ -86,18 +84,14 @@ def ask(
             divided = subject.sharded and torch.cuda.device_count() > 1
             with _told(subject):
                 base = load_base(subject.model, subject.precision, "divided" if divided else "here")
-            own = deepcopy(base.generation_config)
             loaded = (subject.model, subject.precision)
         model = base
-        model.generation_config = deepcopy(own)
         if subject.run is not None:
             adapter = adapter_of(subject.run.folder, subject.run.key, "its training")
             with _told(subject):
                 model = attach_adapter(base, adapter)
         model.eval()
-        ends = stop_tokens(model, chat)
-        model.generation_config = GenerationConfig()
-        answers = _answers(model, chat, encoded, decoding, ends, seed, subject.prompts_at_a_time)
+        answers = _answers(model, chat, encoded, decoding, seed, subject.prompts_at_a_time)
         cut = [len(ids) < len(all_) for ids, all_ in zip(encoded, whole, strict=True)]
         yield [{**answer, "cut": is_cut} for answer, is_cut in zip(answers, cut, strict=True)]
         if subject.run is None:
@@ -113,17 +107,18 @@ def _answers(
     chat: Chat,
     prompts: Sequence[list[int]],
     decoding: Mapping[str, Any],
-    ends: list[int],
     seed: int,
     at_a_time: int,
 ) -> list[dict[str, Any]]:
     """Answers to all prompts; fewer at a time where the GPU's memory is too small."""
+    seeds = [row_seed(seed, f"{number}") for number in range(len(prompts))]
     while True:
         answers = []
         try:
-            for start in range(0, len(prompts), at_a_time):
-                torch.manual_seed(stream(seed, f"sampling:{start}"))
-                answers += generate(model, chat, prompts[start : start + at_a_time], decoding, ends)
+            with only_as_asked(model, chat) as ends:
+                for start in range(0, len(prompts), at_a_time):
+                    some = slice(start, start + at_a_time)
+                    answers += generate(model, chat, prompts[some], decoding, ends, seeds[some])
         except torch.OutOfMemoryError as error:
             if at_a_time == 1:
                 raise UserError("a single prompt does not fit the GPU's memory: use a GPU with more") from error

@@ -275,7 +275,10 @@ def attach_adapter(model: PreTrainedModel, folder: Path, *, dropout: float | Non
         adapted = PeftModel.from_pretrained(model, str(folder), config=config, is_trainable=dropout is not None)
     except (RuntimeError, ValueError) as error:  # other shapes, other layers
         raise UserError(f"{folder}: does not fit {model.config.model_type}: {_first_line(error)}") from error
-    _check_names(adapted, folder)
+    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
+        saved = set(file.keys())
+    # PEFT only warns.
+    check_names(folder, saved, set(get_peft_model_state_dict(adapted, save_embedding_layers=False)))
     if rows and dropout is not None:
         show_head(model)
     elif rows:
@@ -288,11 +291,17 @@ def trainable_parameters(model: torch.nn.Module) -> dict[str, torch.nn.Parameter
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _check_names(adapted: PeftModel, folder: Path) -> None:
-    """See that each weight of an adapter has found its place, and each place its weight: PEFT only warns."""
-    with safe_open(folder / "adapter_model.safetensors", framework="pt") as file:
-        saved = set(file.keys())
-    wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+def check_names(folder: Path, saved: set[str], wanted: set[str]) -> None:
+    """See that each weight of an adapter has its place in the base, and each place its weight.
+
+    Args:
+        folder: the adapter's.
+        saved: names of the weights that it has.
+        wanted: names of those that it is to have on this base.
+
+    Raises:
+        UserError: they differ.
+    """
     missing, unknown = sorted(wanted - saved), sorted(saved - wanted)
     if missing or unknown:
         parts = [f"{what} {len(names)}, first {names[0]}" for what, names in

@@ -33,7 +33,7 @@ def adaptable(model: PreTrainedModel) -> Shapes:
     beyond = READ_PAST.get(model.config.model_type, ())
     # TRL computes its logits from the head's own weights, without an adapter.
     return {
-        name: _shape(module)
+        name: shape_of(module)
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
         and module is not head
@@ -196,7 +196,8 @@ def _is_one_of(name: str, ends: list[str]) -> bool:
     return any(name == end or name.endswith(f".{end}") for end in ends)
 
 
-def _shape(module: torch.nn.Linear | Conv1D) -> tuple[int, int]:
+def shape_of(module: torch.nn.Linear | Conv1D) -> tuple[int, int]:
+    """Inputs and outputs of a layer."""
     if isinstance(module, torch.nn.Linear):  # whose weight may be packed
         return module.in_features, module.out_features
     inputs, outputs = module.weight.shape
