@@ -61,34 +61,69 @@ class Blocked(UserError):
         super().__init__(message)
 
 
+Work = Callable[[M, Path, Stop], None]
+"""Does the work of one member in its folder, and leaves it when told to stop."""
+
+WorkTogether = Callable[[Sequence[M], Stop, Callable[[M, UserError], None]], None]
+"""Likewise of several members at once; the function that it is given takes note of one that failed for good."""
+
+
 def attempt_members(
     members: Sequence[M],
     stage: str,
-    work: Callable[[M, Path, Stop], None],
+    work: Work[M],
     seconds_left: Callable[[], float | None] = lambda: None,
+) -> bool:
+    """Work on members of a batch one after the other: `attempt_groups` of one each.
+
+    Args:
+        members: as there.
+        stage: as there.
+        work: does the work of one.
+        seconds_left: as there.
+    """
+
+    def alone(group: Sequence[M], stop: Stop, _: Callable[[M, UserError], None]) -> None:
+        work(group[0], group[0].work, stop)
+
+    return attempt_groups(members, stage, alone, seconds_left)
+
+
+def attempt_groups(
+    members: Sequence[M],
+    stage: str,
+    work: WorkTogether[M],
+    seconds_left: Callable[[], float | None] = lambda: None,
+    grouped: Callable[[Sequence[M]], Sequence[Sequence[M]]] | None = None,
 ) -> bool:
     """Work on members of a batch, as far as they are not settled yet and until an error comes that was not foreseen.
 
-    Whoever calls this owns the folders (`jobs/owner.py`), or is the only one that could work there.
+    The work on a group is one attempt with one log, which the records of each of its members name. Whoever calls this
+    owns the folders (`jobs/owner.py`), or is the only one that could work there.
 
     Args:
         members: of the batch, in the order in which they are worked on.
         stage: `train`, `log_probabilities` or `generate`, for the failure's record.
-        work: does the work of one member in its folder, and leaves it when told to stop.
+        work: does the work of a group.
         seconds_left: asks for the time that the job has left, in seconds; None without a limit.
+        grouped: puts members into groups. Default: each into one of its own, as one that has died before in any case,
+            since it may have been the cause.
 
     Returns:
         Whether these members are settled now; if not, another process goes on with the rest.
     """
+    for member in members:
+        if member.is_settled():
+            print(f"{member.folder}: nothing left to do", flush=True)
+    left = [member for member in members if not member.is_settled()]
+    suspects = {member.folder for member in left if grouped is None or deaths(member.work)}
+    groups = list(grouped([member for member in left if member.folder not in suspects])) if grouped else []
     with Stop(seconds_left).listening() as stop:
-        for member in members:
-            if member.is_settled():
-                print(f"{member.folder}: nothing left to do", flush=True)
-                continue
+        for group in [*groups, *([member] for member in left if member.folder in suspects)]:
             if stop.requested:
                 break  # start nothing new
             # What was not foreseen may have left anything behind; after an error of CUDA a process is of no use.
-            if not _attempt(member, stage, stop, work):
+            if not _attempt(group, stage, stop, work):
                 break
             release_memory()
     return all(member.is_settled() for member in members)
@@ -251,55 +286,74 @@ def _came_further(place: Path, since: float) -> bool:
     return standing is not None and standing.what != "steps" and standing.done > standing.first
 
 
-def _attempt(member: M, stage: str, stop: Stop, work: Callable[[M, Path, Stop], None]) -> bool:
-    """Make one attempt at a member, and put on record how it ended; whether it was as foreseen."""
-    place = member.work
-    place.mkdir(parents=True, exist_ok=True)
-    if is_main_process():
-        (place / FAILED).unlink(missing_ok=True)  # it told of something else that had failed, and counts no more
-        settle_killed(place)
-    attempts = read_attempts(place)
-    # An attempt that has begun is this one, put on record by the first of several processes.
-    number = len(attempts) + (not attempts or "ended" in attempts[-1])
+def _attempt(members: Sequence[M], stage: str, stop: Stop, work: WorkTogether[M]) -> bool:
+    """Make one attempt at a group of members, and put on record how it ended for each; whether it was as foreseen."""
+    for member in members:
+        member.work.mkdir(parents=True, exist_ok=True)
+        if is_main_process():
+            (member.work / FAILED).unlink(missing_ok=True)  # it told of something else that had failed
+            settle_killed(member.work)
+    log = members[0].work / f"attempt-{_number(members[0].work)}.log"
     started = time.time()
-    log = place / f"attempt-{number}.log"
     if is_main_process():
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-        _append(place, {"attempt": number, "started": started, "log": str(log), **_identity(), "gpus": gpus})
-        print(f"{place.parent}: attempt {number}, log in {log}", flush=True)
-    ended, why, progress, final = "finished", "", True, False
-    foreseen = True
+        together = {"together": len(members)} if len(members) > 1 else {}
+        for member in members:
+            record = {"attempt": _number(member.work), "started": started, "log": str(log), **_identity(), "gpus": gpus}
+            _append(member.work, record | together)
+            print(f"{member.folder}: attempt {record['attempt']}, log in {log}", flush=True)
+    failed: dict[str, str] = {}
+
+    def fail(member: M, error: UserError) -> None:
+        failed[member.folder] = str(error)
+        print(f"{member.folder}: failed for good: {error}", flush=True)
+        blocked_by = str(error.by) if isinstance(error, Blocked) else None
+        if is_main_process():
+            record_failure(member.work / FAILED, stage, str(error), str(log), blocked_by)
+
+    ended, why, foreseen, progress = "finished", "", True, True
     with _output_to(log):
         try:
-            work(member, place, stop)
+            work(members, stop, fail)
         except UserError as error:
-            ended, why, final = "failed", str(error), True
-            print(f"failed for good: {why}", flush=True)
-            blocked_by = str(error.by) if isinstance(error, Blocked) else None
-            if is_main_process():
-                record_failure(place / FAILED, stage, why, str(log), blocked_by)
+            for member in members:
+                if member.folder not in failed and not member.is_settled():
+                    fail(member, error)
         except Interrupted as error:
             ended, why, progress = "stopped" if error.by_clock else "terminated", str(error), error.progress
         except Exception as error:
-            ended, why = _unexpected(error), f"{type(error).__name__}: {error}"
-            progress = _came_further(place, started)
+            ended, why, foreseen = _unexpected(error), f"{type(error).__name__}: {error}", False
             if ended == "killed":
                 why = f"another of its processes is gone ({why})"
             traceback.print_exc()
             if _is_out_of_room(error):
                 why = (
-                    f"there was no room left on the disk, or in the quota, to save what {place} needs ({why}). Make "
-                    "room first: a training keeps two checkpoints, each of three times its adapter"
+                    f"there was no room left on the disk, or in the quota, to save what {members[0].work} needs "
+                    f"({why}). Make room first: a training keeps two checkpoints, each of three times its adapter"
                 )
                 # Whoever tries again without more room comes here again. Where not even this has room, it is tried.
                 with contextlib.suppress(OSError):
-                    record_failure(place / FAILED, stage, why, str(log))
-                    final = True
-            foreseen = False
-    how = {"ended": ended, "why": why, "at": time.time(), "peak_memory_bytes": peak_memory(), "progress": progress}
-    _end(place, how | ({"final": True} if final else {}))
-    print(f"{place.parent}: {ended}{': ' if why else ''}{why}", flush=True)
+                    for member in members:
+                        record_failure(member.work / FAILED, stage, why, str(log))
+                        failed[member.folder] = why
+    for member in members:
+        how, reason, went_on = ended, why, progress
+        if member.folder in failed:
+            how, reason, went_on = "failed", failed[member.folder], True
+        elif not foreseen:
+            went_on = _came_further(member.work, started)
+        elif len(members) > 1 and member.is_settled():
+            how, reason, went_on = "finished", "", True  # before the others were interrupted
+        record = {"ended": how, "why": reason, "at": time.time(), "peak_memory_bytes": peak_memory()}
+        _end(member.work, record | {"progress": went_on} | ({"final": True} if member.folder in failed else {}))
+        print(f"{member.folder}: {how}{': ' if reason else ''}{reason}", flush=True)
     return foreseen
+
+
+def _number(place: Path) -> int:
+    """The number of the attempt that begins, or that has begun, put on record by the first of several processes."""
+    attempts = read_attempts(place)
+    return len(attempts) + (not attempts or "ended" in attempts[-1])
 
 
 def _identity() -> dict[str, Any]:
