@@ -29,6 +29,7 @@ with importing():
     from loragrid.modeling.load import attach_adapter, empty_base, load_base
     from loragrid.modeling.mixed import read_updates
     from loragrid.modeling.tokenizer import load_chat
+    from loragrid.study.recipe import Recipe
 
 MODEL = "smollm2-135m"
 
@@ -65,7 +66,7 @@ class Subjects:
             for name, weight in model.named_parameters():
                 if ".lora_" in name:
                     torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
-            lora.save(model, {"initialisation": "default"}, self.adapter(number), self.folder)
+            lora.save(model, Recipe(), self.adapter(number), self.folder)
 
     def adapter(self, number: int) -> Path:
         """Folder of an adapter."""

@@ -22,6 +22,7 @@ from loragrid.jobs.stop import Stop
 from loragrid.modeling import load, lora
 from loragrid.modeling.build import build_model
 from loragrid.study.members import Compared, CompareMember, TrainMember, plain
+from loragrid.study.recipe import Recipe
 from loragrid.study.schema import Build
 from loragrid.training import arguments
 from loragrid.training.references import reference_batch
@@ -214,7 +215,7 @@ def write_adapter(folder, seed, model_folder=MODEL, **config):
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.5)
-    lora.save(model, {"initialisation": "default"}, folder, str(model_folder))
+    lora.save(model, Recipe(), folder, str(model_folder))
     return folder
 
 

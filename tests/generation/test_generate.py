@@ -13,6 +13,7 @@ from loragrid.files import read_jsonl, write_jsonl
 from loragrid.generation import answer as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
+from loragrid.modeling import lend
 from loragrid.scoring.of_model import write_of_model
 from loragrid.study.members import AnswerMember
 
@@ -162,3 +163,90 @@ def test_a_model_without_a_limit_is_asked_and_one_without_rows_for_the_prompts_i
     assert results(endless)
     for part in ("generations", "likelihood-llllllllll"):
         assert "embedding" in json.loads((work(few) / f"{part}.failed.json").read_text())["reason"]
+
+
+def trained(folder, **recipe):
+    train(folder, learning_rate=0.05, max_steps=2, evaluations=1, **recipe)
+    return train_member(folder, learning_rate=0.05, max_steps=2, evaluations=1, **recipe).run
+
+
+@pytest.fixture
+def several(member, tmp_path):
+    """Members of one job, by name: an untrained model, two plain runs, and one whose adapter shares no batch."""
+    runs = {
+        "low": trained(tmp_path / "low", rank=2, target_modules=["q_proj"]),
+        "high": trained(tmp_path / "high", rank=8),
+        "dora": trained(tmp_path / "dora", dora=True),
+    }
+
+    def several(which):
+        return {name: member(f"{which}/{name}", run) for name, run in {"untrained": None, **runs}.items()}
+
+    return several
+
+
+def test_together_they_answer_as_each_alone_with_the_base_loaded_once(several, monkeypatch):
+    alone, together = several("alone"), several("together")
+    for one in alone.values():
+        assert ask(one)
+    loads, load_base = [], lend.load_base
+    monkeypatch.setattr(lend, "load_base", lambda *which: loads.append(which) or load_base(*which))
+    assert ask(*together.values())
+    assert len(loads) == 1
+    for name in alone:
+        assert results(together[name]) == results(alone[name])
+    assert len({json.dumps(results(each)[0]) for each in together.values()}) > 1
+    # One attempt with one log, which each of them names.
+    attempts = [read_attempts(work(each)) for each in together.values()]
+    assert {len(each) for each in attempts} == {1}
+    assert len({each[0]["log"] for each in attempts}) == 1
+    assert {each[0]["together"] for each in attempts} == {4}
+    said = {
+        name: json.loads((work(each) / "generation.json").read_text())["together"] for name, each in together.items()
+    }
+    assert said == {"untrained": 3, "low": 3, "high": 3, "dora": 1}
+
+
+def test_one_that_cannot_be_asked_does_not_hold_up_the_others(several, tmp_path):
+    alone, members = several("alone"), several("together")
+    (tmp_path / "low/work/adapter/adapter_model.safetensors").unlink()
+    assert ask(*members.values())
+    failure = json.loads((work(members["low"]) / "failed.json").read_text())
+    assert "adapter_model.safetensors: is gone" in failure["reason"]
+    assert [attempt["ended"] for attempt in read_attempts(work(members["low"]))] == ["failed"]
+    for name in ("untrained", "high", "dora"):
+        assert ask(alone[name])
+        assert results(members[name]) == results(alone[name])
+        assert [attempt["ended"] for attempt in read_attempts(work(members[name]))] == ["finished"]
+
+
+def test_after_a_death_together_each_is_asked_alone(several, monkeypatch):
+    members = several("together")
+    with monkeypatch.context() as patch:
+        patch.setattr(answering, "generate", lambda *_: 1 / 0)
+        assert not ask(*members.values())
+    assert {tuple(each["ended"] for each in read_attempts(work(one))) for one in members.values()} == {("failed",)}
+    assert ask(*members.values())
+    logs = {read_attempts(work(each))[1]["log"] for each in members.values()}
+    assert len(logs) == 4
+
+
+def test_interrupted_together_they_go_on_where_they_were(several, monkeypatch):
+    whole, cut = several("whole"), several("cut")
+    assert ask(*whole.values())
+    generate, calls = answering.generate, []
+
+    def interrupt(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return generate(*arguments)
+
+    monkeypatch.setattr(answering, "generate", interrupt)
+    assert not ask(*cut.values())
+    kept = sum(len((work(each) / "generations.part.jsonl").read_bytes().splitlines()) for each in cut.values()
+               if (work(each) / "generations.part.jsonl").exists())  # fmt: skip
+    assert kept == 6
+    assert ask(*cut.values())
+    for name in whole:
+        assert results(cut[name])[0] == results(whole[name])[0]

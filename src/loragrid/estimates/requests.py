@@ -1,7 +1,7 @@
 """What the jobs of a study ask of the scheduler: GPUs, memory and time."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from loragrid.estimates.workload import Workload
 from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
-from loragrid.study.members import AnswerMember, CompareMember, Member, ScoreMember, TrainMember
+from loragrid.study.members import MOST_TOGETHER, AnswerMember, CompareMember, Member, ScoreMember, TrainMember
 from loragrid.study.micro_batch import micro_batches, pairs_at_a_time
 from loragrid.study.registry import Registry
 
@@ -161,15 +161,23 @@ class Estimator:
         members = self._known(batch)
         needs = [self._need_of(member) for member in members]
         growth = max(memory_factor(member.work) for member in members)
+        beside = self._adapters_beside(members)
+        on_gpu = beside if self.device.is_gpu else 0
         loading = max(need.loading for need in needs)
         seconds = self.device.start_seconds + loading + sum(need.seconds - need.loading for need in needs)
         minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
         return Request(
             gpus=max(need.gpus for need in needs),
-            memory_mb=_megabytes(max(need.memory.host for need in needs) * MEMORY_MARGIN * growth),
-            gpu_memory_mb=_megabytes(max(need.memory.gpu or 0 for need in needs)),
+            memory_mb=_megabytes((max(need.memory.host for need in needs) + beside - on_gpu) * MEMORY_MARGIN * growth),
+            gpu_memory_mb=_megabytes(max(need.memory.gpu or 0 for need in needs) + on_gpu),
             minutes=min(minutes, longest_minutes) if longest_minutes else minutes,
         )
+
+    def _adapters_beside(self, members: Sequence[Member]) -> int:
+        """Bytes of the adapters that share batches of answers, beside one: in float32, each as large as the largest."""
+        runs = [member.run for member in members if isinstance(member, AnswerMember) and member.run]
+        sizes = [4 * _adapter(self._size(run.model), run) for run in runs]
+        return max(sizes) * (min(len(sizes), MOST_TOGETHER) - 1) if sizes else 0
 
     def _need_of(self, member: Member) -> Need:
         if isinstance(member, AnswerMember):

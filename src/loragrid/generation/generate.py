@@ -23,10 +23,7 @@ from loragrid.modeling.load import attach_adapter
 from loragrid.modeling.mixed import read_updates, why_alone
 from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
 from loragrid.study.batches import Batch
-from loragrid.study.members import AnswerMember, failure_of
-
-MOST = 8
-"""Subjects that share a batch: more adapters cost memory, and a batch has no more rows than they."""
+from loragrid.study.members import MOST_TOGETHER, AnswerMember, failure_of
 
 WriteScore = Callable[
     [Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]], Mapping[str, Any] | None], None
@@ -67,7 +64,11 @@ def _grouped(members: Sequence[AnswerMember]) -> list[list[AnswerMember]]:
             member.model.sharded,
         ]
         groups.setdefault(canonical(how), []).append(member)
-    return [group[start : start + MOST] for group in groups.values() for start in range(0, len(group), MOST)]
+    return [
+        group[start : start + MOST_TOGETHER]
+        for group in groups.values()
+        for start in range(0, len(group), MOST_TOGETHER)
+    ]
 
 
 def _generate(

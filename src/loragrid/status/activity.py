@@ -4,7 +4,7 @@ import platform
 import re
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class ActiveJob:
 
     Args:
         queued: whether it waits.
+        others: members of its job beside the one in question, which may be worked on before it.
         reason: why it waits, in Slurm's word.
         seconds_left: until its job's time limit; None without one.
     """
@@ -36,6 +37,7 @@ class ActiveJob:
     queued: bool = False
     reason: str = ""
     seconds_left: float | None = None
+    others: int = 0
 
 
 class Activity:
@@ -112,8 +114,9 @@ class Activity:
 
     def _add_members(self, stage: Any, id_: str, active: ActiveJob) -> None:
         with suppress(UserError, KeyError, TypeError):
-            for member in read_batch(stage, id_).members:
-                self._by_member[stage, member.folder] = active
+            members = read_batch(stage, id_).members
+            for member in members:
+                self._by_member[stage, member.folder] = replace(active, others=len(members) - 1)
 
 
 def _lives(pid: Any, started: float) -> bool:

@@ -184,6 +184,8 @@ def active_cell(active: ActiveJob, more: str = "") -> Cell:
     """The cell of a job of which nothing is known but that it waits or runs."""
     if active.queued:
         return Cell("queued", f"queued ({active.reason}){more}")
+    if active.others:
+        return Cell("queued", f"waits for its turn in a running job{more}")
     return Cell("running", "running")
 
 

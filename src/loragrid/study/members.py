@@ -11,6 +11,9 @@ from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run, run_
 
 Stage = Literal["train", "log_probabilities", "generate", "judge", "score", "score_by_encoder"]
 
+MOST_TOGETHER = 8
+"""Subjects whose answers share batches, at most: the adapters of all of them are in memory."""
+
 Reading = Literal["judge", "score", "score_by_encoder"]
 """The stages that read answers: each with its own jobs, since one needs the internet, and one wants a GPU."""
 
