@@ -19,7 +19,7 @@ from loragrid.modeling.environment import importing, peak_memory
 with importing():
     import torch
     from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from safetensors.torch import load_file, save_file
 
     from loragrid.files import read_jsonl, write_json
     from loragrid.generation.answer import Request, answer_prompts, answer_together
@@ -33,7 +33,7 @@ with importing():
 
 MODEL = "smollm2-135m"
 
-RANKS = (8, 8, 16, 16, 32, 64)
+RANKS = (8, 8, 16, 16, 32, 32)
 """Of the adapters: six points of a grid."""
 
 Answers = dict[str, str]
@@ -41,7 +41,7 @@ Answers = dict[str, str]
 
 
 class Subjects:
-    """A base, adapters with random weights that are large enough to be heard, and prompts.
+    """A base, adapters and prompts.
 
     Args:
         small: a model of two layers and short answers.
@@ -52,20 +52,25 @@ class Subjects:
         self.bench = Bench({MODEL: SMALL if small else SMOLLM2_135M}, steps=1)
         self.folder = self.bench.model().folder
         self.decoding = {
-            "max_new_tokens": 6 if small else 32, "temperature": 0.0, "top_p": 1.0, "top_k": 0,
+            "max_new_tokens": 6 if small else 64, "temperature": 0.0, "top_p": 1.0, "top_k": 0,
             "repetition_penalty": 1.0,
         }  # fmt: skip
         self.prompts = [{"id": f"{each}", "messages": dialogue(each)[:-1]} for each in range(number)]
 
     def make(self) -> None:
-        """Write the adapters."""
+        """Write the adapters, and let the base only say what its tokenizer has words for."""
+        head = Path(self.folder, "model-rest.safetensors")
+        weights = load_file(head)
+        weights["lm_head.weight"][len(load_chat(self.folder, CHAT).tokenizer) :] = 0
+        save_file(weights, head, metadata={"format": "pt"})
         for number, rank in enumerate(RANKS):
             torch.manual_seed(number)
             config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
             model = get_peft_model(empty_base(Path(self.folder)), config).to_empty(device="cpu")
             for name, weight in model.named_parameters():
+                # A fifth of what the base's weights give: heard, and not so loud that rounding is heard, too.
                 if ".lora_" in name:
-                    torch.nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+                    torch.nn.init.normal_(weight, std=(1 if ".lora_A." in name else 0.05) * weight.shape[1] ** -0.5)
             lora.save(model, Recipe(), self.adapter(number), self.folder)
 
     def adapter(self, number: int) -> Path:
@@ -78,15 +83,8 @@ class Subjects:
 
 def one_by_one(subjects: Subjects, number: int) -> tuple[dict[int, Answers], float]:
     """The studies' way: a loop over the prompts, and `generate` of transformers and PEFT for each."""
-    nf4 = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.float32,
-    )  # fmt: skip
-    base = AutoModelForCausalLM.from_pretrained(
-        subjects.folder, dtype=torch.float32, quantization_config=nf4, device_map={"": "cpu"}, use_safetensors=True,
-        trust_remote_code=False,
-    )  # fmt: skip
-    model = PeftModel.from_pretrained(base, str(subjects.adapter(number))).eval()
+    # Left to itself, bitsandbytes computes in bf16 on some CPUs, and its texts would be others.
+    model = PeftModel.from_pretrained(load_base(subjects.folder, "nf4"), str(subjects.adapter(number))).eval()
     chat = load_chat(subjects.folder, CHAT)
     answers, began = {}, time.perf_counter()
     for prompt in subjects.prompts:

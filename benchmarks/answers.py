@@ -2,11 +2,11 @@
 
     python benchmarks/answers.py [--prompts 64] [--repeats 3] [--small] [--output answers.json]
 
-A Llama with random weights and the dimensions of SmolLM2-135M, in NF4, with six adapters of ranks 8 to 64, on this
-machine's CPU, with greedy decoding. Random weights end no answer, so all run to their limit of 32 tokens; where answers
-end early, rows of a batch wait for the longest. Each way is a process of its own (answerers.py), in turns, on a machine
-that should have nothing else to do. Loading is left out of the seconds of answering. `--small` is to see that it works:
-its figures mean nothing.
+A Llama with random weights and the dimensions of SmolLM2-135M, in NF4, with six adapters of ranks 8 to 32, on this
+machine's CPU, with greedy decoding. Random weights end few answers, so most run to their limit of 64 tokens; where
+answers end early, rows of a batch wait for the longest. Each way is a process of its own (answerers.py), in turns, on a
+machine that should have nothing else to do. Loading is left out of the seconds of answering. `--small` is to see that
+it works: its figures mean nothing.
 """
 
 import argparse

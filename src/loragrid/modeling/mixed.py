@@ -2,13 +2,14 @@
 
 The rows share the base's pass, which is nearly all of the work, and with a single new token a row nearly all of the
 reading. What an adapter adds, s·B(Ax) (Hu et al. 2021, section 4.1), is two batched products over the matrices of all
-adapters, stacked and filled up with zeros to the largest rank, of which each row takes its own; SLoRA (Sheng et al.
-2023) and Punica (Chen et al. 2023) serve adapters so. The base itself stays as it is.
+adapters, stacked and filled up with zeros to the largest rank. S-LoRA (Sheng et al. 2023) and Punica (Chen et al. 2023)
+serve adapters in mixed batches, too. The base itself stays as it is.
 """
 
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def mixed(base: PreTrainedModel, adapters: Sequence[Updates | None]) -> Iterator
     Yields:
         A function to be called before each batch: it says of each row which of the adapters is its own.
     """
-    chosen = _Chosen()
+    chosen = _Chosen(len(adapters))
     handles = []
     try:
         for name in sorted({name for updates in adapters if updates for name in updates}):
@@ -138,20 +139,55 @@ def mixed(base: PreTrainedModel, adapters: Sequence[Updates | None]) -> Iterator
             handle.remove()
 
 
-class _Chosen:
-    """The adapter of each row of a batch, by number, on each device that asks for it."""
+@dataclass(frozen=True)
+class _Places:
+    """Where the rows of a batch go, and come back from: as many places for each adapter as the one with most rows has.
 
-    def __init__(self) -> None:
-        self._rows: dict[torch.device, torch.Tensor] = {}
+    Args:
+        own: adapter of each row.
+        adapters: those that some row goes to; None for all.
+        rows: of each place, adapter by adapter; any row where the place is empty.
+        places: of each row.
+    """
+
+    own: torch.Tensor
+    adapters: torch.Tensor | None
+    rows: torch.Tensor
+    places: torch.Tensor
+
+    def to(self, device: torch.device) -> "_Places":
+        adapters = None if self.adapters is None else self.adapters.to(device)
+        return _Places(self.own.to(device), adapters, self.rows.to(device), self.places.to(device))
+
+
+class _Chosen:
+    """The places of the rows of a batch, on each device that asks for them."""
+
+    def __init__(self, adapters: int):
+        self._adapters = adapters
+        self._places: dict[torch.device, _Places] = {}
 
     def choose(self, rows: Sequence[int]) -> None:
-        here = torch.tensor(rows)
-        self._rows = {here.device: here}
+        """Take each row's adapter, by number."""
+        used = sorted(set(rows))
+        of_each = [[row for row, adapter in enumerate(rows) if adapter == each] for each in used]
+        most = max(map(len, of_each))
+        places = {row: most * first + n for first, some in enumerate(of_each) for n, row in enumerate(some)}
+        filled = [row for some in of_each for row in some + some[:1] * (most - len(some))]
+        self._places = {
+            torch.device("cpu"): _Places(
+                torch.tensor(rows),
+                None if len(used) == self._adapters else torch.tensor(used),
+                torch.tensor(filled),
+                torch.tensor([places[row] for row in range(len(rows))]),
+            )
+        }
 
-    def on(self, device: torch.device) -> torch.Tensor:
-        if device not in self._rows:
-            self._rows[device] = next(iter(self._rows.values())).to(device)
-        return self._rows[device]
+    def on(self, device: torch.device) -> _Places:
+        """The places, for tensors of a device."""
+        if device not in self._places:
+            self._places[device] = self._places[torch.device("cpu")].to(device)
+        return self._places[device]
 
 
 def _stacked(updates: Sequence[Update | None], device: torch.device) -> Update:
@@ -171,13 +207,20 @@ def _adds(
     name: str, stacked: Update, chosen: _Chosen
 ) -> Callable[[Any, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
     def hook(_: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        x = inputs[0]
-        rows = chosen.on(stacked.a.device)
-        if x.dim() != 3 or x.shape[0] != len(rows):
-            raise RuntimeError(f"{name}: an input of {_times(tuple(x.shape))} is not one of {len(rows)} rows")
+        x, a, b = inputs[0], stacked.a, stacked.b
+        where = chosen.on(a.device)
+        if x.dim() != 3 or x.shape[0] != len(where.places):
+            raise RuntimeError(f"{name}: an input of {_times(tuple(x.shape))} is not one of {len(where.places)} rows")
         # In float32 over a base of 16 bits, too, as PEFT computes it.
-        within = torch.bmm(x.to(stacked.a.device, torch.float32), stacked.a[rows].mT)
-        return (output + torch.bmm(within, stacked.b[rows].mT).to(output.device)).to(output.dtype)
+        x = x.to(a.device, torch.float32)
+        if x.shape[1] >= a.shape[1]:
+            added = torch.bmm(torch.bmm(x, a[where.own].mT), b[where.own].mT)
+        else:  # a few tokens of each row are less to copy than its adapter
+            if where.adapters is not None:
+                a, b = a[where.adapters], b[where.adapters]
+            brought = x[where.rows].view(len(a), -1, x.shape[-1])
+            added = torch.bmm(torch.bmm(brought, a.mT), b.mT).view(len(where.rows), *output.shape[1:])[where.places]
+        return (output + added.to(output.device)).to(output.dtype)
 
     return hook
 
