@@ -52,7 +52,7 @@ GOLDEN = {
     "run with a parent": "ceff520bec8284ac01f9d81ea7283ca6388f7431078e420896f5cd9dccd69947",
     "prompts": "d441631158ff790a6cb6c90c485ba756c4d27375d86184971d54a75fc5a762a3",
     "evaluation, greedy": "ae954797effc24f9efae678819ddfec198cbef1d18aec19077014fde4ed01570",
-    "evaluation, sampled": "ad128eba23d44c3c3254e580b2376c10dfebb61dd5a74e1c360f5b3a94abac92",
+    "evaluation, sampled": "9dce8cfc6ad954c77479970be867a24bbd832274662162468411a248c5f368a3",
     "scores": "3f50e37262a4256ee02175675005525f90ce23c35d417750772546b809d100ef",
 }
 

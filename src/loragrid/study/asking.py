@@ -8,6 +8,7 @@ from loragrid.study.grid import Answers, Chat, Data, Grid, Prompts, Run, Untrain
 from loragrid.study.keys import (
     CHOICE_VERSION,
     DECODING_VERSION,
+    DRAWING_VERSION,
     ENCODING_VERSION,
     PROMPTS_VERSION,
     changed,
@@ -180,6 +181,7 @@ class Asking:
 
 
 def _way_of_answers(spec: DialogueEvaluation | PromptsEvaluation, prompts: Prompts, chat: Chat) -> _Way:
+    by_row = spec.decoding.temperature or spec.decoding.repetition_penalty != 1
     key = key_of(
         "evaluation",
         {
@@ -188,7 +190,7 @@ def _way_of_answers(spec: DialogueEvaluation | PromptsEvaluation, prompts: Promp
             "decoding": changed(spec.decoding),
             # Greedy decoding draws nothing, so its seed means nothing.
             "seed": spec.seed if spec.decoding.temperature else None,
-            "version": DECODING_VERSION,
+            "version": DRAWING_VERSION if by_row else DECODING_VERSION,
         },
     )
     return _Way(key, chat, plain(spec.decoding.model_dump()), spec.seed, in_chat=True)

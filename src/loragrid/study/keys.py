@@ -44,6 +44,9 @@ CHOICE_VERSION = 1
 DECODING_VERSION = 1
 """Raised when the same prompts and settings come to be answered in another way."""
 
+DRAWING_VERSION = 2
+"""The same for answers that are drawn, or whose repetitions are penalised. 2: each by itself, whatever is beside it."""
+
 ENCODING_VERSION = 1
 """Raised when the same references come to be encoded in another way."""
 
