@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     working = add("worker", commands.worker, study=False)
     working.add_argument("stage", choices=["train", "log_probabilities", "generate"])
     working.add_argument("batch", type=Path, help="results/batches/….json")
-    working.add_argument("--members", help="places of those to work on, in this order, e.g. 2,0 (default: all)")
+    working.add_argument("--members", nargs="+", help="folders of those to work on, in this order (default: all)")
     for some in (trained, working):
         some.add_argument("--checkpoint-minutes", type=float, default=10, help="between checkpoints (default: 10)")
         some.add_argument("--report-to", action="append", default=[], choices=REPORTS, help="draws curves meanwhile")

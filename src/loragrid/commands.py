@@ -355,7 +355,10 @@ def worker(arguments: argparse.Namespace) -> int:
     die_with_parent()
     batch = open_batch(arguments.batch)
     if arguments.members:
-        batch = replace(batch, members=[batch.members[int(place)] for place in arguments.members.split(",")])
+        by_folder = {member.folder: member for member in batch.members}
+        if gone := [folder for folder in arguments.members if folder not in by_folder]:
+            raise UserError(f"{arguments.batch}: holds other members by now, without {', '.join(gone)}")
+        batch = replace(batch, members=[by_folder[folder] for folder in arguments.members])
     if arguments.stage == "train":
         with _importing():
             from loragrid.training.train import train_batch

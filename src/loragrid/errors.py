@@ -13,6 +13,10 @@ class WorkerKilled(UserError):
     """A process that worked for this one was killed, as the system does when memory is short."""
 
 
+class NodeError(RuntimeError):
+    """The machine that a job has come to is no good for it; another one may be better."""
+
+
 class StudyError(UserError):
     """A study file with problems, all of them listed at once.
 

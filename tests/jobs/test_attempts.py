@@ -8,7 +8,14 @@ import pytest
 
 from loragrid.errors import UserError
 from loragrid.files import write_json
-from loragrid.jobs.attempts import Blocked, attempt_members, cost_of, out_of_memory_attempts, read_attempts
+from loragrid.jobs.attempts import (
+    Blocked,
+    attempt_members,
+    cost_of,
+    give_up_if_hopeless,
+    out_of_memory_attempts,
+    read_attempts,
+)
 from loragrid.jobs.stop import Interrupted, Stop
 from loragrid.study.members import Member
 
@@ -219,3 +226,31 @@ def test_a_line_that_a_loss_of_power_has_torn_is_passed_over(batch):
     (work / "attempts.jsonl").write_text('{"attempt": 1, "started": 1000, "log": "attempt-1.log"}\n{"attempt": 1, "en')
     assert batch(lambda *_: None)
     assert batch.ends()["a"] == ["killed", "finished"]
+
+
+def of_ends(place, *ends):
+    place.mkdir(parents=True)
+    lines = [{"attempt": number, "started": number, "log": "l", **end} for number, end in enumerate(ends, 1)]
+    (place / "attempts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+STARVED = {"ended": "out of host memory", "progress": False}
+DIED = {"ended": "killed", "alone": True, "progress": False}
+
+
+@pytest.mark.parametrize(
+    ("ends", "given_up"),
+    [
+        ([STARVED] * 3, False),  # the next job asks for more still
+        ([STARVED] * 4, True),
+        ([DIED, STARVED, DIED], False),
+        ([DIED, STARVED, DIED, DIED], True),
+        ([DIED, DIED, DIED | {"progress": True}, DIED], False),
+        ([DIED | {"alone": False}] * 9, False),  # together with their jobs
+        ([DIED | {"ended": "failed", "elsewhere": True}] * 9, False),  # the node's fault
+    ],
+)
+def test_when_a_member_is_given_up(tmp_path, ends, given_up):
+    of_ends(tmp_path / "work", *ends)
+    give_up_if_hopeless(tmp_path / "work", "train")
+    assert (tmp_path / "work/failed.json").exists() == given_up

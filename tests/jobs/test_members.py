@@ -110,12 +110,14 @@ def test_told_to_end_it_starts_no_other_and_goes_back_into_the_queue_for_what_is
     assert process.returncode == 1, said
     assert job.ends() == {2: ["finished"], 4: ["terminated"], 8: []}
     assert again.exists()  # nothing of the second is there, but the first is finished
-    again.unlink()
-    # Nothing was gained this time: a job that is always told so early would go on for ever.
-    process = job.start("os.kill(os.getppid(), 15); time.sleep(5)", **{slurm.RESUBMITS: str(again)})
-    said, _ = process.communicate()
-    assert process.returncode == 1, said
-    assert not again.exists()
+    for others in (True, False):
+        again.unlink(missing_ok=True)
+        process = job.start("os.kill(os.getppid(), 15); time.sleep(5)", **{slurm.RESUBMITS: str(again)})
+        said, _ = process.communicate()
+        assert process.returncode == 1, said
+        # What was tried in vain comes last. Once nothing is gained, a job that is told so early would go on for ever.
+        assert again.exists() == others
+        assert job.ends()[8] == ["finished"]
     assert job()[1] == 0
     assert job.ends()[2] == ["finished"]
 
@@ -145,3 +147,19 @@ def test_what_another_process_works_on_is_waited_for_after_everything_else(job):
     assert halted.wait() == 0
     assert second.wait() == 0, said.read_text()
     assert job.ends() == {2: ["finished"], 4: ["finished"], 8: ["finished"]}
+
+
+def test_a_folder_that_somebody_deletes_takes_no_other_with_it(job):
+    said, status = job("import shutil; shutil.rmtree(os.path.dirname(member.work)); raise FileNotFoundError")
+    assert status == 1, said
+    assert job.ends()[2] == job.ends()[8] == ["finished"]
+    assert job()[1] == 0
+    assert job.ends()[4] == ["finished"]
+
+
+def test_a_node_that_is_no_good_is_no_fault_of_the_run(job):
+    bad = "from loragrid.errors import NodeError; raise NodeError('this job was given GPU 0')"
+    for _ in range(4):
+        assert job(bad)[1] == 1
+    assert not (job.folder / "r4/work/failed.json").exists()
+    assert job()[1] == 0

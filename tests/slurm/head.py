@@ -169,6 +169,8 @@ class Head:
         return self.attempts()[-1]
 
     def attempts(self):
+        if not list(self.workspace.folder.glob("results/batches/train-*.json")):
+            return []  # it has not come so far
         file = self.run / "work" / "attempts.jsonl"
         found = {}
         for line in file.read_text().splitlines() if file.exists() else ():

@@ -244,10 +244,12 @@ def test_a_job_that_somebody_works_on_stays_as_it_is(place):
     more = place.small("grid: {rank: [4, 8, 16]}")
     again = plan(more, shape(longest=0, living=living))
     assert ranks(again.train) == [[4, 8], [16]]
-    assert again.by_run()[next(iter(grid.runs))] == first
+    kept = again.by_run()[next(iter(grid.runs))]
+    assert (kept.id, kept.members) == (first.id, first.members)
+    assert kept.needs == kept.after == []  # all was there when it was submitted
     # Also for a study that wants one of its runs only.
     less = place.small("grid: {rank: [8]}")
-    assert only(plan(less, shape(living=living)).train) == first
+    assert only(plan(less, shape(living=living)).train).members == first.members
     # Nobody works on it any more.
     assert ranks(plan(more, shape(longest=0)).train) == [[4], [8], [16]]
 
@@ -258,9 +260,14 @@ def test_batches_go_whose_members_are_in_others_now(place):
     (old,) = together.train
     together.record({("train", old)}, {})
     alone = plan(grid, shape(longest=0))
+    new = set(alone.train)
+    alone.record(set(), {})
+    assert [file.stem for file in Path("results/batches").iterdir()] == [f"train-{old}"]  # tables submit nothing
+    alone.record({("train", min(new))}, {})
+    assert f"train-{old}" in [file.stem for file in Path("results/batches").iterdir()]  # not all is in others
+    Path(f"results/batches/train-{min(new)}.json").unlink()
     alone.record(set(), {"train": {old}})
     assert [file.stem for file in Path("results/batches").iterdir()] == [f"train-{old}"]  # somebody works on it
-    new = set(alone.train)
     alone.record({("train", id_) for id_ in new}, {})
     assert {file.stem for file in Path("results/batches").iterdir()} == {f"train-{id_}" for id_ in new}
 

@@ -183,11 +183,12 @@ def batch_of_score(wildcards):
     answers = answers_of(wildcards)
     file = f"{answers.folder}/scores/{wildcards.score}-{wildcards.key}.json"
     batch = SCORE_BATCH.get(file)
+    made_of_answers = answers.generations and answers.scores[wildcards.score]["place"] in ("cpu", "encoder")
     if batch is None:
-        return []
+        # Without a batch it is made, or cannot be: of those that cannot, who publishes the answers says why.
+        return [ancient(answers.generations)] if made_of_answers else []
     # A score that is made of the answers is worth nothing without them, and who publishes those says why there are none.
-    of_answers = batch.stage != "generate" and answers.generations
-    return [ancient(batch.done), *([ancient(answers.generations)] if of_answers else [])]
+    return [ancient(batch.done), *([ancient(answers.generations)] if made_of_answers else [])]
 
 
 def memory_of_score(wildcards):

@@ -3,15 +3,12 @@
 from pathlib import Path
 
 from loragrid.errors import UserError
-from loragrid.jobs.attempts import OUT_OF_TIME, read_attempts
+from loragrid.jobs.attempts import MOST_GROWTH, OUT_OF_TIME, read_attempts
 
 MEMORY_GROWTH = 1.5
 """What the next job asks for, of what was too little for the one before it."""
 
 TIME_GROWTH = 2.0
-
-MOST = 3
-"""Times that a request grows: what needs more than that needs somebody to look at it."""
 
 
 def memory_factor(place: Path) -> float:
@@ -42,4 +39,4 @@ def _count(place: Path, ended: str) -> int:
     except UserError:
         return 0  # a damaged record must not hold up the work; the next attempt begins another one
     since = max((number for number, end in enumerate(ends, 1) if end in ("finished", "failed")), default=0)
-    return min(MOST, ends[since:].count(ended))
+    return min(MOST_GROWTH, ends[since:].count(ended))

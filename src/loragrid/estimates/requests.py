@@ -163,8 +163,10 @@ class Estimator:
         growth = max(memory_factor(member.work) for member in members)
         beside = self._adapters_beside(members)
         on_gpu = beside if self.device.is_gpu else 0
-        loading = max(need.loading for need in needs)
-        seconds = self.device.start_seconds + loading + sum(need.seconds - need.loading for need in needs)
+        seconds = sum(need.seconds - need.loading for need in needs)
+        # Runs that several processes train have new ones each.
+        starts = len(needs) if batch.stage == "train" and max(need.gpus for need in needs) > 1 else 1
+        seconds += starts * (self.device.start_seconds + max(need.loading for need in needs))
         minutes = math.ceil(seconds / 60 * TIME_MARGIN) + EXTRA_MINUTES
         return Request(
             gpus=max(need.gpus for need in needs),
@@ -229,8 +231,7 @@ class Estimator:
 
     def _encoded(self, member: ScoreMember) -> References:
         """References of a score by an encoder, of which the first stands for all."""
-        answers = self.grid.answers[member.answers.id]
-        return self.grid.references[min(answers.scores[id_]["encoded"]["references"] for id_ in member.parts)]
+        return self.grid.references[min(member.answers.scores[id_]["encoded"]["references"] for id_ in member.parts)]
 
     def _known(self, batch: Batch[M]) -> list[M]:
         """The members of a batch that are of this study; a batch of an earlier start may have others, too."""

@@ -17,13 +17,13 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 
-from loragrid.errors import UserError
+from loragrid.errors import NodeError, UserError
 from loragrid.files import read_growing
 from loragrid.jobs import slurm
 from loragrid.jobs.failures import record_failure
@@ -34,6 +34,12 @@ from loragrid.modeling.environment import is_main_process, peak_memory, release_
 from loragrid.study.members import Member
 
 M = TypeVar("M", bound=Member)
+
+MOST_DEATHS = 3
+"""Deaths of a member in a row, without its coming further, after which it is not tried again."""
+
+MOST_GROWTH = 3
+"""Times that a request grows: what needs more than that needs somebody to look at it."""
 
 ATTEMPTS = "attempts.jsonl"
 FAILED = "failed.json"
@@ -250,30 +256,54 @@ def deaths(place: Path) -> int:
     """How many attempts at a member in a row ended by an error that nobody foresaw, or killed, and came no further.
 
     What the host's memory or the job's time was too small for does not count: the next job asks for more. Nor does one
-    that was killed together with its job, whose node may have failed; nor what came before a failure for good, whose
-    record somebody has deleted.
+    that was killed together with its job, whose node may have failed, or that says that its node is no good; nor what
+    came before a failure for good, whose record somebody has deleted.
 
     Args:
         place: its work folder.
     """
-    number = 0
-    for attempt in reversed(read_attempts(place)):
-        died = attempt.get("ended") == "failed" or (attempt.get("ended") == "killed" and attempt.get("alone"))
-        if not died or attempt.get("progress") or attempt.get("final"):
-            break
-        number += 1
-    return number
+    return sum(_has_died(attempt) for attempt in _fruitless(place))
 
 
-def give_up(place: Path, stage: str) -> None:
-    """Put on record that a member is not tried again, since it died too often.
+def fruitless_attempts(place: Path) -> int:
+    """How many attempts at a member in a row came no further, whatever ended them.
+
+    Args:
+        place: its work folder.
+    """
+    return len(_fruitless(place))
+
+
+def _fruitless(place: Path) -> list[dict[str, Any]]:
+    """The last attempts, as many in a row as came no further."""
+    ended = [attempt for attempt in read_attempts(place) if "ended" in attempt]
+    gains = (number for number, each in enumerate(ended, 1) if each.get("progress") or each.get("final"))
+    return ended[max(gains, default=0) :]
+
+
+def _has_died(attempt: Mapping[str, Any]) -> bool:
+    if attempt.get("elsewhere"):
+        return False
+    return attempt["ended"] == "failed" or (attempt["ended"] == "killed" and bool(attempt.get("alone")))
+
+
+def give_up_if_hopeless(place: Path, stage: str) -> None:
+    """Put on record that a member is not tried again, if it died too often, or its host's memory was always too small.
 
     Args:
         place: its work folder.
         stage: `train`, `log_probabilities` or `generate`.
     """
+    fruitless = _fruitless(place)
+    died = sum(map(_has_died, fruitless))
+    starved = sum(attempt["ended"] == "out of host memory" for attempt in fruitless)
+    if died < MOST_DEATHS and starved <= MOST_GROWTH:
+        return
+    why = (
+        f"it died {died} times in a row" if died >= MOST_DEATHS else f"the host's memory was too small {starved} times"
+    )
     last = read_attempts(place)[-1]
-    reason = f"it died {deaths(place)} times in a row without coming further ({last.get('why') or 'no reason known'})"
+    reason = f"{why} without coming further ({last.get('why') or 'no reason known'})"
     record_failure(place / FAILED, stage, reason, str(last.get("log", "")))
     _append(place, {"attempt": last["attempt"], "final": True})
 
@@ -282,8 +312,12 @@ def _came_further(place: Path, since: float) -> bool:
     """Whether an attempt that has not ended as foreseen left something that the next one goes on from."""
     if any(file.stat().st_mtime >= since for file in (place / "checkpoints").rglob("*")):
         return True
+    made = [*place.glob("generations.jsonl"), *place.glob("*-??????????.json")]
+    if any(file.stat().st_mtime >= since for file in made):
+        return True
     standing = standing_of(place, since)
-    return standing is not None and standing.what != "steps" and standing.done > standing.first
+    # Steps are kept by checkpoints; likelihoods are not kept before all of them are there.
+    return standing is not None and standing.what not in ("steps", "likelihoods") and standing.done > standing.first
 
 
 def _attempt(members: Sequence[M], stage: str, stop: Stop, work: WorkTogether[M]) -> bool:
@@ -311,7 +345,7 @@ def _attempt(members: Sequence[M], stage: str, stop: Stop, work: WorkTogether[M]
         if is_main_process():
             record_failure(member.work / FAILED, stage, str(error), str(log), blocked_by)
 
-    ended, why, foreseen, progress = "finished", "", True, True
+    ended, why, foreseen, progress, elsewhere = "finished", "", True, True, False
     with _output_to(log):
         try:
             work(members, stop, fail)
@@ -323,6 +357,7 @@ def _attempt(members: Sequence[M], stage: str, stop: Stop, work: WorkTogether[M]
             ended, why, progress = "stopped" if error.by_clock else "terminated", str(error), error.progress
         except Exception as error:
             ended, why, foreseen = _unexpected(error), f"{type(error).__name__}: {error}", False
+            elsewhere = isinstance(error, NodeError)
             if ended == "killed":
                 why = f"another of its processes is gone ({why})"
             traceback.print_exc()
@@ -345,6 +380,7 @@ def _attempt(members: Sequence[M], stage: str, stop: Stop, work: WorkTogether[M]
         elif len(members) > 1 and member.is_settled():
             how, reason, went_on = "finished", "", True  # before the others were interrupted
         record = {"ended": how, "why": reason, "at": time.time(), "peak_memory_bytes": peak_memory()}
+        record |= {"elsewhere": True} if elsewhere else {}
         _end(member.work, record | {"progress": went_on} | ({"final": True} if member.folder in failed else {}))
         print(f"{member.folder}: {how}{': ' if reason else ''}{reason}", flush=True)
     return foreseen
@@ -388,7 +424,7 @@ def _last_sign_of_life(place: Path) -> float:
 
 def _unexpected(error: Exception) -> str:
     """How an attempt ended that no error of ours ended."""
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return "out of memory"
     # gloo's and NCCL's words for a process that trained together with this one, and does not answer any more.
     gone = ("Connection reset by peer", "Connection closed by peer", "Broken pipe", "remote process exited")
@@ -405,7 +441,8 @@ def _is_out_of_room(error: BaseException | None) -> bool:
     return said or (isinstance(error, OSError) and error.errno in full) or _is_out_of_room(error.__cause__)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that a memory is too small, the GPU's or the host's."""
     # torch.OutOfMemoryError names itself; cuBLAS and CUDA's own errors only say so.
     said = str(error)
     return (

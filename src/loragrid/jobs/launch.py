@@ -18,7 +18,13 @@ from typing import Any
 import psutil
 
 from loragrid.jobs import slurm
-from loragrid.jobs.attempts import deaths, give_up, out_of_memory_attempts, read_attempts, settle_killed
+from loragrid.jobs.attempts import (
+    fruitless_attempts,
+    give_up_if_hopeless,
+    out_of_memory_attempts,
+    read_attempts,
+    settle_killed,
+)
 from loragrid.jobs.owner import owned, owned_if_free
 from loragrid.jobs.parent import die_with_parent
 from loragrid.jobs.refusals import forget_refusals, settle_hopeless
@@ -32,9 +38,6 @@ REPEAT = 2.0
 """Seconds between two SIGTERMs to a worker, which may not listen yet while it imports its packages."""
 
 CONTINUED = ("stopped", "terminated")
-
-MOST_DEATHS = 3
-"""Deaths of a member in a row, without its coming further, after which it is not tried again."""
 
 
 def run_batch(
@@ -60,8 +63,11 @@ def run_batch(
     Returns:
         Whether every member finished or failed for good; if not, repeating the batch goes on.
     """
-    job = _Job(stage, batch, [*_launcher(batch, gpus), "-m", "loragrid", "worker", stage, str(file), *options], gpus)
     forget_refusals(batch)
+    # Processes that train together have agreed on much by the end of a run, and what draws curves reads its settings
+    # once in a process: new ones begin with nothing of it.
+    alone = gpus > 1 or "--report-to" in options
+    job = _Job(batch, [*_launcher(batch, gpus), "-m", "loragrid", "worker", stage, str(file), *options], alone=alone)
     with Stop().listening() as stop:
         # Nobody else may do it meanwhile; but what others do needs no waiting for as long as there is something to do.
         with contextlib.ExitStack() as stack:
@@ -90,28 +96,25 @@ class _Job:
     """The work of this job on a batch.
 
     Args:
-        stage: what is done.
         batch: the recorded batch.
         command: of a worker.
-        gpus: processes that work together.
+        alone: whether each member needs a process of its own.
     """
 
-    def __init__(self, stage: str, batch: Batch[Member], command: list[str], gpus: int):
-        self.stage = stage
+    def __init__(self, batch: Batch[Member], command: list[str], *, alone: bool):
         self.batch = batch
         self.waited = False
         """Whether this job was told to end while it waited for another one's work."""
         self._command = command
-        # Processes that train together have agreed on much by the end of a run: new ones begin with nothing of it.
-        self._at_once = 1 if gpus > 1 else len(batch.members)
+        self._at_once = 1 if alone else len(batch.members)
         self._left_before = len(self.left())
         self._begun: set[str] = set()
         self._tried: set[str] = set()
 
     def left(self) -> list[Member]:
-        """Members that are not settled: those first that have died least often."""
+        """Members that are not settled: last come those that were often tried in vain, and may end this job, too."""
         left = [member for member in self.batch.members if not member.is_settled()]
-        return sorted(left, key=lambda member: deaths(member.work))
+        return sorted(left, key=lambda member: fruitless_attempts(member.work))
 
     def others(self) -> list[Member]:
         """Members that are left and that this job has not tried: another process worked on them."""
@@ -134,7 +137,7 @@ class _Job:
                 return
             tried = {member.folder: out_of_memory_attempts(member.work) for member in todo}
             begun = {member.folder: len(read_attempts(member.work)) for member in todo}
-            ended, why = _run([*self._command, *_only(self.batch, todo)], stop, on_poll, list(locks.values()))
+            ended, why = _run([*self._command, *_only(todo)], stop, on_poll, list(locks.values()))
             new = [member for member in todo if len(read_attempts(member.work)) > begun[member.folder]]
             for member in new:
                 self._begun.add(member.folder)
@@ -143,11 +146,11 @@ class _Job:
                 # The next round has half the micro-batch. Whatever else went wrong is for the next job.
                 if out_of_memory_attempts(member.work) <= tried[member.folder]:
                     self._tried.add(member.folder)
-                if not member.is_settled() and deaths(member.work) >= MOST_DEATHS:
-                    give_up(member.work, self.stage)
+                if not member.is_settled():
+                    give_up_if_hopeless(member.work, self.batch.stage)
             if not new:
-                # It did not come so far as to begin: packages are missing, say.
-                self._tried |= tried.keys()
+                # It did not come so far as to begin: packages are missing, say, or its folder was deleted.
+                self._tried.add(todo[0].folder)
 
     def _is_out_of_time(self) -> bool:
         return any(attempt.get("ended") == "stopped" for attempt in self._last())
@@ -162,8 +165,12 @@ class _Job:
         Not if nothing was gained, which would go on for ever. Waiting for another's work gains what that does. An
         executor finds out by itself when a job is preempted.
         """
-        went_on = any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in self._last())
+        last = self._last()
+        went_on = any(attempt.get("ended") in CONTINUED and attempt.get("progress") for attempt in last)
         gained = self.waited or went_on or len(self.left()) < self._left_before
+        # What the host's memory was too small for needs another job.
+        if len(last) == len(self.left()) and all(attempt.get("ended") == "out of host memory" for attempt in last):
+            gained = False
         if file := os.environ.get(slurm.RESUBMITS):
             if gained:
                 Path(file).touch()
@@ -172,14 +179,16 @@ class _Job:
 
     def _is_preempted(self, stop: Stop) -> bool:
         """Whether the work was told to end before its first step, though the job has time left."""
-        if self._begun:
-            begun = [member for member in self.left() if member.folder in self._begun]
-            recent = [read_attempts(member.work)[-MOST_RESTARTS:] for member in begun]
-            told = [[_is_told_at_once(attempt) for attempt in attempts] for attempts in recent]
-            if not any(each[-1] for each in told) or any(each == [True] * MOST_RESTARTS for each in told):
-                return False
-        elif not stop.requested or int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= MOST_RESTARTS:
+        begun = [member for member in self.left() if member.folder in self._begun]
+        recent = [read_attempts(member.work)[-MOST_RESTARTS:] for member in begun]
+        told = [[_is_told_at_once(attempt) for attempt in attempts] for attempts in recent]
+        if any(each == [True] * MOST_RESTARTS for each in told):
             return False
+        if not any(each[-1] for each in told):
+            # Told before it had begun with all of them.
+            is_early = stop.requested and len(begun) < len(self.left())
+            if not is_early or int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= MOST_RESTARTS:
+                return False
         here = ask_for_this_job()
         return here is not None and here.state == "RUNNING" and not is_at_limit(here)
 
@@ -188,10 +197,9 @@ def _is_told_at_once(attempt: dict[str, Any]) -> bool:
     return attempt.get("ended") == "terminated" and not attempt.get("progress")
 
 
-def _only(batch: Batch[Member], members: list[Member]) -> list[str]:
+def _only(members: list[Member]) -> list[str]:
     """Arguments of a worker that works on these alone, in this order."""
-    places = {member.folder: str(place) for place, member in enumerate(batch.members)}
-    return ["--members", ",".join(places[member.folder] for member in members)]
+    return ["--members", *(member.folder for member in members)]
 
 
 def _launcher(batch: Batch[Member], gpus: int) -> list[str]:

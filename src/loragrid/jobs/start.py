@@ -23,7 +23,9 @@ def refuse_second_start(folder: Path, submitted: Iterable[tuple[str, Mapping[str
         comments.add(_comment_of_plugin(rule, wildcards))
         if not takes_over:
             comments.add(_comment_of_submitit(rule, wildcards, folder))
-    left = [job for job in slurm.jobs() or () if job.comment in comments and Path(job.folder) == folder]
+    left = [
+        job for job in slurm.jobs() or () if job.comment in comments and Path(job.folder).resolve() == folder.resolve()
+    ]
     if not left:
         return
     ids = " ".join(job.id for job in left)

@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 
-from loragrid.errors import UserError
+from loragrid.errors import NodeError, UserError
 from loragrid.jobs.slurm import has_job_to_itself
 from loragrid.modeling import lora
 from loragrid.modeling.adapters import refuse_adapter
@@ -42,14 +42,13 @@ def device() -> torch.device:
     """The GPU of this process, or the CPU.
 
     Raises:
-        RuntimeError: a job of the cluster was given GPUs, and torch cannot use them: on the CPU it would take weeks.
-            Another node may be better.
+        NodeError: a job of the cluster was given GPUs, and torch cannot use them: on the CPU it would take weeks.
     """
     if torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if has_job_to_itself() and given not in ("", "-1", "NoDevFiles") and os.environ.get(ALLOW_CPU) != "1":
-        raise RuntimeError(
+        raise NodeError(
             f"this job was given GPU {given} on {platform.node()}, and torch {torch.__version__} cannot use it "
             f"({_why_no_gpu()}): see nvidia-smi there, and `GPUs` in cluster/README.md"
         )

@@ -1,11 +1,13 @@
 """Compute the scores of answers from their texts, some by an encoder; one that fails does not hold up the others."""
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from loragrid.errors import UserError
+from loragrid.jobs.attempts import is_out_of_memory
 from loragrid.jobs.failures import record_failure
 from loragrid.metrics import METRICS
 from loragrid.metrics.base import TextMetric, Texts
@@ -26,8 +28,11 @@ def score_batch(batch: Batch[ScoreMember], log: str) -> None:
     Args:
         batch: the recorded batch.
         log: where this job's output goes, for the record of a failure.
+
+    Raises:
+        MemoryError: it was too small for some, which are left; all others are made.
     """
-    encoders = _Encoders()
+    encoders, left = _Encoders(), list[str]()
     for member in batch.members:
         work = member.work
         missing = {
@@ -55,8 +60,25 @@ def score_batch(batch: Batch[ScoreMember], log: str) -> None:
             except UserError as error:
                 record_failure(failure_of(work, out), "score", str(error), log)
                 print(f"{out}: failed for good: {error}", flush=True)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    _unexpected(error, failure_of(work, out), log)
+                    continue
+                traceback.print_exc()  # the next job may have more
+                left.append(f"{out}: {error}")
+            except Exception as error:
+                _unexpected(error, failure_of(work, out), log)
             else:
                 print(f"{out}: scored", flush=True)
+    if left:
+        raise MemoryError("; ".join(left))
+
+
+def _unexpected(error: Exception, record: Path, log: str) -> None:
+    """Put on record that a score cannot be made, for a reason that nobody foresaw: it would come again."""
+    traceback.print_exc()
+    record_failure(record, "score", f"{type(error).__name__}: {error}", log)
+    print(f"{record.with_suffix('')}: failed for good: {error}", flush=True)
 
 
 def answers_of(member: ScoreMember) -> Path | None:

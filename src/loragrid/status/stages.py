@@ -135,10 +135,10 @@ class Stages:
         work = Path(answers.folder, "work")
         if failure := _own_failure(work, missing):
             return failed(_in_words(failure_in(failure), "score"))
-        if not Path(answers.folder, "generations.jsonl").exists():
-            return WAITING
         if active := self.activity.of_member(stage, answers.folder):
             return active_cell(active)
+        if not Path(answers.folder, "generations.jsonl").exists():
+            return WAITING
         made = [work / Path(file).name for file in missing]
         if all(file.exists() for file in made):
             return _unpublished(stage, made, _log_of_score(answers, missing[0]))

@@ -3,12 +3,20 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from loragrid.errors import UserError
-from loragrid.study.batches import Batch, is_trained, missing_judgements, missing_parts, open_ids, read_batch
+from loragrid.study.batches import (
+    Batch,
+    is_trained,
+    missing_judgements,
+    missing_parts,
+    open_batch,
+    open_ids,
+    read_batch,
+)
 from loragrid.study.grid import Answers, Grid, LogProbabilities, Run
 from loragrid.study.keys import key_of, short
 from loragrid.study.members import (
@@ -40,12 +48,12 @@ class Plan:
     score_by_encoder: dict[str, Batch[ScoreMember]]
 
     def by_run(self) -> dict[str, Batch]:
-        """The train batch of each missing run, by the run's folder."""
-        return {member.folder: batch for batch in self.train.values() for member in batch.members}
+        """The train batch of each run that is still to be trained, by the run's folder."""
+        return {member.folder: batch for batch in self.train.values() for member in _to_make(batch)}
 
     def by_answers(self) -> dict[str, Batch]:
-        """The generate batch of each missing set of answers, by its folder."""
-        return {member.folder: batch for batch in self.generate.values() for member in batch.members}
+        """The generate batch of each set of answers of which something is still to be made, by its folder."""
+        return {member.folder: batch for batch in self.generate.values() for member in _to_make(batch)}
 
     def by_judgements(self) -> dict[str, Batch]:
         """The batch that makes each missing file of judgements, by that file."""
@@ -58,13 +66,13 @@ class Plan:
             *self.score.values(),
             *self.score_by_encoder.values(),
         ]
-        return {file: batch for batch in batches for member in batch.members for file in member.products}
+        return {file: batch for batch in batches for member in _to_make(batch) for file in member.products}
 
     def record(self, submitted: Collection[tuple[str, str]], living: Mapping[Stage, Collection[str]]) -> None:
         """Write the files that jobs read; called by the main process, and not in a dry run.
 
-        Of these only, so that a start that submits nothing shapes no job for later ones. Recorded batches whose members
-        are in others now go.
+        Of these only, so that a start that submits nothing shapes no job for later ones. Recorded batches go whose
+        members are all in others that this start submits.
 
         Args:
             submitted: stage and id of the batches that this start submits.
@@ -72,10 +80,25 @@ class Plan:
         """
         for stage in get_args(Stage):
             batches: dict[str, Batch[Member]] = getattr(self, stage)
-            for id_, batch in batches.items():
-                if (stage, id_) in submitted and id_ not in living.get(stage, ()):
+            ours = {id_: batch for id_, batch in batches.items() if (stage, id_) in submitted}
+            for id_, batch in ours.items():
+                # What somebody works on stays as it is recorded, if it is not damaged.
+                if id_ not in living.get(stage, ()) or not _is_readable(batch):
                     batch.record()
-            _drop_superseded(stage, batches, living.get(stage, ()))
+            _drop_superseded(stage, ours, living.get(stage, ()))
+
+
+def _to_make(batch: Batch[M]) -> Iterable[M]:
+    """The members of a batch that are not settled: a batch of an earlier start may have others, too."""
+    return (member for member in batch.members if not member.is_settled())
+
+
+def _is_readable(batch: Batch[Any]) -> bool:
+    try:
+        open_batch(batch.file)
+    except UserError:
+        return False
+    return True
 
 
 def _drop_superseded(stage: Stage, batches: Mapping[str, Batch[Member]], living: Collection[str]) -> None:
@@ -206,7 +229,12 @@ class _Planner:
             Compared(compared.file, compared.key) if compared else None,
         )
         needs = {f"{grid.formatted[run.formatted].folder}/format.json", f"{model.folder}/model.json", report}
-        return _Todo(member, (run.model, run.precision), sorted(needs), self._after(run.parent, run.compared_with))
+        return _Todo(
+            member,
+            (run.model, run.precision, run.recipe.objective),
+            sorted(needs),
+            self._after(run.parent, run.compared_with),
+        )
 
     def _comparisons(self, runs: Iterable[Run]) -> dict[str, Batch[CompareMember]]:
         """What the runs that are to be trained are compared with, once for all that are compared with the same."""
@@ -359,7 +387,8 @@ class _Planner:
             except UserError:
                 continue  # whoever works on it has read it; nobody works on one of its members at the same time
             if wanted & {file for member in batch.members for file in member.products}:
-                yield batch
+                # What it needs was there when it was submitted, and may be of no concern to this study.
+                yield replace(batch, needs=[], after=[])
 
     def _group(self, stage: Stage, each: _Todo) -> tuple[Any, ...]:
         """What members of a job have in common: nobody waits for a stranger, or goes without for its failure."""

@@ -19,7 +19,7 @@ from loragrid.errors import UserError
 
 _FINISH = {"wandb": "finish", "mlflow": "end_run", "trackio": "finish"}
 """How each ends a run, which the Trainer does not where a training is interrupted. W&B reads its settings once in a
-process, so that only the first of several trainings in one has its report in the right place; batches hold one."""
+process, so that only the first of several would have its report in the right place: each training has its own."""
 
 
 def check(names: Sequence[str]) -> None:
