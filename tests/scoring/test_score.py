@@ -107,3 +107,37 @@ def test_answers_of_another_run_are_refused(member, change, reason):
 def test_prompts_and_answers_must_pair_up(tmp_path, prompts, answers, message):
     with pytest.raises(UserError, match=message):
         read_rows(*write(tmp_path, prompts, answers))
+
+
+def test_an_error_that_nobody_foresaw_holds_up_no_other_score(member, monkeypatch):
+    from loragrid.metrics import rouge
+
+    monkeypatch.setattr(rouge, "items", lambda *_: [][1])
+    work = score(member)
+    assert "IndexError: list index out of range" in read_json(work / "rouge-rrrrrrrrrr.failed.json")["reason"]
+    assert (work / "sacrebleu-ssssssssss.json").exists()
+    assert member.is_settled()
+
+
+def test_a_memory_that_is_too_small_leaves_what_it_was_for_to_the_next_job(member, monkeypatch):
+    from loragrid.metrics import rouge
+
+    def starve(*_):
+        raise MemoryError("8 GiB")
+
+    monkeypatch.setattr(rouge, "items", starve)
+    with pytest.raises(MemoryError, match="8 GiB"):
+        score(member)
+    assert (member.work / "sacrebleu-ssssssssss.json").exists()
+    assert not list(member.work.glob("*.failed.json"))
+
+
+def test_answers_that_are_not_published_yet_are_scored_and_missing_ones_are_left(member):
+    published = Path(member.answers.folder, "generations.jsonl")
+    text = published.read_text()
+    published.unlink()
+    score(member)
+    assert not list(member.work.glob("*.json"))
+    member.work.mkdir(parents=True, exist_ok=True)
+    (member.work / "generations.jsonl").write_text(text)
+    assert (score(member) / "rouge-rrrrrrrrrr.json").exists()
