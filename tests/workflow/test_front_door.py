@@ -185,3 +185,21 @@ def test_downloads_are_all_that_needs_the_internet(fresh):
     )
     done = fresh.snakemake("-n", "downloads", study="far")
     assert jobs(done.stdout + done.stderr) == {"download_dataset": 2, "download_model": 1, "downloads": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("batch_minutes=-3", "batch_minutes: -3 is not a number of minutes: 0 gives each run a job of its own"),
+        ("batch_minutes=soon", "batch_minutes: 'soon' is not a number of minutes"),
+        (
+            "batch_minute=30",
+            "config: batch_minute: there is no such key; there are: study, checkpoint_minutes, batch_min",
+        ),
+    ],
+)
+def test_a_key_of_the_configuration_that_is_wrong_is_told(fresh, said, message):
+    command = [*fresh.command("-n"), said]  # --config takes all that follows
+    done = subprocess.run(command, cwd=fresh.folder, env=environment(), text=True, capture_output=True, check=False)
+    assert done.returncode
+    assert message in done.stdout + done.stderr

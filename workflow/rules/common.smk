@@ -36,6 +36,7 @@ from loragrid.jobs.refusals import settle_refused
 from loragrid.jobs.requeue import SIGNAL_SECONDS
 from loragrid.jobs.stage import attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
+from loragrid.jobs.workflow_lock import keep_locks_of_others
 from loragrid.jobs.workflow_log import shorten
 from loragrid.judging.endpoint import what_is_missing
 from loragrid.errors import UserError
@@ -52,6 +53,13 @@ from loragrid.terminal import escape_what_encodings_lack
 
 # Snakemake's log file is in the system's encoding, too.
 escape_what_encodings_lack(sys.stdout, sys.stderr, *(getattr(handler, "stream", None) for handler in logger.handlers))
+
+
+keep_locks_of_others()
+
+KNOWN = ("study", "checkpoint_minutes", "batch_minutes", "report_to")
+if unknown := sorted(set(config) - set(KNOWN)):
+    raise WorkflowError(f"config: {', '.join(unknown)}: there is no such key; there are: {', '.join(KNOWN)}")
 
 
 def study_named():
