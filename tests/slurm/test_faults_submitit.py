@@ -66,7 +66,7 @@ def test_ctrl_c_and_a_killed_head(head, equal_to_whole):
     assert head.ends() == ["terminated"], head.all_said()
     # The next start goes on, is killed, and the one after it finds the job that still runs.
     head.start()
-    second = head.train_until(60)
+    second = head.train_until(30)
     kill_head(head)
     head.start()
     wait_until(lambda: "it is not submitted again" in head.output.read_text(), what=head.all_said)

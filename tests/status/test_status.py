@@ -166,7 +166,7 @@ def test_failed_for_good_or_for_now(place):
     place.fail(place.first, "train", "the training loss is nan at step 3: a lower\nlearning rate")
     place.attempt(place.second, "failed", why="RuntimeError: what")
     assert place.cell(place.first) == "failed: the training loss is nan at step 3: a lower learning rate"
-    assert place.cell(place.second) == "failed: RuntimeError: what"
+    assert place.cell(place.second) == "failed: RuntimeError: what (the next start tries again)"
     assert "why something failed: loragrid failures small" in summary(place)
 
 
@@ -286,7 +286,8 @@ def test_several_evaluations_share_a_cell(place):
     place.finish(place.first)
     place.answer(first)
     place.attempt(second, "failed", why="OSError: disk")
-    assert place.cell(place.first, "generate") == f"1/2 done, {second.evaluation}: failed: OSError: disk"
+    again = "failed: OSError: disk (the next start tries again)"
+    assert place.cell(place.first, "generate") == f"1/2 done, {second.evaluation}: {again}"
     place.answer(second)
     assert place.cell(place.first, "generate") == "done"
 

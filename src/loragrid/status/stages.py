@@ -175,7 +175,9 @@ class Stages:
         if outcome.state == "ended":
             return Cell("interrupted", ENDED.get(last["ended"], f"ended: {last['ended']}").format(at=at))
         if outcome.state == "failed":
-            return failed(_in_words(outcome, stage))
+            # There is no record that keeps the next start from it.
+            again = replace(outcome, reason=f"{outcome.reason} (the next start tries again)")
+            return failed(_in_words(again, stage))
         early = self._early.get((stage, folder))
         return failed(early) if early else WAITING
 
