@@ -10,13 +10,13 @@ from loragrid.errors import UserError
 from loragrid.files import write_json
 from loragrid.jobs.attempts import (
     Blocked,
-    attempt_members,
     cost_of,
     give_up_if_hopeless,
     out_of_memory_attempts,
     read_attempts,
 )
 from loragrid.jobs.stop import Interrupted, Stop
+from loragrid.jobs.work import attempt_members
 from loragrid.study.members import Member
 
 MEMBERS = ["a", "b", "c"]

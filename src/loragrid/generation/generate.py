@@ -13,10 +13,11 @@ from loragrid.generation.choice import ask_choices
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.jobs import slurm
 from loragrid.jobs.adapter import adapter_of
-from loragrid.jobs.attempts import attempt_groups, out_of_memory_attempts, read_attempts
+from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts
 from loragrid.jobs.failures import record_failure
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
+from loragrid.jobs.work import attempt_groups
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.lend import Lender
 from loragrid.modeling.load import attach_adapter

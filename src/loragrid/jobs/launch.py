@@ -157,7 +157,8 @@ class _Job:
 
     def _last(self) -> list[dict[str, Any]]:
         """The last attempts at members that this job has begun and that are not settled."""
-        return [read_attempts(member.work)[-1] for member in self.left() if member.folder in self._begun]
+        begun = (read_attempts(member.work) for member in self.left() if member.folder in self._begun)
+        return [attempts[-1] for attempts in begun if attempts]  # none where somebody has deleted the folder
 
     def requeue(self, stop: Stop) -> None:
         """Put this Slurm job back into the queue if its members can go on, or tell an executor that does it.
@@ -184,7 +185,7 @@ class _Job:
         told = [[_is_told_at_once(attempt) for attempt in attempts] for attempts in recent]
         if any(each == [True] * MOST_RESTARTS for each in told):
             return False
-        if not any(each[-1] for each in told):
+        if not any(each and each[-1] for each in told):
             # Told before it had begun with all of them.
             is_early = stop.requested and len(begun) < len(self.left())
             if not is_early or int(os.environ.get("SLURM_RESTART_COUNT", "0")) >= MOST_RESTARTS:

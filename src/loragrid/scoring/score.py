@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from loragrid.errors import UserError
-from loragrid.jobs.attempts import is_out_of_memory
 from loragrid.jobs.failures import record_failure
+from loragrid.jobs.work import is_out_of_memory
 from loragrid.metrics import METRICS
 from loragrid.metrics.base import TextMetric, Texts
 from loragrid.scoring.file import write_score

@@ -18,9 +18,10 @@ from loragrid.errors import UserError
 from loragrid.files import canonical, read_growing, read_json, sha256_of, write_jsonl
 from loragrid.jobs import slurm
 from loragrid.jobs.adapter import WEIGHTS, adapter_of, parent_in_words
-from loragrid.jobs.attempts import attempt_members, out_of_memory_attempts
+from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
+from loragrid.jobs.work import attempt_members
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.formatted import largest_id, open_rows
 from loragrid.modeling.lend import Lender

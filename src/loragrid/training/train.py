@@ -12,8 +12,9 @@ from loragrid.errors import UserError
 from loragrid.files import read_json, remove, sha256_of, write_json
 from loragrid.jobs import old, slurm
 from loragrid.jobs.adapter import CONFIGURATION, WEIGHTS, adapter_of, parent_in_words
-from loragrid.jobs.attempts import FAILED, Blocked, attempt_members, cost_of, out_of_memory_attempts
+from loragrid.jobs.attempts import FAILED, Blocked, cost_of, out_of_memory_attempts
 from loragrid.jobs.stop import Stop
+from loragrid.jobs.work import attempt_members
 from loragrid.modeling import lora
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.attention import flash_attention
