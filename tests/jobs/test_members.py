@@ -68,6 +68,10 @@ def test_all_are_trained_in_one_process(job):
     assert len(job.workers()) == 1
     for rank in (2, 4, 8):
         assert (job.folder / f"r{rank}/work/attempt-1.log").read_text().count("training from step 0 to 2") == 1
+        published = {str(file.relative_to(job.folder / f"r{rank}")) for file in (job.folder / f"r{rank}").rglob("*")}
+        assert published >= {
+            "run.json", "training.jsonl", "adapter/adapter_config.json", "adapter/adapter_model.safetensors",
+        }  # fmt: skip
 
 
 KILLED = "os.kill(os.getpid(), 9)"
@@ -126,6 +130,9 @@ def test_what_another_process_works_on_is_waited_for_after_everything_else(job):
     halted = job.start("os.kill(os.getpid(), 19)")  # in the middle of the second
     deadline = time.monotonic() + 120
     while job.ends()[4] != [None]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    while not (job.folder / "r2/run.json").exists():  # the first is published while the second is worked on
         assert time.monotonic() < deadline
         time.sleep(0.05)
     other = write_batch(

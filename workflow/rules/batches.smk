@@ -1,5 +1,8 @@
 # What the rules share that work on batches: from a batch's id, or from what it makes, to files, memory and minutes.
 
+# Jobs publish what they have finished themselves: then there is nothing left to do for a rule that publishes.
+PUBLISHED = "for file in {output}; do test -e $file || missing=1; done; test -z ${{missing:-}} ||"
+
 
 def in_words(member):
     """What a batch holds."""

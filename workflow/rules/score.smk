@@ -103,4 +103,4 @@ rule publish_score:
     message:
         in_log("publish the {wildcards.score} of {params.answers}")
     shell:
-        "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"
+        f"{PUBLISHED} python -m loragrid publish results/{{wildcards.subject}}/eval/{{wildcards.evaluation}} {{output}} > {{log}} 2>&1"

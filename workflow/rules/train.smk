@@ -75,5 +75,5 @@ rule publish_run:
     message:
         in_log("publish {params.run}")
     shell:
-        "python -m loragrid publish results/runs/{wildcards.model}/{wildcards.dataset}/{wildcards.run}"
+        f"{PUBLISHED} python -m loragrid publish results/runs/{{wildcards.model}}/{{wildcards.dataset}}/{{wildcards.run}}"
         " {output} > {log} 2>&1"

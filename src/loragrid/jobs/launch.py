@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from loragrid.jobs.attempts import (
 )
 from loragrid.jobs.owner import owned, owned_if_free
 from loragrid.jobs.parent import die_with_parent
+from loragrid.jobs.publish import publish_finished
 from loragrid.jobs.refusals import forget_refusals, settle_hopeless
 from loragrid.jobs.requeue import MOST_RESTARTS, ask_for_this_job, is_at_limit, requeue_this_job
 from loragrid.jobs.stop import Stop
@@ -36,6 +37,9 @@ from loragrid.study.members import Member, TrainMember
 ACCELERATE = Path(__file__).parents[3] / "cluster" / "accelerate"
 REPEAT = 2.0
 """Seconds between two SIGTERMs to a worker, which may not listen yet while it imports its packages."""
+
+PUBLISH = 1.0
+"""Seconds between two looks at what has been finished."""
 
 CONTINUED = ("stopped", "terminated")
 
@@ -137,7 +141,9 @@ class _Job:
                 return
             tried = {member.folder: out_of_memory_attempts(member.work) for member in todo}
             begun = {member.folder: len(read_attempts(member.work)) for member in todo}
-            ended, why = _run([*self._command, *_only(todo)], stop, on_poll, list(locks.values()))
+            publisher = _Publisher(todo, on_poll)
+            ended, why = _run([*self._command, *_only(todo)], stop, publisher.poll, list(locks.values()))
+            publisher.publish()
             new = [member for member in todo if len(read_attempts(member.work)) > begun[member.folder]]
             for member in new:
                 self._begun.add(member.folder)
@@ -192,6 +198,33 @@ class _Job:
                 return False
         here = ask_for_this_job()
         return here is not None and here.state == "RUNNING" and not is_at_limit(here)
+
+
+class _Publisher:
+    """Publishes what has been finished while others of a job are still worked on.
+
+    Args:
+        members: that are worked on.
+        on_poll: called as often as `poll`.
+    """
+
+    def __init__(self, members: Sequence[Member], on_poll: Callable[[], None]):
+        self._left = list(members)
+        self._on_poll = on_poll
+        self._due = time.monotonic() + PUBLISH
+
+    def poll(self) -> None:
+        """Look now and then."""
+        self._on_poll()
+        if time.monotonic() >= self._due:
+            self.publish()
+            self._due = time.monotonic() + PUBLISH
+
+    def publish(self) -> None:
+        """Publish each member that is settled."""
+        for member in [member for member in self._left if member.is_settled()]:
+            publish_finished(member)
+            self._left.remove(member)
 
 
 def _is_told_at_once(attempt: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """Publish what a member of a batch has finished: from its work folder to where Snakemake expects it."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from filelock import FileLock
 from loragrid.errors import UserError
 from loragrid.files import read_json, remove
 from loragrid.jobs.attempts import read_attempts
-from loragrid.study.members import failure_of, has_failed
+from loragrid.study.members import Member, TrainMember, failure_of, has_failed
 
 
 def publish(folder: Path, outputs: list[Path]) -> None:
@@ -39,6 +40,24 @@ def publish(folder: Path, outputs: list[Path]) -> None:
         # Checkpoints have served; the rest of the work folder costs nothing and says how the result came about.
         if (folder / "run.json") in finished:
             remove(work / "checkpoints")
+
+
+def publish_finished(member: Member) -> None:
+    """Publish what a member has finished, as soon as it is there: others of its job may still take hours.
+
+    The workflow's rule finds it done, or does it again: what cannot be published here is for that to tell.
+
+    Args:
+        member: of a batch.
+    """
+    folder = Path(member.folder)
+    if isinstance(member, TrainMember) and not member.finished(f"{folder}/run.json").exists():
+        return  # a run is there as a whole or not at all
+    files = [Path(file) for file in member.published]
+    made = [file for file in files if not file.exists() and _in_work(member.work, folder, file).exists()]
+    if made:
+        with contextlib.suppress(OSError, UserError):
+            publish(folder, made)
 
 
 def _beside(work: Path, finished: dict[Path, Path]) -> dict[Path, Path]:

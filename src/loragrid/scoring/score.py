@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from loragrid.errors import UserError
 from loragrid.jobs.failures import record_failure
+from loragrid.jobs.publish import publish_finished
 from loragrid.jobs.work import is_out_of_memory
 from loragrid.metrics import METRICS
 from loragrid.metrics.base import TextMetric, Texts
@@ -70,6 +71,7 @@ def score_batch(batch: Batch[ScoreMember], log: str) -> None:
                 _unexpected(error, failure_of(work, out), log)
             else:
                 print(f"{out}: scored", flush=True)
+        publish_finished(member)
     if left:
         raise MemoryError("; ".join(left))
 

@@ -36,6 +36,11 @@ class Member(ABC):
         """Where checkpoints, logs and unfinished files grow, unknown to Snakemake."""
         return Path(self.folder, "work")
 
+    @property
+    def published(self) -> list[str]:
+        """All files that are published of it, its products among them."""
+        return self.products
+
     def is_settled(self) -> bool:
         """Whether all that it makes lies finished in its work folder, or its failure does."""
         if self.fails_as_one and has_failed(self.work):
@@ -89,6 +94,12 @@ class TrainMember(Member):
         return [f"{self.run.folder}/run.json"]
 
     @property
+    def published(self) -> list[str]:
+        """The records, the adapter, and last what says that the run is there."""
+        files = ("training.jsonl", "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "run.json")
+        return [f"{self.run.folder}/{file}" for file in files]
+
+    @property
     def formatted(self) -> Path:
         """The folder of its rows."""
         return Path("data/formatted", self.run.formatted)
@@ -117,6 +128,11 @@ class CompareMember(Member):
     def products(self) -> list[str]:
         """The one file, which is used where it grows."""
         return [self.log_probabilities.file]
+
+    @property
+    def published(self) -> list[str]:
+        """Nothing: what it makes is used where it grows."""
+        return []
 
     @property
     def formatted(self) -> Path:
@@ -162,6 +178,12 @@ class AnswerMember(_OfAnswers):
     """
 
     preflight_file: str
+
+    @property
+    def published(self) -> list[str]:
+        """What is made, and what the answers took."""
+        files = self.products
+        return [*files, f"{self.folder}/generation.json"] if "generations" in self.parts else files
 
 
 @dataclass(frozen=True)
