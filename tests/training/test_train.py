@@ -320,8 +320,9 @@ def test_out_of_memory_is_recorded_as_such_and_tried_again(nano, tmp_path, monke
         patch.setattr(SFTTrainer, "training_step", lambda *_, **__: (_ for _ in ()).throw(error))
         first, second = (train_member(tmp_path / name, max_steps=1, evaluations=1) for name in ("first", "second"))
         assert not train_batch(batch_of(first, second), 60)
-    for name in ("first", "second"):
-        assert [record["ended"] for record in read_attempts(tmp_path / name / "work")] == ["out of memory"]
+    # Another process goes on: this one may hold memory that nobody can use any more.
+    for name, ends in (("first", ["out of memory"]), ("second", [])):
+        assert [record["ended"] for record in read_attempts(tmp_path / name / "work")] == ends
         assert not (tmp_path / name / "work" / "failed.json").exists()
     assert train_batch(batch_of(first, second), 60)
 
