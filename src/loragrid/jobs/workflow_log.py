@@ -10,9 +10,14 @@ from typing import Any
 
 from snakemake.logging import DefaultFormatter, LogEvent, get_event
 
-CHATTER = ("Select jobs to execute", "Touching output file", "Cannot restore ")
-"""Beginnings of what Snakemake says of each job without an event of its own (the last of an `update` output whose job
-failed before there was any)."""
+CHATTER = (
+    "Select jobs to execute",
+    "Touching output file",
+    "Cannot restore ",
+    "Warning: the following output files of rule publish_",
+)
+"""Beginnings of what Snakemake says of each job without an event of its own: the third of an `update` output whose job
+failed before there was any, the last of what a job has published itself, which is there before its rule."""
 
 
 def shorten(logger: logging.Logger) -> None:
