@@ -139,8 +139,10 @@ def batch_of_run(wildcards):
 
 
 def batch_of_answers(wildcards):
-    batch = GENERATE_BATCH.get(f"results/{wildcards.subject}/eval/{wildcards.evaluation}")
-    return ancient(batch.done) if batch else []
+    folder = f"results/{wildcards.subject}/eval/{wildcards.evaluation}"
+    batch = GENERATE_BATCH.get(folder)
+    # Of answers that are there a score by the model may still be missing.
+    return unless_there(f"{folder}/generations.jsonl", *([batch.done] if batch else []))
 
 
 def gpus_given(wildcards, resources):
@@ -186,6 +188,8 @@ def batch_of_score(wildcards):
     answers = answers_of(wildcards)
     file = f"{answers.folder}/scores/{wildcards.score}-{wildcards.key}.json"
     batch = SCORE_BATCH.get(file)
+    if Path(file).exists():
+        return []
     made_of_answers = answers.generations and answers.scores[wildcards.score]["place"] in ("cpu", "encoder")
     if batch is None:
         # Without a batch it is made, or cannot be: of those that cannot, who publishes the answers says why.
