@@ -39,6 +39,25 @@ def member(nano, tmp_path):
     return member
 
 
+@pytest.fixture
+def told_to_end(monkeypatch):
+    """Sends SIGTERM with one of the batches to come; the list of all batches."""
+
+    def told_to_end(at):
+        generate, calls = answering.generate, []
+
+        def interrupt(*arguments):
+            calls.append(arguments)
+            if len(calls) == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return generate(*arguments)
+
+        monkeypatch.setattr(answering, "generate", interrupt)
+        return calls
+
+    return told_to_end
+
+
 def ask(*members):
     return generate_batch(batch_of(*members, stage="generate"), write_of_model)
 
@@ -88,18 +107,10 @@ def test_a_score_that_cannot_be_made_does_not_hold_up_the_answers(member):
     assert made["of"] == untrained.answers.id
 
 
-def test_told_to_end_between_batches_it_goes_on_from_there(member, monkeypatch):
+def test_told_to_end_between_batches_it_goes_on_from_there(member, told_to_end):
     whole, cut = member("whole"), member("cut")
     assert ask(whole)
-    generate, calls = answering.generate, []
-
-    def interrupt(*arguments):
-        calls.append(arguments)
-        if len(calls) == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return generate(*arguments)
-
-    monkeypatch.setattr(answering, "generate", interrupt)
+    calls = told_to_end(at=1)
     assert not ask(cut)
     (attempt,) = read_attempts(work(cut))
     assert attempt["ended"] == "terminated"
@@ -231,18 +242,10 @@ def test_after_a_death_together_each_is_asked_alone(several, monkeypatch):
     assert len(logs) == 4
 
 
-def test_interrupted_together_they_go_on_where_they_were(several, monkeypatch):
+def test_interrupted_together_they_go_on_where_they_were(several, told_to_end):
     whole, cut = several("whole"), several("cut")
     assert ask(*whole.values())
-    generate, calls = answering.generate, []
-
-    def interrupt(*arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return generate(*arguments)
-
-    monkeypatch.setattr(answering, "generate", interrupt)
+    told_to_end(at=3)
     assert not ask(*cut.values())
     kept = sum(len((work(each) / "generations.part.jsonl").read_bytes().splitlines()) for each in cut.values()
                if (work(each) / "generations.part.jsonl").exists())  # fmt: skip

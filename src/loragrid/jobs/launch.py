@@ -38,8 +38,8 @@ ACCELERATE = Path(__file__).parents[3] / "cluster" / "accelerate"
 REPEAT = 2.0
 """Seconds between two SIGTERMs to a worker, which may not listen yet while it imports its packages."""
 
-PUBLISH = 1.0
-"""Seconds between two looks at what has been finished."""
+PUBLISH = 10.0
+"""Seconds between two looks at what has been finished: each asks for some files of every member, on a shared disk."""
 
 CONTINUED = ("stopped", "terminated")
 
