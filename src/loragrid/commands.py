@@ -421,13 +421,13 @@ def _score_rows(arguments: argparse.Namespace) -> None:
         print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
-def judge(arguments: argparse.Namespace) -> int:
+def judge(arguments: argparse.Namespace) -> None:
     """Have the answers of a batch judged by the server that the environment names."""
     from loragrid.judging.judge import judge_batch
     from loragrid.study.batches import open_batch
 
     id_ = arguments.batch.stem.removeprefix("judge-")
-    return 0 if judge_batch(open_batch(arguments.batch), f"results/logs/judge/{id_}.log") else 1
+    judge_batch(open_batch(arguments.batch), f"results/logs/judge/{id_}.log")
 
 
 def tabulate(arguments: argparse.Namespace) -> None:

@@ -55,7 +55,7 @@ def case(tmp_path):
         return SimpleNamespace(
             batch=make_batch(member, stage="judge"), member=member, score=score,
             out=work / "judge-dddddddddd.jsonl", about=work / "judge-dddddddddd.about.json",
-            failure=work / "judge-dddddddddd.failed.json",
+            failure=work / "judge-dddddddddd.jsonl.failed.json",
         )  # fmt: skip
 
     return make

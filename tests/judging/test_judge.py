@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from judge_server import TOKEN
+from objects import make_batch
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl
+from loragrid.judging import client
 from loragrid.judging.cache import FOLDER
 from loragrid.judging.judge import judge_batch
 from loragrid.scoring.file import read_score
@@ -22,7 +24,8 @@ THREE = {"a": "One.", "b": "Two words.", "c": "Now three words."}
 
 
 def judged(case):
-    assert judge_batch(case.batch, "a.log"), case.failure.read_text()
+    judge_batch(case.batch, "a.log")
+    assert not case.failure.exists(), case.failure.read_text()
     return list(read_jsonl(case.out))
 
 
@@ -211,7 +214,7 @@ def test_a_server_that_is_down_is_told_and_the_next_start_goes_on(judge, case):
     good = judge.always
     judge.always = lambda request: 500 if "Question c" in last(request) else good(request)
     one = case(THREE, concurrency=1)
-    assert not judge_batch(one.batch, "a.log")
+    judge_batch(one.batch, "a.log")
     assert not one.out.exists()
     failure = read_json(one.failure)
     assert "500" in failure["reason"]
@@ -225,13 +228,13 @@ def test_a_server_that_is_down_is_told_and_the_next_start_goes_on(judge, case):
 
 def test_no_endpoint_is_told_with_what_to_do(case):
     one = case(THREE)
-    assert not judge_batch(one.batch, "a.log")
+    judge_batch(one.batch, "a.log")
     assert "export LORAGRID_JUDGE_URL=http://127.0.0.1:8000/v1" in read_json(one.failure)["reason"]
 
 
 def test_too_many_requests_are_refused_before_the_first(judge, case):
     one = case(THREE, max_requests=2)
-    assert not judge_batch(one.batch, "a.log")
+    judge_batch(one.batch, "a.log")
     assert "would take 3 requests or more, and the study allows 2" in read_json(one.failure)["reason"]
     assert not judge.requests
 
@@ -239,7 +242,7 @@ def test_too_many_requests_are_refused_before_the_first(judge, case):
 def test_requests_that_are_repeated_count_too(judge, case):
     judge.always = lambda request: "no"
     one = case(THREE, max_requests=4)
-    assert not judge_batch(one.batch, "a.log")
+    judge_batch(one.batch, "a.log")
     assert len(judge.requests) == 4
     assert "4 requests were made" in read_json(one.failure)["reason"]
 
@@ -289,7 +292,7 @@ def test_judgements_of_other_answers_are_refused(judge, case, tmp_path):
 def test_the_token_is_nowhere(judge, case, tmp_path, capfd):
     judge.behave = [500, f"Bearer {TOKEN}", (401, {}, TOKEN.encode())]
     one = case(THREE, concurrency=1)
-    assert not judge_batch(one.batch, "a.log")
+    judge_batch(one.batch, "a.log")
     judge.always = lambda request: f'{TOKEN} {{"score": 3}}'
     judged(one)
     scored(one)
@@ -298,3 +301,29 @@ def test_the_token_is_nowhere(judge, case, tmp_path, capfd):
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 5
     assert not [path for path in files if TOKEN in path.read_text()]
+
+
+def test_one_whose_answers_cannot_be_judged_holds_up_no_other(judge, case):
+    first, second = case(THREE, name="one"), case({"z": "Zeta."}, name="two")
+    (Path(first.member.folder) / "generations.jsonl").write_text('{"id": "a", "answer": "One."}\n')
+    judge_batch(make_batch(first.member, second.member, stage="judge"), "a.log")
+    assert "no answer to prompt 'b'" in read_json(first.failure)["reason"]
+    published = Path(second.member.folder, "judgements/judge-dddddddddd.jsonl")
+    assert [record["item"] for record in read_jsonl(published)] == ["z"]
+    assert published.with_suffix(".about.json").exists()
+
+
+def test_a_server_that_is_down_is_waited_for_once(judge, case):
+    judge.always = lambda request: 500
+    first, second = case({"a": "One."}, name="one"), case({"z": "Zeta."}, name="two")
+    judge_batch(make_batch(first.member, second.member, stage="judge"), "a.log")
+    assert len(judge.requests) == client.ATTEMPTS
+    assert "500" in read_json(second.failure)["reason"]
+
+
+def test_answers_that_are_not_there_are_no_failure_of_the_judge(judge, case, capsys):
+    one = case(THREE)
+    Path(one.member.folder, "generations.jsonl").unlink()
+    judge_batch(one.batch, "a.log")
+    assert not one.failure.exists()
+    assert "no answers to judge" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from loragrid.metrics.judge import Options
 from loragrid.plugins import REGISTRY
 from loragrid.study.open import open_study
 from loragrid.study.planning import plan
+from loragrid.study.shape import Shape
 
 OWN = "title: Mine\ninstructions: Rate it.\ncriteria: {warmth: how warm it is}\nminimum: 1\nmaximum: 3\n"
 
@@ -119,11 +120,10 @@ def test_everybody_is_compared_with_the_untrained_model(tmp_path, monkeypatch):
     assert opponents.pop().startswith("results/untrained/")
     batches = plan(grid)
     assert len(batches.judge) == 3
-    assert all(
-        len([need for need in batch.needs if "generations" in need]) in (1, 2) for batch in batches.judge.values()
-    )
     # Only the untrained model's own judgements wait for nobody else.
-    assert sum("results/untrained" in batch.members[0].answers.folder for batch in batches.judge.values()) == 1
+    alone = [batch for batch in batches.judge.values() if len(batch.after) == 1]
+    assert ["results/untrained" in batch.members[0].answers.folder for batch in alone] == [True]
+    assert all(alone[0].after[0] in batch.after for batch in batches.judge.values())
 
 
 def test_or_with_a_run_by_its_name(tmp_path, monkeypatch):
@@ -134,6 +134,16 @@ def test_or_with_a_run_by_its_name(tmp_path, monkeypatch):
         study(tmp_path, "[{judge: {model: m, rubric: pairwise, opponent: bgi}}]")
     with pytest.raises(StudyError, match=r"add `untrained: \[base\]`"):
         study(tmp_path, "[{judge: {model: m, rubric: pairwise}}]", untrained="[]")
+
+
+def test_answers_that_are_made_together_are_judged_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grid = study(tmp_path, "[rouge, {judge: {model: m, rubric: mt-bench}}]", untrained="[]")
+    batches = plan(grid, Shape(lambda member: 1.0, longest=10, shortest=0, slots=1))
+    (judge,) = batches.judge.values()
+    assert len(judge.members) == 2
+    (scores,) = [batch for batch in batches.score.values() if "judge" in batch.members[0].parts]
+    assert judge.done in scores.after
 
 
 def test_a_judge_holds_up_no_other_score(tmp_path, monkeypatch):

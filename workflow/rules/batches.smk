@@ -157,8 +157,13 @@ def inputs_of_judge(wildcards):
 
 
 def batch_of_judgements(wildcards):
-    batch = JUDGE_BATCH.get(f"{answers_of(wildcards).folder}/judgements/{wildcards.score}-{wildcards.key}.jsonl")
-    return ancient(batch.done) if batch else []
+    answers = answers_of(wildcards)
+    file = f"{answers.folder}/judgements/{wildcards.score}-{wildcards.key}.jsonl"
+    batch = JUDGE_BATCH.get(file)
+    # Judgements are worth nothing without the answers, and who publishes those says why there are none.
+    id_ = next(id_ for id_, each in answers.judgement_files().items() if each == file)
+    judged = answers.compared(answers.scores[id_]["opponent"])
+    return [ancient(batch.done)] * bool(batch) + [ancient(f"{folder}/generations.jsonl") for folder in judged]
 
 
 # scores
@@ -190,12 +195,17 @@ def batch_of_score(wildcards):
     batch = SCORE_BATCH.get(file)
     if Path(file).exists():
         return []
-    made_of_answers = answers.generations and answers.scores[wildcards.score]["place"] in ("cpu", "encoder")
-    if batch is None:
-        # Without a batch it is made, or cannot be: of those that cannot, who publishes the answers says why.
-        return [ancient(answers.generations)] if made_of_answers else []
-    # A score that is made of the answers is worth nothing without them, and who publishes those says why there are none.
-    return [ancient(batch.done), *([ancient(answers.generations)] if made_of_answers else [])]
+    # A label may stand for the name of the metric, which the file has.
+    id_ = next(id_ for id_ in answers.scores if answers.score_file(id_) == file)
+    place = answers.scores[id_]["place"]
+    # A score is worth nothing without what it is made of: who publishes that says why it is not there.
+    made_of = []
+    if place in ("cpu", "encoder"):
+        made_of = [ancient(answers.generations)]
+    elif place == "judge":
+        made_of = [ancient(answers.judgement_files()[id_])]
+    # Without a batch it is made, or cannot be.
+    return [*([ancient(batch.done)] if batch else []), *made_of]
 
 
 def memory_of_score(wildcards):

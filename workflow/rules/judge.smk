@@ -42,4 +42,4 @@ rule publish_judgements:
     message:
         in_log("publish the judgements of {params.answers}")
     shell:
-        "python -m loragrid publish results/{wildcards.subject}/eval/{wildcards.evaluation} {output} > {log} 2>&1"
+        f"{PUBLISHED} python -m loragrid publish results/{{wildcards.subject}}/eval/{{wildcards.evaluation}} {{output}} > {{log}} 2>&1"

@@ -337,7 +337,9 @@ def _unscored(row: Row, absent: list[str], grid: Grid) -> tuple[Status, str]:
     """Why score files are absent, of a subject that is trained or needs no training."""
     generations = row.answers.generations
     work = Path(row.answers.folder, "work")
-    parts = [generations or "", *(row.answers.score_file(id_) for id_ in absent)]
+    judgements = row.answers.judgement_files()
+    parts = [generations or "", *(judgements[id_] for id_ in absent if id_ in judgements)]
+    parts += [row.answers.score_file(id_) for id_ in absent]
     for failed in (failure_of(work, part) for part in parts if part and not Path(part).exists()):
         if failed.exists():
             return "failed", _failure_in_words(failure_in(failed), "score")

@@ -9,6 +9,7 @@ from typing import TypeVar
 from loragrid.errors import UserError
 from loragrid.estimates.devices import Device
 from loragrid.estimates.growth import memory_factor
+from loragrid.estimates.judging import judging_minutes
 from loragrid.estimates.measured import Ratio, Record, ratios
 from loragrid.estimates.memory import Memory, generation_memory, training_memory
 from loragrid.estimates.sizes import Dimensions, dimensions, encoder_parameters, file_bytes, guess
@@ -246,6 +247,8 @@ class Estimator:
             need = self._need_of(member)
             return (need.seconds - need.loading) / 60
         prompts = self.workload.of_answers(self.grid.answers[member.answers.id]).prompts
+        if member.stage == "judge":
+            return judging_minutes(member.answers, member.parts, prompts)
         if member.stage != "score_by_encoder":
             return prompts * SCORING_SECONDS / 60
         parameters = encoder_parameters(self.grid.encoders[self._encoded(member).encoder])

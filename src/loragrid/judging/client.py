@@ -36,6 +36,10 @@ MOST_BYTES = 4 << 20
 """Of a reply: what is longer is none."""
 
 
+class ServerError(UserError):
+    """The server refuses, keeps failing or cannot be reached: so it would for whatever else it is asked now."""
+
+
 class _Interrupted(Exception):
     """This attempt has failed for a reason that may pass.
 
@@ -86,7 +90,7 @@ class Client:
             settings: `model`, `temperature`, `seed` and `max_tokens` of the request.
 
         Raises:
-            UserError: the server refuses, keeps failing, or cannot be reached. The token is in no message.
+            ServerError: the server refuses, keeps failing, or cannot be reached. The token is in no message.
         """
         body = {"messages": messages, **settings}
         form = {"type": "json_schema", "json_schema": {"name": "judgement", "strict": True, "schema": schema}}
@@ -108,7 +112,7 @@ class Client:
                 failures += 1
                 if failures >= ATTEMPTS or (error.after or 0) > LONGEST_WAIT:
                     wait = f"; it asks to wait {error.after:.0f} s" if error.after else ""
-                    raise UserError(
+                    raise ServerError(
                         f"{self._endpoint.name}: {error}{wait}; gave up after {failures} attempts. What was answered "
                         f"is kept; see that the server runs ({URL}), and start again to go on."
                     ) from None
@@ -140,11 +144,11 @@ class Client:
                 ) as response:
                     return self._reply(form, response, _body(response))
         except requests.exceptions.SSLError:
-            raise UserError(
+            raise ServerError(
                 f"{self._endpoint.name}: the server's certificate is not trusted (see REQUESTS_CA_BUNDLE)"
             ) from None
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidHeader):
-            raise UserError(
+            raise ServerError(
                 f"{self._endpoint.name}: no address or token that can be used; see {URL}, {TOKEN}"
             ) from None
         except requests.RequestException as error:
@@ -155,24 +159,26 @@ class Client:
         status, name = response.status_code, self._endpoint.name
         if 300 <= status < 400:
             target = redacted(urljoin(self._endpoint.url, response.headers.get("Location", "")))
-            raise UserError(f"{name}: redirects to {target}, where nothing is sent; if it is right, give that as {URL}")
+            raise ServerError(
+                f"{name}: redirects to {target}, where nothing is sent; if it is right, give that as {URL}"
+            )
         said = self._endpoint.without_token(shortened(_message(content)))
         told = f"the server answers {status}{f' ({said})' if said else ''}"
         if status in (408, 409, 425, 429) or status >= 500:
             if "insufficient_quota" in content.decode("utf-8", "replace"):
-                raise UserError(f"{name}: {told}; the account has no quota left. Start again when it has.")
+                raise ServerError(f"{name}: {told}; the account has no quota left. Start again when it has.")
             raise _Interrupted(told, _seconds_to_wait(response.headers.get("Retry-After")))
         if status in (401, 403):
-            raise UserError(f"{name}: {told}; look at {TOKEN}")
+            raise ServerError(f"{name}: {told}; look at {TOKEN}")
         if status == 404:
-            raise UserError(f"{name}: {told}; look at {URL}, which ends in /v1, and at the judge's `model`")
+            raise ServerError(f"{name}: {told}; look at {URL}, which ends in /v1, and at the judge's `model`")
         if status in (400, 413, 422) and _is_about_this_prompt(content):
             # One answer that is too long, or that the server refuses to read, must not end the judging of all others.
             return Reply(f"[{told}]", "", form, 0, 0)
         if status in (400, 422) and form == "json_schema":
             raise _NoSchema
         if status != 200:
-            raise UserError(f"{name}: {told}")
+            raise ServerError(f"{name}: {told}")
         try:
             answer = json.loads(content)
             message, usage = answer["choices"][0]["message"], answer.get("usage") or {}

@@ -12,8 +12,9 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json, write_jsonl
 from loragrid.jobs.failures import record_failure
+from loragrid.jobs.publish import publish_finished
 from loragrid.judging.cache import Cache, Reply, cache_of, request_key
-from loragrid.judging.client import Client
+from loragrid.judging.client import Client, ServerError
 from loragrid.judging.endpoint import endpoint_of
 from loragrid.judging.pace import Pace
 from loragrid.judging.prompt import PROMPT_VERSION, Messages, messages_for
@@ -22,7 +23,8 @@ from loragrid.judging.rubric import BETTER
 from loragrid.metrics.judge import Options
 from loragrid.progress import bar
 from loragrid.study.batches import Batch
-from loragrid.study.members import ScoreMember, failure_of
+from loragrid.study.members import ScoreMember, failure_of, made_file
+from loragrid.study.score_files import about_of
 
 ASKED = 3
 """Times that a judge is asked for a reply that can be read; after that, it counts as unreadable."""
@@ -63,7 +65,7 @@ class Said:
     values: Values | None
 
 
-def judge_batch(batch: Batch[ScoreMember], log: str) -> bool:
+def judge_batch(batch: Batch[ScoreMember], log: str) -> None:
     """Make what each member of a batch misses, in its work folder.
 
     A failure is put on record there, and is no lasting one: the next start asks again.
@@ -71,11 +73,8 @@ def judge_batch(batch: Batch[ScoreMember], log: str) -> bool:
     Args:
         batch: the recorded batch.
         log: where this job's output goes, for the record of a failure.
-
-    Returns:
-        Whether all is there.
     """
-    is_good = True
+    silent: dict[str, ServerError] = {}
     for member in batch.members:
         work = member.work
         for id_, file in sorted(member.parts.items()):
@@ -84,13 +83,28 @@ def judge_batch(batch: Batch[ScoreMember], log: str) -> bool:
                 continue
             failure = failure_of(work, out)
             failure.unlink(missing_ok=True)
+            score = member.answers.scores[id_]
+            model = score["options"]["model"]
             try:
-                judge_answers(member, member.answers.scores[id_], out)
+                if model in silent:  # each member would wait for it as long as the first
+                    raise silent[model]
+                if _is_answered(member, score):
+                    judge_answers(member, score, out)
             except UserError as error:
-                is_good = False
+                if isinstance(error, ServerError):
+                    silent[model] = error
                 record_failure(failure, "judge", f"{error} (The next start tries again.)", log)
                 print(f"{out}: {error}", flush=True)
-    return is_good
+        publish_finished(member)
+
+
+def _is_answered(member: ScoreMember, score: Mapping[str, Any]) -> bool:
+    """Whether there is anything to judge; if not, whoever publishes the answers says why."""
+    folders = member.answers.compared(score["opponent"])
+    missing = [folder for folder in folders if made_file(folder, "generations.jsonl") is None]
+    for folder in missing:
+        print(f"{folder}: no answers to judge", flush=True)
+    return not missing
 
 
 def judge_answers(member: ScoreMember, score: Mapping[str, Any], out: Path) -> None:
@@ -116,15 +130,10 @@ def judge_answers(member: ScoreMember, score: Mapping[str, Any], out: Path) -> N
     print(f"{out}: judged, {judge.requests} requests to {judge.endpoint or 'nobody'}", flush=True)
 
 
-def about_of(judgements: Path) -> Path:
-    """The file that says what judgements took, beside them."""
-    return judgements.with_suffix(".about.json")
-
-
 def _questions(member: ScoreMember, score: Mapping[str, Any], options: Options) -> Iterator[Question]:
     prompts = list(read_jsonl(Path(member.prompts_file)))
     folders = [member.answers.folder, *([score["opponent"]] if options.rubric.is_pairwise else [])]
-    answered = [_answers(Path(folder, "generations.jsonl")) for folder in folders]
+    answered = [_answers(folder) for folder in folders]
     for prompt in prompts:
         try:
             answers = [each[prompt["id"]] for each in answered]
@@ -143,7 +152,10 @@ def _questions(member: ScoreMember, score: Mapping[str, Any], options: Options) 
                 yield Question(prompt["id"], repeat, order is not answers, messages, about)
 
 
-def _answers(file: Path) -> dict[str, str]:
+def _answers(folder: str) -> dict[str, str]:
+    file = made_file(folder, "generations.jsonl")
+    if file is None:
+        raise UserError(f"{folder}: no answers to judge")
     return {record["id"]: record["answer"] for record in read_jsonl(file)}
 
 

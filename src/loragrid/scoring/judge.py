@@ -12,7 +12,7 @@ from loragrid.judging.rubric import Rubric
 from loragrid.metrics.judge import Judged, Options, items, whole
 from loragrid.scoring.file import write_score
 from loragrid.scoring.rows import by_id
-from loragrid.study.members import ScoreMember
+from loragrid.study.members import ScoreMember, made_file
 from loragrid.words import words
 
 
@@ -30,9 +30,9 @@ def score_judgements(member: ScoreMember, score: Mapping[str, Any], judgements: 
     """
     options = Options.model_validate(score["options"])
     prompts = Path(member.prompts_file)
-    generations = Path(member.answers.folder, "generations.jsonl")
+    generations = _answers_in(member.answers.folder)
     asked, answered = by_id(prompts, ("dialogue",)), by_id(generations, ("answer",))
-    others = by_id(Path(score["opponent"], "generations.jsonl"), ("answer",)) if score.get("opponent") else {}
+    others = by_id(_answers_in(score["opponent"]), ("answer",)) if score.get("opponent") else {}
     said = _by_item(judgements)
     about, judged = [], []
     for id_, prompt in asked.items():
@@ -49,6 +49,10 @@ def score_judgements(member: ScoreMember, score: Mapping[str, Any], judgements: 
     files = {"prompts": prompts, "answers": generations, "judgements": judgements}
     made = {f"{name}_sha256": sha256_of(file) for name, file in files.items()}
     write_score(out, score, scored, whole=whole(scored), made={**made, "judge": options.model})
+
+
+def _answers_in(folder: str) -> Path:
+    return made_file(folder, "generations.jsonl") or Path(folder, "generations.jsonl")
 
 
 def _by_item(judgements: Path) -> dict[str, list[dict[str, Any]]]:

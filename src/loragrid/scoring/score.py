@@ -16,7 +16,7 @@ from loragrid.scoring.file import write_score
 from loragrid.scoring.judge import score_judgements
 from loragrid.scoring.rows import Rows, check_whose, read_rows
 from loragrid.study.batches import Batch
-from loragrid.study.members import ScoreMember, failure_of
+from loragrid.study.members import ScoreMember, failure_of, made_file
 from loragrid.study.score_files import judgements_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def score_batch(batch: Batch[ScoreMember], log: str) -> None:
         missing = {
             id_: out for id_, file in sorted(member.parts.items()) if not (out := work / Path(file).name).exists()
         }
-        generations = answers_of(member)
+        generations = made_file(member.folder, "generations.jsonl")
         if generations is None:  # they failed; whoever publishes them says why
             print(f"{member.folder}: no answers to score", flush=True)
             continue
@@ -49,8 +49,12 @@ def score_batch(batch: Batch[ScoreMember], log: str) -> None:
             score = member.answers.scores[id_]
             try:
                 if score["place"] == "judge":
-                    judgements = judgements_of(member.answers.folder, score)
-                    score_judgements(member, score, Path(judgements), out)
+                    judgements = Path(judgements_of(member.answers.folder, score))
+                    found = made_file(member.folder, f"judgements/{judgements.name}")
+                    if found is None:  # whoever publishes them says why
+                        print(f"{judgements}: no judgements to score", flush=True)
+                        continue
+                    score_judgements(member, score, found, out)
                     print(f"{out}: scored", flush=True)
                     continue
                 if rows is None:
@@ -81,12 +85,6 @@ def _unexpected(error: Exception, record: Path, log: str) -> None:
     traceback.print_exc()
     record_failure(record, "score", f"{type(error).__name__}: {error}", log)
     print(f"{record.with_suffix('')}: failed for good: {error}", flush=True)
-
-
-def answers_of(member: ScoreMember) -> Path | None:
-    """The file of answers: published, or in the work folder where they have just been made; None if there is none."""
-    places = (Path(member.answers.folder), member.work)
-    return next((file for place in places if (file := place / "generations.jsonl").exists()), None)
 
 
 def score_texts(

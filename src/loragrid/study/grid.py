@@ -373,6 +373,10 @@ class Answers:
         """The file of one score."""
         return f"{self.folder}/scores/{file_name(self.scores[id_])}"
 
+    def compared(self, opponent: str | None) -> list[str]:
+        """Folders of the answers that a judge sees: these, and those that they are compared with."""
+        return sorted({self.folder, opponent or self.folder})
+
     def judgement_files(self) -> dict[str, str]:
         """The files of what judges say, by the id of the score that is made of each."""
         return {id_: judgements_of(self.folder, self.scores[id_]) for id_ in self.made_with("judge")}

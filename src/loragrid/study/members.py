@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from loragrid.files import read_json
 from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run, run_of
+from loragrid.study.score_files import about_of
 
 Stage = Literal["train", "log_probabilities", "generate", "judge", "score", "score_by_encoder"]
 
@@ -210,14 +211,38 @@ class ScoreMember(_OfAnswers):
     references: dict[str, EncodedReferences] = field(default_factory=dict)
 
     @property
+    def published(self) -> list[str]:
+        """What is made, and what judgements took."""
+        files = self.products
+        return [*files, *(str(about_of(file)) for file in files)] if self.stage == "judge" else files
+
+    @property
     def fails_as_one(self) -> bool:
         """A failure to answer is none to judge or score answers that are there."""
         return False
 
+    def is_settled(self) -> bool:
+        """Whether all is made, or failed for good; a judge who does not answer today may do so tomorrow."""
+        if self.stage == "judge":
+            return all(self.finished(file).exists() for file in self.products)
+        return super().is_settled()
+
 
 def failure_of(work: Path, product: str | Path) -> Path:
     """Where it stands that one of the files that a member makes cannot be made, while the others can."""
-    return work / f"{Path(product).stem}.failed.json"
+    # Judgements are JSON Lines, named like the score that is made of them: what befell these is another thing.
+    return work / f"{Path(product).name.removesuffix('.json')}.failed.json"
+
+
+def made_file(folder: str | Path, name: str) -> Path | None:
+    """Where a file that a member makes lies: published, or in the work folder where it has just been made.
+
+    Args:
+        folder: of the member.
+        name: of the file, below that folder.
+    """
+    places = (Path(folder, name), Path(folder, "work", Path(name).name))
+    return next((file for file in places if file.exists()), None)
 
 
 def has_failed(work: Path) -> bool:

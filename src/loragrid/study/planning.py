@@ -29,6 +29,7 @@ from loragrid.study.members import (
     Stage,
     TrainMember,
     has_failed,
+    made_file,
 )
 from loragrid.study.preflights import preflight_of_answers, refusals, refusals_to_ask
 from loragrid.study.shape import Shape
@@ -166,7 +167,8 @@ class _Planner:
         self.refused = refusals(grid)
         self.report_of = {each.formatted: each.file for each in grid.preflights.values() if each.formatted}
         self.done_of: dict[str, str] = {}
-        """The `.done` file of the batch that makes a run, log-probabilities or answers, by folder or id."""
+        """The `.done` file of the batch that makes a run, log-probabilities, answers or judgements, by folder, id or
+        file."""
 
     def plan(self) -> Plan:
         train: dict[str, Batch[TrainMember]] = {}
@@ -183,11 +185,15 @@ class _Planner:
             self._note(made)
         generate = self._generate()
         self._note(generate)
+        judge = self._judge()
+        self.done_of |= {
+            file: batch.done for batch in judge.values() for member in batch.members for file in member.products
+        }
         return Plan(
             train,
             compared,
             generate,
-            self._judge(),
+            judge,
             self._score() | self._score_judgements(),
             self._score_by_encoder(),
         )
@@ -308,29 +314,38 @@ class _Planner:
 
     def _are_answered(self, answers: Answers) -> bool:
         """Whether there are answers, or will be."""
-        if answers.folder in self.done_of:
-            return True
-        return any(Path(place, "generations.jsonl").exists() for place in (answers.folder, f"{answers.folder}/work"))
+        return self._is_answered(answers.folder)
+
+    def _is_answered(self, folder: str) -> bool:
+        return folder in self.done_of or made_file(folder, "generations.jsonl") is not None
 
     def _judge(self) -> dict[str, Batch[ScoreMember]]:
-        """What judges have still to say of answers: a job for each set, for judges are waited for, and not loaded."""
-        batches = {}
+        """What judges have still to say of answers."""
+        todo = []
         for answers in self.grid.answers.values():
-            if wanted := missing_judgements(answers):
-                member = ScoreMember(stage="judge", **self._asked(answers, wanted))
-                batch = _batch("judge", [member], self._judged(answers, wanted), [])
-                batches[batch.id] = batch
-        return batches
+            # Two of which one is better need not be there together with others.
+            by_opponent: dict[str | None, dict[str, str]] = defaultdict(dict)
+            for id_, file in missing_judgements(answers).items():
+                by_opponent[answers.scores[id_]["opponent"]][id_] = file
+            for opponent, wanted in by_opponent.items():
+                folders = answers.compared(opponent)
+                if all(map(self._is_answered, folders)):
+                    member = ScoreMember(stage="judge", **self._asked(answers, wanted))
+                    judges = tuple(sorted({answers.scores[id_]["options"]["model"] for id_ in wanted}))
+                    todo.append(_Todo(member, judges, [member.prompts_file], self._after(*folders)))
+        return self._form("judge", todo)
 
     def _score_judgements(self) -> dict[str, Batch[ScoreMember]]:
         """Scores made of judgements: a judge who does not answer holds up no other score."""
         todo = []
         for answers in self.grid.answers.values():
-            for id_, file in answers.score_files("judge").items():
-                if not Path(file).exists():
-                    needs = [answers.judgement_files()[id_], *self._judged(answers, [id_])]
+            judgements = answers.judgement_files()
+            for id_, file in answers.missing("judge").items():
+                judged = judgements[id_]
+                if judged in self.done_of or made_file(answers.folder, f"judgements/{Path(judged).name}"):
                     member = ScoreMember(stage="score", **self._asked(answers, {id_: file}))
-                    todo.append(_Todo(member, ("judge",), needs))
+                    folders = answers.compared(answers.scores[id_]["opponent"])
+                    todo.append(_Todo(member, ("judge",), [member.prompts_file], self._after(judged, *folders)))
         return self._form("score", todo)
 
     # -- what it needs
@@ -345,12 +360,6 @@ class _Planner:
         if any(score["with_prompt"] for score in scores):
             needs.append(f"{self.grid.models[answers.model].folder}/model.json")
         return needs
-
-    def _judged(self, answers: Answers, ids: Iterable[str]) -> list[str]:
-        """What scores by judges are about: the answers, those that they are compared with, and the prompts."""
-        opponents = {answers.scores[id_]["opponent"] for id_ in ids} - {None}
-        folders = sorted({answers.folder, *opponents})
-        return [*(f"{folder}/generations.jsonl" for folder in folders), self.grid.prompts[answers.prompts].file]
 
     def _asked(self, answers: Answers, parts: dict[str, str]) -> dict[str, Any]:
         return {
@@ -372,7 +381,7 @@ class _Planner:
         for each in left:
             if not set(each.member.products) <= taken:
                 groups[self._group(stage, each)].append(each)
-        for job in self._divided([*groups.values()]):
+        for job in self._divided(stage, [*groups.values()]):
             members = [each.member for each in job]
             needs = dict.fromkeys(itertools.chain(*(each.needs for each in job)))
             batch = _batch(stage, members, list(needs), job[0].after)
@@ -395,10 +404,10 @@ class _Planner:
         missing = tuple(sorted(file for file in each.needs if not Path(file).exists()))
         return (each.group, tuple(each.after), missing)
 
-    def _divided(self, groups: list[list[_Todo]]) -> list[list[_Todo]]:
+    def _divided(self, stage: Stage, groups: list[list[_Todo]]) -> list[list[_Todo]]:
         if self.shape is None:
             return [[each] for group in groups for each in group]
-        jobs = self.shape.divide([[each.member for each in group] for group in groups])
+        jobs = self.shape.divide(stage, [[each.member for each in group] for group in groups])
         flat = iter([each for group in groups for each in group])
         return [[next(flat) for _ in job] for job in jobs]
 

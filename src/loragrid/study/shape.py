@@ -13,6 +13,9 @@ from loragrid.study.members import Member, Stage
 
 M = TypeVar("M", bound=Member)
 
+ONE_AT_A_TIME: tuple[Stage, ...] = ("judge",)
+"""Stages whose jobs do not run side by side, or together they would ask faster than is allowed."""
+
 TOLERANCE = 1e-9
 """For sums of minutes that come out equal but for rounding."""
 
@@ -35,17 +38,19 @@ class Shape:
     slots: int
     living: Mapping[Stage, Collection[str]] = field(default_factory=dict)
 
-    def divide(self, groups: Sequence[Sequence[M]]) -> list[list[M]]:
+    def divide(self, stage: Stage, groups: Sequence[Sequence[M]]) -> list[list[M]]:
         """Put members into jobs.
 
         Args:
+            stage: what is done to them.
             groups: members that may share a job, in their order.
 
         Returns:
             The members of each job: about equally much work in those of a group, so that the last is no remainder.
         """
         minutes = [[self.minutes(member) for member in group] for group in groups]
-        fill = min(self.longest, max(self.shortest, sum(map(sum, minutes)) / self.slots))
+        slots = 1 if stage in ONE_AT_A_TIME else self.slots
+        fill = min(self.longest, max(self.shortest, sum(map(sum, minutes)) / slots))
         return [job for group, each in zip(groups, minutes, strict=True) for job in _evenly(group, each, fill)]
 
 
