@@ -23,6 +23,7 @@ with importing():
 
     from loragrid.files import read_jsonl, write_json
     from loragrid.generation.answer import Request, answer_prompts, answer_together
+    from loragrid.generation.backends.transformers import Transformers
     from loragrid.jobs.standing import Reporter
     from loragrid.jobs.stop import Stop
     from loragrid.modeling import lora
@@ -120,7 +121,8 @@ def together(subjects: Subjects, _: int) -> tuple[dict[int, Answers], float]:
         out = Path(f"{os.getpid()}/{number}/generations.jsonl")
         out.parent.mkdir(parents=True)
         requests.append(Request(subjects.prompts, out, 0, {}, Reporter(out.parent), adapter))
-    answer_together(base, chat, requests, decoding=subjects.decoding, batch_size=MICRO_BATCH, stop=Stop())
+    backend = Transformers(base, MICRO_BATCH)
+    answer_together(backend, chat, requests, decoding=subjects.decoding, stop=Stop())
     found = {number: answers_in(request.out) for number, request in enumerate(requests)}
     return found, time.perf_counter() - began
 

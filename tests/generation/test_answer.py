@@ -6,8 +6,8 @@ from nano import MODEL, dialogue, interrupted, never
 from transformers import GenerationConfig
 
 from loragrid.errors import UserError
-from loragrid.generation import answer as answering
 from loragrid.generation.answer import answer_prompts
+from loragrid.generation.backends import transformers as answering
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Interrupted
 from loragrid.modeling.chat import Chat

@@ -10,7 +10,7 @@ from nano import base_model, batch_of, dialogue, train, train_member
 from objects import make_answers
 
 from loragrid.files import read_jsonl, write_jsonl
-from loragrid.generation import answer as answering
+from loragrid.generation.backends import transformers as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.jobs.attempts import read_attempts
 from loragrid.modeling import lend

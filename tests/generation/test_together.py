@@ -3,8 +3,9 @@ import json
 import pytest
 from nano import MODEL, dialogue, interrupted, never, write_adapter
 
-from loragrid.generation import answer as answering
 from loragrid.generation.answer import Request, answer_prompts, answer_together
+from loragrid.generation.backends import transformers as answering
+from loragrid.generation.backends.transformers import Transformers
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Interrupted
 from loragrid.modeling.chat import Chat
@@ -97,7 +98,7 @@ def test_six_adapters_and_their_base_answer_together_as_each_alone(base, precisi
     assert len(set(expected)) == len(expected)
     for batch_size in (1, 3, 8):
         asked = requests(f"by-{batch_size}")
-        answer_together(base, chat, asked, decoding=decoding, batch_size=batch_size, stop=never())
+        answer_together(Transformers(base, batch_size), chat, asked, decoding=decoding, stop=never())
         assert answers(asked) == expected
         assert {took(request)["together"] for request in asked} == {7}
     assert [took(request)["of"] for request in asked] == [f"{number}" for number in range(7)]
@@ -112,7 +113,7 @@ def test_six_adapters_and_their_base_answer_together_as_each_alone(base, precisi
 @pytest.mark.parametrize("decoding", [GREEDY, SAMPLING])
 def test_after_a_kill_it_goes_on_with_the_next_row(base, chat, requests, monkeypatch, decoding):
     whole, cut = requests("whole"), requests("cut")
-    answer_together(base, chat, whole, decoding=decoding, batch_size=8, stop=never())
+    answer_together(Transformers(base, 8), chat, whole, decoding=decoding, stop=never())
     generate, rows = answering.generate, []
 
     def killed(*arguments):
@@ -124,7 +125,7 @@ def test_after_a_kill_it_goes_on_with_the_next_row(base, chat, requests, monkeyp
 
     monkeypatch.setattr(answering, "generate", killed)
     with pytest.raises(KeyboardInterrupt):
-        answer_together(base, chat, cut, decoding=decoding, batch_size=8, stop=never())
+        answer_together(Transformers(base, 8), chat, cut, decoding=decoding, stop=never())
     parts = [request.out.with_suffix(".part.jsonl") for request in cut]
     kept = sum(len(part.read_bytes().splitlines()) for part in parts)
     assert kept == len(rows) == 32
@@ -133,7 +134,7 @@ def test_after_a_kill_it_goes_on_with_the_next_row(base, chat, requests, monkeyp
     monkeypatch.setattr(
         answering, "generate", lambda *arguments: rows.append(len(arguments[2])) or generate(*arguments)
     )
-    answer_together(base, chat, cut, decoding=decoding, batch_size=8, stop=never())
+    answer_together(Transformers(base, 8), chat, cut, decoding=decoding, stop=never())
     assert sum(rows) == 6 * 9 + 4 - (kept - 1)
     assert answers(cut) == answers(whole)
     assert not any(part.exists() for part in parts)
@@ -152,7 +153,7 @@ def test_a_subject_is_finished_when_its_own_rows_are(base, chat, prompts, reques
 
     stop.check = until_the_first_is_there
     with pytest.raises(Interrupted, match="of 11 answers"):
-        answer_together(base, chat, [few, many], decoding=GREEDY, batch_size=2, stop=stop)
+        answer_together(Transformers(base, 2), chat, [few, many], decoding=GREEDY, stop=stop)
     assert took(few)["answers"] == 2
     assert not many.out.exists()
     assert json.loads((many.out.parent / "standing.json").read_text())["total"] == 9
@@ -160,17 +161,19 @@ def test_a_subject_is_finished_when_its_own_rows_are(base, chat, prompts, reques
 
 def test_a_finished_subject_is_asked_nothing(base, chat, requests, monkeypatch):
     done, others = requests("some")[:1], requests("some", without=[0])
-    answer_together(base, chat, done, decoding=GREEDY, batch_size=8, stop=never())
+    answer_together(Transformers(base, 8), chat, done, decoding=GREEDY, stop=never())
     before, rows, generate = answers(done), [], answering.generate
     monkeypatch.setattr(
         answering, "generate", lambda *arguments: rows.append(len(arguments[2])) or generate(*arguments)
     )
-    answer_together(base, chat, [*done, *others], decoding=GREEDY, batch_size=8, stop=never())
+    answer_together(Transformers(base, 8), chat, [*done, *others], decoding=GREEDY, stop=never())
     assert sum(rows) == 5 * 9 + 4
     assert answers(done) == before
     assert took(done[0])["together"] == 1
     assert {took(request)["together"] for request in others} == {6}
-    answer_together(base, chat, [*done, *others], decoding=GREEDY, batch_size=8, stop=interrupted())  # nothing is left
+    answer_together(
+        Transformers(base, 8), chat, [*done, *others], decoding=GREEDY, stop=interrupted()
+    )  # nothing is left
 
 
 def test_answers_end_at_the_words_that_end_a_turn(base, precision, chat, folders, requests):
@@ -189,7 +192,7 @@ def test_answers_end_at_the_words_that_end_a_turn(base, precision, chat, folders
     assert not any(words.end in record["answer"] for record in ended)
     for batch_size in (3, 8):
         asked = requests(f"by-{batch_size}")
-        answer_together(base, words, asked, decoding=longer, batch_size=batch_size, stop=never())
+        answer_together(Transformers(base, batch_size), words, asked, decoding=longer, stop=never())
         assert answers(asked) == expected
 
 

@@ -122,7 +122,7 @@ SLOW_ANSWERS = """
 import sys
 if "worker" in sys.orig_argv and "generate" in sys.orig_argv:
     import time
-    import loragrid.generation.answer as answer
+    import loragrid.generation.backends.transformers as answer
     generate = answer.generate
     def slow(*arguments):
         time.sleep(4)

@@ -36,7 +36,7 @@ if "worker" in sys.orig_argv and "train" in sys.orig_argv:
         return step(self, *inputs)
     sft.SupervisedTrainer.training_step = training_step
 elif "worker" in sys.orig_argv:
-    import loragrid.generation.answer as answer
+    import loragrid.generation.backends.transformers as answer
     generate = answer.generate
     def slow(*arguments):
         time.sleep(8)

@@ -6,6 +6,7 @@ that are nearly as likely; so rows that were not answered yet make the same batc
 interruption.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -15,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.files import write_json, write_jsonl, write_text
-from loragrid.generation.decoding import generate, only_as_asked
+from loragrid.generation.backends import Adapter, Backend, Row
+from loragrid.generation.backends.transformers import Transformers
 from loragrid.generation.sampling import row_seed
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
-from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe, peak_memory
-from loragrid.modeling.mixed import Updates, mixed
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Request:
         seed: of sampling.
         about: whose answers these are, for generation.json.
         reporter: is told how many are answered.
-        adapter: the subject's, as `loragrid.modeling.mixed.read_updates` reads it; None for the model as it is.
+        adapter: the subject's, as the backend takes it; None for the model as it is.
     """
 
     prompts: Sequence[Mapping[str, Any]]
@@ -43,7 +43,7 @@ class Request:
     seed: int
     about: Mapping[str, Any]
     reporter: Reporter
-    adapter: Updates | None = None
+    adapter: Adapter = None
 
 
 def answer_prompts(
@@ -59,7 +59,7 @@ def answer_prompts(
     reporter: Reporter,
     about: Mapping[str, Any],
 ) -> None:
-    """Generate one subject's answer to each prompt: `answer_together` of one request.
+    """Generate one subject's answer to each prompt by transformers: `answer_together` of one request.
 
     Args:
         model: base model, perhaps with an adapter of PEFT's.
@@ -78,64 +78,64 @@ def answer_prompts(
         UserError: as of `answer_together`.
     """
     request = Request(prompts, out, seed, about, reporter)
-    answer_together(model, chat, [request], decoding=decoding, batch_size=batch_size, stop=stop)
+    answer_together(Transformers(model, batch_size), chat, [request], decoding=decoding, stop=stop)
 
 
 def answer_together(
-    base: Any,
+    backend: Backend,
     chat: Chat,
     requests: Sequence[Request],
     *,
     decoding: Mapping[str, Any],
-    batch_size: int,
     stop: Stop,
 ) -> None:
-    """Generate the answers of several subjects of one base in mixed batches.
+    """Generate the answers of several subjects of one base at once.
 
-    Each subject's answers are kept in a growing file of its own after each batch, so that an interrupted job goes on
-    where it was. Once all of a subject are there, generations.jsonl is written and, beside it, generation.json with
-    what they took. A subject whose generations.jsonl is there is asked nothing.
+    Each subject's answers are kept in a growing file of its own as they come, so that an interrupted job goes on where
+    it was. Once all of a subject are there, generations.jsonl is written and, beside it, generation.json with what they
+    took. A subject whose generations.jsonl is there is asked nothing.
 
     Args:
-        base: base model; with a single request perhaps with an adapter of PEFT's.
-        chat: its tokenizer and template.
+        backend: who answers.
+        chat: tokenizer and template of the base.
         requests: what each subject is asked.
         decoding: max_new_tokens, temperature, top_p, top_k, repetition_penalty.
-        batch_size: prompts at a time.
         stop: tells when to end.
 
     Raises:
         Interrupted: told to end.
         UserError: the longest answer leaves no room for a prompt, or the model has no row for a token of one.
     """
-    architecture = Architecture.of(base.config)
-    room = architecture.prompt_room(decoding["max_new_tokens"])
+    room = backend.architecture.prompt_room(decoding["max_new_tokens"])
     sheets = [_Sheet(request, chat, room) for request in requests if not request.out.exists()]
-    architecture.check_ids(max((sheet.largest_id for sheet in sheets), default=0))
+    backend.architecture.check_ids(max((sheet.largest_id for sheet in sheets), default=0))
     for sheet in sheets:
         sheet.begin()
     # Prompts of like length share a batch: less padding. The order is a function of the prompts alone.
-    rows = sorted((len(sheet.encoded[id_]), id_, number) for number, sheet in enumerate(sheets) for id_ in sheet.left)
+    left = sorted((len(sheet.encoded[id_]), id_, number) for number, sheet in enumerate(sheets) for id_ in sheet.left)
     total = sum(len(sheet.encoded) for sheet in sheets)
-    before = total - len(rows)
+    before, done = total - len(left), 0
     longest = 0.0
-    adapters = [sheet.request.adapter for sheet in sheets]
-    with only_as_asked(base, chat) as ends, mixed(base, adapters) as choose:
-        for start in range(0, len(rows), batch_size):
+    rows = [
+        Row(number, sheets[number].encoded[id_], row_seed(sheets[number].request.seed, id_)) for _, id_, number in left
+    ]
+    with contextlib.closing(
+        backend.answers(rows, [sheet.request.adapter for sheet in sheets], chat, decoding)
+    ) as answers:
+        while done < len(rows):
             stop.unless_time_for(2 * longest)
-            stop.check(f"after {before + start} of {total} answers", progress=start > 0)
-            batch = [(sheets[number], id_) for _, id_, number in rows[start : start + batch_size]]
-            choose([number for _, _, number in rows[start : start + batch_size]])
+            stop.check(f"after {before + done} of {total} answers", progress=done > 0)
             began = time.monotonic()
-            prompts = [sheet.encoded[id_] for sheet, id_ in batch]
-            seeds = [row_seed(sheet.request.seed, id_) for sheet, id_ in batch]
-            answers = generate(base, chat, prompts, decoding, ends, seeds)
-            longest = max(longest, time.monotonic() - began)
-            took = {"seconds": round((time.monotonic() - began) / len(batch), 4), "together": len(sheets)}
-            for sheet in sheets:
-                made = {id_: each for (whose, id_), each in zip(batch, answers, strict=True) if whose is sheet}
-                sheet.add({id_: answer | took for id_, answer in made.items()})
-            print(f"answered {before + start + len(batch)} of {total}", flush=True)
+            made = next(answers)
+            seconds = time.monotonic() - began
+            longest = max(longest, seconds)
+            if not made:
+                continue
+            took = {"seconds": round(seconds / len(made), 4), "together": len(sheets)}
+            for number, sheet in enumerate(sheets):
+                sheet.add({left[row][1]: made[row] | took for row in made if rows[row].subject == number})
+            done += len(made)
+            print(f"answered {before + done} of {total}", flush=True)
 
 
 class _Sheet:

@@ -9,6 +9,8 @@ import torch
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_jsonl
 from loragrid.generation.answer import Request, answer_prompts, answer_together
+from loragrid.generation.backends import Backend
+from loragrid.generation.backends.transformers import Transformers
 from loragrid.generation.choice import ask_choices
 from loragrid.generation.likelihood import reference_likelihoods
 from loragrid.jobs import slurm
@@ -149,26 +151,25 @@ class _Asking:
             except UserError as error:
                 self._fail(member, "generations", error)
         together = [member for member in asked if member.folder in requests]
-        self._answer_some(base, together, requests)
+        self._answer_some(Transformers(base, self._micro), together, requests)
 
-    def _answer_some(self, base: Any, members: Sequence[AnswerMember], requests: Mapping[str, Request]) -> None:
+    def _answer_some(self, backend: Backend, members: Sequence[AnswerMember], requests: Mapping[str, Request]) -> None:
         if not members:
             return
         assert self._chat is not None  # noqa: S101 - asked above
         try:
             answer_together(
-                base,
+                backend,
                 self._chat,
                 [requests[member.folder] for member in members],
                 decoding=members[0].answers.decoding,
-                batch_size=self._micro,
                 stop=self._stop,
             )
         except UserError as error:
             # One that cannot be asked does not hold up the others.
             if len(members) > 1:
                 for member in members:
-                    self._answer_some(base, [member], requests)
+                    self._answer_some(backend, [member], requests)
                 return
             self._fail(members[0], "generations", error)
         self._made = True
