@@ -22,8 +22,9 @@ with importing():
     from safetensors.torch import load_file, save_file
 
     from loragrid.files import read_jsonl, write_json
-    from loragrid.generation.answer import Request, answer_prompts, answer_together
+    from loragrid.generation.answer import answer_prompts, answer_together
     from loragrid.generation.backends.transformers import Transformers
+    from loragrid.generation.sheet import Request
     from loragrid.jobs.standing import Reporter
     from loragrid.jobs.stop import Stop
     from loragrid.modeling import lora

@@ -6,8 +6,10 @@ from nano import MODEL, dialogue, interrupted, never
 from transformers import GenerationConfig
 
 from loragrid.errors import UserError
+from loragrid.files import read_jsonl
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.backends import transformers as answering
+from loragrid.generation.records import answers_sha256, repeatable
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Interrupted
 from loragrid.modeling.chat import Chat
@@ -42,7 +44,7 @@ def ask(model, tokenizer, prompts, tmp_path):
         answer_prompts(
             model, Chat(tokenizer), prompts, tmp_path / out, about={"of": "them"}, reporter=NOBODY, **settings
         )
-        return [json.loads(line) for line in (tmp_path / out).read_bytes().splitlines()]
+        return [repeatable(row) for row in read_jsonl(tmp_path / out)]
 
     ask.folder = tmp_path
     return ask
@@ -105,7 +107,7 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_bytes(ask, monkeypatc
     part.write_bytes(part.read_bytes() + b'{"id": "d302", "answ')
     ask("cut.jsonl", decoding=decoding)
     assert len(calls) == 4  # three batches in all, two of them before
-    assert (ask.folder / "cut.jsonl").read_bytes() == (ask.folder / "whole.jsonl").read_bytes()
+    assert answers_sha256(ask.folder / "cut.jsonl") == answers_sha256(ask.folder / "whole.jsonl")
     assert not part.exists()
 
 

@@ -12,6 +12,7 @@ from objects import make_answers
 from loragrid.files import read_jsonl, write_jsonl
 from loragrid.generation.backends import transformers as answering
 from loragrid.generation.generate import generate_batch
+from loragrid.generation.records import repeatable
 from loragrid.jobs.attempts import read_attempts
 from loragrid.modeling import lend
 from loragrid.scoring.of_model import write_of_model
@@ -68,7 +69,8 @@ def work(member):
 
 def results(member):
     place = work(member)
-    return list(read_jsonl(place / "generations.jsonl")), json.loads((place / "likelihood-llllllllll.json").read_text())
+    answers = [repeatable(row) for row in read_jsonl(place / "generations.jsonl")]
+    return answers, json.loads((place / "likelihood-llllllllll.json").read_text())
 
 
 def test_an_untrained_model_and_a_run_answer_differently(member, tmp_path):
@@ -172,7 +174,7 @@ def test_a_model_without_a_limit_is_asked_and_one_without_rows_for_the_prompts_i
     few = replace(member("few"), model=base_model(llama))
     assert ask(endless, few)
     assert results(endless)
-    for part in ("generations", "likelihood-llllllllll"):
+    for part in ("generations.jsonl", "likelihood-llllllllll"):
         assert "embedding" in json.loads((work(few) / f"{part}.failed.json").read_text())["reason"]
 
 

@@ -1,4 +1,3 @@
-import json
 from collections import Counter
 
 import pytest
@@ -7,9 +6,11 @@ from nano import MODEL, dialogue, never
 from objects import OWN_CHAT
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
+from loragrid.files import read_jsonl
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.ask import Subject
 from loragrid.generation.ask import ask as ask_at_the_command_line
+from loragrid.generation.records import repeatable
 from loragrid.generation.sampling import DrawByRow, processors
 from loragrid.jobs.standing import Reporter
 from loragrid.modeling.chat import Chat
@@ -48,7 +49,7 @@ def ask(model, tmp_path):
             decoding=PLAIN | decoding, seed=seed, batch_size=batch_size, stop=never(), about={},
             reporter=Reporter(None),
         )  # fmt: skip
-        return {record["id"]: record for record in map(json.loads, out.read_bytes().splitlines())}
+        return {row["id"]: repeatable(row) for row in read_jsonl(out)}
 
     return ask
 

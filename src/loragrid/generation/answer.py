@@ -7,43 +7,18 @@ interruption.
 """
 
 import contextlib
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loragrid.files import write_json, write_jsonl, write_text
-from loragrid.generation.backends import Adapter, Backend, Row
+from loragrid.generation.backends import Backend, Row
 from loragrid.generation.backends.transformers import Transformers
 from loragrid.generation.sampling import row_seed
+from loragrid.generation.sheet import Request, Sheet
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.environment import describe, peak_memory
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one subject is asked, and where its answers go.
-
-    Args:
-        prompts: `id` and `messages` each.
-        out: generations.jsonl: `id`, `answer`, `prompt_tokens`, `answer_tokens`, `ended` (`stop` or `length`).
-        seed: of sampling.
-        about: whose answers these are, for generation.json.
-        reporter: is told how many are answered.
-        adapter: the subject's, as the backend takes it; None for the model as it is.
-    """
-
-    prompts: Sequence[Mapping[str, Any]]
-    out: Path
-    seed: int
-    about: Mapping[str, Any]
-    reporter: Reporter
-    adapter: Adapter = None
 
 
 def answer_prompts(
@@ -104,115 +79,66 @@ def answer_together(
 
     Raises:
         Interrupted: told to end.
-        UserError: the longest answer leaves no room for a prompt, or the model has no row for a token of one.
+        UserError: the longest answer leaves no room for a prompt, the model has no row for a token of one, or the
+            template refuses a conversation.
     """
-    room = backend.architecture.prompt_room(decoding["max_new_tokens"])
-    sheets = [_Sheet(request, chat, room) for request in requests if not request.out.exists()]
-    backend.architecture.check_ids(max((sheet.largest_id for sheet in sheets), default=0))
+    architecture = backend.architecture
+    room = architecture.prompt_room(decoding["max_new_tokens"])
+    sheets = [Sheet(request, chat, architecture, room) for request in requests if not request.out.exists()]
     for sheet in sheets:
         sheet.begin()
-    # Prompts of like length share a batch: less padding. The order is a function of the prompts alone.
-    left = sorted((len(sheet.encoded[id_]), id_, number) for number, sheet in enumerate(sheets) for id_ in sheet.left)
-    total = sum(len(sheet.encoded) for sheet in sheets)
-    before, done = total - len(left), 0
-    longest = 0.0
-    rows = [
-        Row(number, sheets[number].encoded[id_], row_seed(sheets[number].request.seed, id_)) for _, id_, number in left
-    ]
-    with contextlib.closing(
-        backend.answers(rows, [sheet.request.adapter for sheet in sheets], chat, decoding)
-    ) as answers:
-        while done < len(rows):
-            stop.unless_time_for(2 * longest)
-            stop.check(f"after {before + done} of {total} answers", progress=done > 0)
-            began = time.monotonic()
-            made = next(answers)
-            seconds = time.monotonic() - began
-            longest = max(longest, seconds)
-            if not made:
-                continue
-            took = {"seconds": round(seconds / len(made), 4), "together": len(sheets)}
-            for number, sheet in enumerate(sheets):
-                sheet.add({left[row][1]: made[row] | took for row in made if rows[row].subject == number})
-            done += len(made)
-            print(f"answered {before + done} of {total}", flush=True)
+    progress = _Progress(sum(sheet.number for sheet in sheets), sum(sheet.answered for sheet in sheets), stop)
+    # A round for each turn of conversations, one for all else.
+    while ready := [
+        (len(ids), id_, number, ids) for number, sheet in enumerate(sheets) for id_, ids in sheet.ready().items()
+    ]:
+        # Prompts of like length share a batch: less padding. The order is a function of the prompts alone.
+        ready.sort()
+        rows = [Row(number, ids, row_seed(sheets[number].request.seed, id_)) for _, id_, number, ids in ready]
+        adapters = [sheet.request.adapter for sheet in sheets]
+        with contextlib.closing(backend.answers(rows, adapters, chat, decoding)) as answers:
+            done = 0
+            while done < len(rows):
+                made, seconds = progress.next_of(answers)
+                if not made:
+                    continue
+                took = {"seconds": round(seconds / len(made), 4), "together": len(sheets)}
+                for number, sheet in enumerate(sheets):
+                    sheet.add({ready[row][1]: made[row] | took for row in made if rows[row].subject == number})
+                done += len(made)
+                progress.add(len(made))
 
 
-class _Sheet:
-    """A subject's answers while they are made."""
+class _Progress:
+    """How far answering is, and whether there is time to go on.
 
-    def __init__(self, request: Request, chat: Chat, room: int | None):
-        self.request = request
-        self._whole = {prompt["id"]: chat.prompt(prompt["messages"]) for prompt in request.prompts}
-        self.encoded = {id_: ids if room is None else ids[-room:] for id_, ids in self._whole.items()}
-        self._growing = request.out.with_suffix(".part.jsonl")
-        self._records: dict[str, dict[str, Any]] = {}
+    Args:
+        total: prompts.
+        answered: of these by earlier attempts.
+        stop: tells when to end.
+    """
 
-    @property
-    def largest_id(self) -> int:
-        return max(id_ for ids in self.encoded.values() for id_ in ids)
+    def __init__(self, total: int, answered: int, stop: Stop):
+        self._total = total
+        self._before = self._answered = answered
+        self._stop = stop
+        self._longest = 0.0
 
-    @property
-    def left(self) -> list[str]:
-        """Prompts without an answer."""
-        return [id_ for id_ in self.encoded if id_ not in self._records]
+    def next_of(self, answers: Iterator[dict[int, dict[str, Any]]]) -> tuple[dict[int, dict[str, Any]], float]:
+        """What comes next, and the seconds that it took.
 
-    def begin(self) -> None:
-        """Go on after what an earlier attempt has answered."""
-        for record in _whole_lines(self._growing):
-            if record["id"] in self.encoded:
-                self._records[record["id"]] = record
-        write_jsonl(self._growing, self._records.values())
-        self.request.reporter.begin("answers", len(self._records), len(self.encoded))
-        self._publish_if_whole()  # the end may have come just before that
+        Raises:
+            Interrupted: told to end, or there is no time for it.
+        """
+        self._stop.unless_time_for(2 * self._longest)
+        self._stop.check(f"after {self._answered} of {self._total} answers", progress=self._answered > self._before)
+        began = time.monotonic()
+        made = next(answers)
+        seconds = time.monotonic() - began
+        self._longest = max(self._longest, seconds)
+        return made, seconds
 
-    def add(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
-        """Keep some answers, by the prompt's id."""
-        if not answers:
-            return
-        new = {id_: {"id": id_, "prompt_tokens": len(self.encoded[id_]), **answer} for id_, answer in answers.items()}
-        with self._growing.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in new.values()))
-        self._records |= new
-        self.request.reporter.reach(len(self._records))
-        self._publish_if_whole()
-
-    def _publish_if_whole(self) -> None:
-        if self.left:
-            return
-        out = self.request.out
-        in_order = [self._records[prompt["id"]] for prompt in self.request.prompts]
-        columns = ("id", "answer", "prompt_tokens", "answer_tokens", "ended")
-        text = "".join(
-            json.dumps({name: record[name] for name in columns}, ensure_ascii=False) + "\n" for record in in_order
-        )
-        write_json(
-            out.with_name("generation.json"),
-            {
-                **self.request.about,
-                "answers_sha256": hashlib.sha256(text.encode()).hexdigest(),
-                "answers": len(in_order),
-                "ended_by_length": sum(record["ended"] == "length" for record in in_order),
-                "seconds": round(sum(record["seconds"] for record in in_order), 3),
-                # Those of an earlier version had their batches to themselves.
-                "together": max(record.get("together", 1) for record in in_order),
-                "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
-                "answer_tokens": sum(record["answer_tokens"] for record in in_order),
-                "prompts_cut": sum(len(ids) > len(self.encoded[id_]) for id_, ids in self._whole.items()),
-                "peak_memory_bytes": peak_memory(),
-                **describe(),
-            },
-        )
-        write_text(out, text)
-        self._growing.unlink()
-
-
-def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
-    if not file.exists():
-        return
-    # Not splitlines(), which also divides at characters that an answer may have inside, e.g. U+2028.
-    for line in file.read_bytes().split(b"\n"):
-        try:
-            yield json.loads(line)
-        except ValueError:
-            return  # cut short by a kill
+    def add(self, number: int) -> None:
+        """Count answers."""
+        self._answered += number
+        print(f"answered {self._answered} of {self._total}", flush=True)

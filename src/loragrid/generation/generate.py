@@ -8,11 +8,12 @@ import torch
 
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_jsonl
-from loragrid.generation.answer import Request, answer_prompts, answer_together
+from loragrid.generation.answer import answer_prompts, answer_together
 from loragrid.generation.backends import Backend
 from loragrid.generation.backends.transformers import Transformers
 from loragrid.generation.choice import ask_choices
 from loragrid.generation.likelihood import reference_likelihoods
+from loragrid.generation.sheet import Request
 from loragrid.jobs import slurm
 from loragrid.jobs.adapter import adapter_of
 from loragrid.jobs.attempts import out_of_memory_attempts, read_attempts

@@ -7,6 +7,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, sha256_of
+from loragrid.generation.records import answers_sha256
 from loragrid.judging.judge import EQUAL, answer_sha256
 from loragrid.judging.rubric import Rubric
 from loragrid.metrics.judge import Judged, Options, items, whole
@@ -46,8 +47,11 @@ def score_judgements(member: ScoreMember, score: Mapping[str, Any], judgements: 
         about.append({"id": id_, "dialogue": prompt["dialogue"]})
         judged.append(Judged(_replies(found), length, _groups(prompt, options.rubric)))
     scored = [own | item for own, item in zip(about, items(judged, options), strict=True)]
-    files = {"prompts": prompts, "answers": generations, "judgements": judgements}
-    made = {f"{name}_sha256": sha256_of(file) for name, file in files.items()}
+    made = {
+        "prompts_sha256": sha256_of(prompts),
+        "answers_sha256": answers_sha256(generations),
+        "judgements_sha256": sha256_of(judgements),
+    }
     write_score(out, score, scored, whole=whole(scored), made={**made, "judge": options.model})
 
 

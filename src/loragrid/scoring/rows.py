@@ -7,6 +7,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, sha256_of
+from loragrid.generation.records import answers_sha256
 from loragrid.metrics.base import Texts
 from loragrid.study.grid import Answers
 
@@ -53,7 +54,7 @@ def read_rows(prompts: Path, generations: Path, seen: Callable[[dict[str, Any]],
         [seen(prompt) for prompt in asked.values()] if seen else None,
     )
     about = [{"id": id_, "dialogue": prompt["dialogue"]} for id_, prompt in asked.items()]
-    return Rows(about, texts, {"prompts_sha256": sha256_of(prompts), "answers_sha256": sha256_of(generations)})
+    return Rows(about, texts, {"prompts_sha256": sha256_of(prompts), "answers_sha256": answers_sha256(generations)})
 
 
 def check_whose(generations: Path, answers: Answers) -> None:
@@ -73,7 +74,7 @@ def check_whose(generations: Path, answers: Answers) -> None:
     again = "delete both to ask again"
     if made.get("of", answers.id) != answers.id or made.get("key", answers.key) != answers.key:
         raise UserError(f"{generations}: are answers of {made.get('of')}, by {told}; {again}")
-    if made.get("answers_sha256") not in (None, sha256_of(generations)):
+    if made.get("answers_sha256") not in (None, answers_sha256(generations)):
         raise UserError(f"{generations}: is not the file that was made together with {told}; {again}")
 
 

@@ -1,0 +1,50 @@
+"""The rows of generations.jsonl: what was asked, and what was answered. Light to import."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from loragrid.files import read_jsonl
+
+COLUMNS = (
+    "id",
+    "messages",
+    "answer",
+    "reference",
+    "prompt_tokens",
+    "prompt_cut",
+    "answer_tokens",
+    "ended",
+    "seconds",
+)
+"""Of a row: the prompt's id and messages, which of a conversation have the subject's own answers; the answer, and the
+reference, if there is one; tokens of both, whether the prompt lost its beginning to fit the model's context, and
+whether the answer came to its end (`stop`) or to its limit (`length`); and its share of the seconds that answering
+took."""
+
+_MEASURED = "seconds"
+
+
+def line_of(record: Mapping[str, Any]) -> str:
+    """A row as it is written."""
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def answers_sha256(generations: Path) -> str:
+    """The digest of a file of answers, which is the same wherever the same was answered."""
+    return digest_of(read_jsonl(generations))
+
+
+def digest_of(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The digest of rows, without what was measured of them."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(line_of(repeatable(row)).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def repeatable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what was measured of it."""
+    return {name: value for name, value in row.items() if name != _MEASURED}
