@@ -298,6 +298,7 @@ def prompts(arguments: argparse.Namespace) -> None:
             rows=entry.rows,
             system=entry.system,
             default_system=entry.default_system,
+            context=entry.context,
         )
 
 

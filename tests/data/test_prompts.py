@@ -29,6 +29,7 @@ def ask(tmp_path):
             "rows": None,
             "system": None,
             "default_system": None,
+            "context": {},
         } | changes
         write_prompts(tmp_path / "clean", tmp_path / "prompts.jsonl", **settings)
         return list(read_jsonl(tmp_path / "prompts.jsonl"))
@@ -67,6 +68,23 @@ def test_rows_are_dialogues(ask):
 def test_system_prompts(ask, settings, expected):
     first = [prompt["messages"][0] for prompt in ask(**settings)]
     assert [message["content"] if message["role"] == "system" else None for message in first] == expected
+
+
+def test_a_context_is_what_is_read_of_each_prompt(ask, capsys):
+    said = ["The dog ran off.", "How are you?", "Not so well.", "Did the dog bark?"]
+    messages = [{**message, "content": text} for message, text in zip(ONE, said, strict=True)]
+    records = [{"id": "one", "messages": [SYSTEM, *messages], "meta": {}}]
+    first, last = ask(records, turns="all", context={"stopwords": "remove", "language": "en"})
+    assert first["messages"] == [SYSTEM, messages[0]]
+    assert [message["content"] for message in last["messages"]] == ["Be brief.", "dog", "How are you?", "Not so well."]
+    assert (last["id"], last["reference"]) == ("one#4", "Did the dog bark?")
+    assert (
+        "of 7 words in 2 messages before what is asked, 3 are stopwords and left out; "
+        "1 messages are nothing but stopwords, and stay"
+    ) in capsys.readouterr().out
+    (newest,) = ask(records, context={"turns": 2})
+    assert newest["messages"] == [SYSTEM, messages[2]]
+    assert capsys.readouterr().out == ""
 
 
 def test_nothing_to_ask(ask):

@@ -175,7 +175,8 @@ def test_stale_figures_pages_and_half_written_files_go(demo):
     tabulate(demo.grid)
     assert [path.relative_to(folder).as_posix() for path in everything()] == [
         "comparison.csv", "comparison.html", "comparison.md", "comparison.tex", "contamination.csv", "cost.csv",
-        "effects.csv", "examples/tiny.ed.html", "figures/loss-tiny.ed.svg", "gains.csv", "over_best.csv", "values.csv",
+        "effects.csv", "examples/tiny.ed.html", "figures/loss-tiny.ed.svg", "gains.csv", "over_best.csv",
+        "utterances.csv", "values.csv",
     ]  # fmt: skip
 
 

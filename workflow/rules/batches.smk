@@ -222,5 +222,11 @@ def all_scores(wildcards):
 
 
 def category_of_figure(wildcards):
-    titles = {"loss": "Loss curves", "rewards": "Rewards", "usage": "Memory and speed", "lengths": "Token lengths"}
+    titles = {
+        "loss": "Loss curves",
+        "rewards": "Rewards",
+        "usage": "Memory and speed",
+        "lengths": "Token lengths",
+        "utterances": "Over the course of dialogues",
+    }
     return titles[wildcards.figure]

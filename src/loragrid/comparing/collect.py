@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from loragrid.comparing.data import data_failure
+from loragrid.comparing.utterances import AtUtterances, by_utterances
 from loragrid.errors import UserError
 from loragrid.files import canonical, read_json
 from loragrid.jobs.attempts import read_attempts
@@ -71,6 +72,7 @@ class Row:
         scores: by column.
         excluded: answers that a score left out, e.g. because the model's context is too short.
         fewer_examples: questions that were asked with fewer examples than wanted; None where none are wanted.
+        by_utterances: what is known of its prompts by their number of utterances, if likelihoods are scored.
     """
 
     subject: Run | Untrained
@@ -83,6 +85,7 @@ class Row:
     scores: dict[str, Score] = field(default_factory=dict)
     excluded: int = 0
     fewer_examples: int | None = None
+    by_utterances: list[AtUtterances] = field(default_factory=list)
 
     @property
     def run(self) -> Run | None:
@@ -274,6 +277,8 @@ class _Reader:
                 continue
             row.scores.update(self._columns(found, score))
             row.excluded = max(row.excluded, len(found.excluded))
+            if score["name"] == "likelihood":
+                row.by_utterances = by_utterances(found, row.answers)
             row.fewer_examples = found.made.get("counts", {}).get("fewer_examples", row.fewer_examples)
         if damaged:
             row.status, row.reason = "failed", "; ".join(damaged)

@@ -1,10 +1,12 @@
 """The prompts of an evaluation: examples cut off before an answer, with that answer as the reference."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from loragrid.data.context import in_context
 from loragrid.data.examples import examples_of
 from loragrid.data.formats.base import Example
 from loragrid.errors import UserError
@@ -22,6 +24,7 @@ def write_prompts(
     rows: int | None,
     system: str | None,
     default_system: str | None,
+    context: Mapping[str, Any],
 ) -> None:
     """Write one prompt a line: `id`, `dialogue`, `messages`, `reference`, `meta`.
 
@@ -34,6 +37,7 @@ def write_prompts(
         rows: at most this many records.
         system: system prompt in place of a dialogue's own.
         default_system: system prompt for dialogues without one.
+        context: settings of `in_context`; empty to have all of a dialogue read.
 
     Raises:
         UserError: there is nothing to ask.
@@ -48,6 +52,12 @@ def write_prompts(
     if not prompts:
         why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(dropped.items()))
         raise UserError(f"{file}: no record has an answer to ask for{why}")
+    if context:
+        counts: Counter[str] = Counter()
+        for prompt in prompts:
+            prompt["messages"] = in_context(prompt["messages"], **context, counts=counts)
+        if counts:
+            print(_in_words(counts), flush=True)
     write_jsonl(out, prompts)
 
 
@@ -62,3 +72,11 @@ def _prompts(example: Example, turns: str, system: str | None, default_system: s
             "reference": messages[index]["content"],
             "meta": example.meta,
         }
+
+
+def _in_words(counts: Counter[str]) -> str:
+    """What became of the histories, for the log."""
+    return (
+        f"of {counts['words']} words in {counts['messages']} messages before what is asked, {counts['removed']} are "
+        f"stopwords and left out; {counts['whole']} messages are nothing but stopwords, and stay"
+    )

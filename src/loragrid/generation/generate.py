@@ -21,7 +21,7 @@ from loragrid.jobs.failures import record_failure
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.jobs.work import attempt_groups
-from loragrid.modeling.architecture import architecture_of
+from loragrid.modeling.architecture import Architecture, architecture_of
 from loragrid.modeling.lend import Lender
 from loragrid.modeling.load import attach_adapter
 from loragrid.modeling.mixed import read_updates, why_alone
@@ -30,7 +30,7 @@ from loragrid.study.batches import Batch
 from loragrid.study.members import MOST_TOGETHER, AnswerMember, failure_of
 
 WriteScore = Callable[
-    [Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]], Mapping[str, Any] | None], None
+    [Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]], Mapping[str, Any]], None
 ]
 
 
@@ -235,7 +235,9 @@ class _Asking:
             items, excluded = reference_likelihoods(
                 model, chat, prompts, self._micro, self._stop, reporter, progress=self._made
             )
-            self._write_score(out, answers.scores[part], items, excluded, None)
+            # With it tables tell how much of a dialogue the model can read.
+            context = Architecture.of(model.config).context
+            self._write_score(out, answers.scores[part], items, excluded, {"context": context})
 
     def _base(self) -> Any:
         model, precision = self._members[0].model, self._members[0].answers.precision

@@ -11,7 +11,7 @@ from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.reference import reference_row
+from loragrid.modeling.reference import ReferenceRow, reference_row
 
 
 def reference_likelihoods(
@@ -39,8 +39,9 @@ def reference_likelihoods(
         progress: whether this attempt has made something before.
 
     Returns:
-        For each prompt, in their order: `id`, `dialogue`, `nats`, `tokens`, `bytes`; and the `id` of each that is left
-        out, with the `reason`: one reference that is too long for a model must not keep the others from being scored.
+        For each prompt, in their order: `id`, `dialogue`, `nats`, `tokens`, `bytes`, and of the prompt the number of
+        `utterances` and the `prompt_tokens` before any are cut; and the `id` of each that is left out, with the
+        `reason`: one reference that is too long for a model must not keep the others from being scored.
 
     Raises:
         Interrupted: told to end.
@@ -56,7 +57,7 @@ def reference_likelihoods(
         raise UserError(f"all {len(prompts)} references are left out: {reasons}")
     prompts = [prompt for prompt in prompts if not isinstance(all_rows[prompt["id"]], str)]
     rows = [row for row in all_rows.values() if not isinstance(row, str)]
-    order = sorted(range(len(rows)), key=lambda index: (len(rows[index][0]), prompts[index]["id"]))
+    order = sorted(range(len(rows)), key=lambda index: (len(rows[index].ids), prompts[index]["id"]))
     nats: dict[int, float] = {}
     longest = 0.0
     reporter.begin("likelihoods", 0, len(order))
@@ -74,23 +75,26 @@ def reference_likelihoods(
             "id": prompt["id"],
             "dialogue": prompt["dialogue"],
             "nats": nats[index],
-            "tokens": sum(rows[index][1]),
+            "tokens": sum(rows[index].is_answer),
             "bytes": len(prompt["reference"].encode()),
+            "utterances": sum(message["role"] != "system" for message in prompt["messages"]),
+            "prompt_tokens": rows[index].prompt_tokens,
         }
         for index, prompt in enumerate(prompts)
     ]
     return items, excluded
 
 
-def _negative_log_likelihoods(model: Any, rows: list[tuple[list[int], list[bool]]], padding: int) -> list[float]:
-    width = max(len(ids) for ids, _ in rows)
+def _negative_log_likelihoods(model: Any, rows: list[ReferenceRow], padding: int) -> list[float]:
+    width = max(len(row.ids) for row in rows)
     ids = torch.full((len(rows), width), padding)
     attention = torch.zeros_like(ids)
     counted = torch.zeros_like(ids, dtype=torch.bool)
-    for row, (tokens, is_answer) in enumerate(rows):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        attention[row, : len(tokens)] = 1
-        counted[row, : len(tokens)] = torch.tensor(is_answer)
+    for number, row in enumerate(rows):
+        length = len(row.ids)
+        ids[number, :length] = torch.tensor(row.ids)
+        attention[number, :length] = 1
+        counted[number, :length] = torch.tensor(row.is_answer)
     # The token at a column is predicted by the one before. Only the columns in which some row has an answer go through
     # the head: the logits of all would be the largest thing in memory.
     columns = counted.any(dim=0).nonzero().squeeze(1)

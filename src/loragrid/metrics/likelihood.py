@@ -1,7 +1,8 @@
 """Perplexity and bits per byte of the references under the model.
 
-The generate job, which has the model, makes the items: `{"id", "dialogue", "nats", "tokens", "bytes"}` with nats the
-negative log-likelihood of the reference's tokens and bytes the length of its UTF-8 text.
+The generate job, which has the model, makes the items: `{"id", "dialogue", "nats", "tokens", "bytes", "utterances",
+"prompt_tokens"}` with nats the negative log-likelihood of the reference's tokens and bytes the length of its UTF-8
+text. The last two tell how long its prompt is, and decide no value.
 """
 
 import math

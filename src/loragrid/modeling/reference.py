@@ -1,13 +1,29 @@
 """A reference after its prompt, as a model reads it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
 
 
-def reference_row(chat: Chat, prompt: dict[str, Any], architecture: Architecture) -> tuple[list[int], list[bool]] | str:
-    """Tokens, and which of them belong to the reference; or why it cannot be scored.
+@dataclass(frozen=True)
+class ReferenceRow:
+    """A prompt with its reference, as far as the model can read it.
+
+    Args:
+        ids: token ids.
+        is_answer: for each token, whether it belongs to the reference.
+        prompt_tokens: of the prompt, before its beginning was cut.
+    """
+
+    ids: list[int]
+    is_answer: list[bool]
+    prompt_tokens: int
+
+
+def reference_row(chat: Chat, prompt: dict[str, Any], architecture: Architecture) -> ReferenceRow | str:
+    """The tokens of a reference after its prompt, or why it cannot be scored.
 
     Args:
         chat: tokenizer and template.
@@ -18,6 +34,7 @@ def reference_row(chat: Chat, prompt: dict[str, Any], architecture: Architecture
     messages = [*prompt["messages"], {"role": "assistant", "content": prompt["reference"]}]
     (encoded,) = chat.encode(messages, last_only=True)
     ids, is_answer = encoded.ids, encoded.is_answer
+    prompt_tokens = next((place for place, is_marked in enumerate(is_answer) if is_marked), len(ids))
     if context is not None:
         ids, is_answer = ids[-context:], is_answer[-context:]  # the prompt's beginning goes first
     if is_answer[0]:
@@ -27,4 +44,4 @@ def reference_row(chat: Chat, prompt: dict[str, Any], architecture: Architecture
     # One token for all that it does not know is likely for any model, whatever stands there.
     if any(id_ == chat.unknown_token for id_, counts in zip(ids, is_answer, strict=True) if counts):
         return f"has signs that the tokenizer does not know ({chat.tokenizer.unk_token})"
-    return ids, is_answer
+    return ReferenceRow(ids, is_answer, prompt_tokens)

@@ -200,6 +200,35 @@ def effects_table(effects: Sequence[Effect]) -> Table:
     return Table(columns, rows)
 
 
+def utterances_table(overview: Overview) -> Table:
+    """Likelihoods and prompts by the number of utterances that the model reads, in long form."""
+    columns = [
+        *_subject_columns(overview),
+        Column("utterances", "utterances", "count"),
+        Column("answers", "answers", "count"),
+        Column("perplexity", "perplexity", "number", higher_is_better=False),
+        Column("prompt_tokens", "tokens of a prompt, mean", "number", 1),
+        Column("prompt_room", "tokens that a prompt may have", "count"),
+        Column("share_fitting", "prompts that fit", "share"),
+        Column("utterances_fitting", "utterances that would fit", "count"),
+    ]
+    rows = [
+        {
+            **_subject(overview, row),
+            "utterances": each.utterances,
+            "answers": each.answers,
+            "perplexity": each.perplexity,
+            "prompt_tokens": each.prompt_tokens,
+            "prompt_room": each.room,
+            "share_fitting": each.share_fitting,
+            "utterances_fitting": each.utterances_fitting,
+        }
+        for row in overview.results.rows
+        for each in row.by_utterances
+    ]
+    return Table(columns, rows)
+
+
 def cost(overview: Overview) -> Table:
     """What every row has cost: time, tokens and memory. Differs from one repetition to the next."""
     columns = [
@@ -360,6 +389,8 @@ def _published(results: Results, row: Row, metric: str) -> str | None:
         subject = "tuned" if row.run else "untrained"
         place = item["model"], item["dataset"] or results.dataset(row)
         if item["metric"] != metric or item["subject"] != subject:
+            continue
+        if item.get("evaluation") not in (None, row.answers.evaluation):
             continue
         if metric in results.columns and metric not in results.columns_in(row.answers.evaluation):
             continue  # another evaluation's; one that the study does not measure stands beside all

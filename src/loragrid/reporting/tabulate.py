@@ -23,6 +23,7 @@ from loragrid.reporting.rewards import rewards_figure
 from loragrid.reporting.sentences import cautions, run_name, summary
 from loragrid.reporting.short import short
 from loragrid.reporting.usage import usage_figure
+from loragrid.reporting.utterances import utterances_figure
 from loragrid.study.grid import Grid
 from loragrid.study.preflights import findings
 
@@ -33,7 +34,8 @@ def tabulate(grid: Grid) -> None:
     """Write all tables, pages and figures of a study.
 
     These are comparison.{csv,md,tex,html}, values.csv, gains.csv, over_best.csv, effects.csv, contamination.csv,
-    cost.csv, seeds.csv, figures/ and examples/. Comparisons are kept in results/comparisons for the next time.
+    utterances.csv, cost.csv, seeds.csv, figures/ and examples/. Comparisons are kept in results/comparisons for the
+    next time.
 
     Whatever is missing or damaged becomes a row with its reason. seeds.csv is there only if the study has several
     seeds, a figure of token lengths only as long as the formatted data is. Figures and pages of models and datasets
@@ -59,6 +61,7 @@ def tabulate(grid: Grid) -> None:
         "over_best.csv": to_csv(tables.over_best_table(study, over_best)),
         "effects.csv": to_csv(tables.effects_table(all_effects)),
         "contamination.csv": to_csv(contamination.table(study.results, study.overlaps)),
+        "utterances.csv": to_csv(tables.utterances_table(study)),
         "cost.csv": to_csv(tables.cost(study)),
     }
     if seeds.rows:
@@ -80,8 +83,14 @@ def tabulate(grid: Grid) -> None:
         lengths = f"figures/lengths-{model}.{dataset}.svg"
         if (drawn := lengths_figure(title, rows, grid)) is not None:
             written[lengths] = drawn
-        rewards, usage = (f"figures/{kind}-{model}.{dataset}.svg" for kind in ("rewards", "usage"))
-        for file, drawn in ((rewards, rewards_figure(title, rows)), (usage, usage_figure(title, rows))):
+        rewards, usage, utterances = (
+            f"figures/{kind}-{model}.{dataset}.svg" for kind in ("rewards", "usage", "utterances")
+        )
+        for file, drawn in (
+            (rewards, rewards_figure(title, rows)),
+            (usage, usage_figure(title, rows)),
+            (utterances, utterances_figure(title, rows)),
+        ):
             if drawn is not None:
                 written[file] = drawn
         links = {
@@ -89,6 +98,7 @@ def tabulate(grid: Grid) -> None:
             "Rewards": rewards,
             "Memory and speed": usage,
             "Token lengths": lengths,
+            "Over the course of dialogues": utterances,
             "Example answers": examples,
         }
         links = {name: file for name, file in links.items() if file in written}

@@ -14,7 +14,7 @@ def write_of_model(
     score: Mapping[str, Any],
     items: Sequence[dict[str, Any]],
     excluded: Sequence[dict[str, str]],
-    counts: Mapping[str, Any] | None = None,
+    counts: Mapping[str, Any],
 ) -> None:
     """Write the score file.
 
@@ -30,8 +30,8 @@ def write_of_model(
     """
     metric: Any = METRICS[score["name"]]
     kept, without = metric.sound(items)
-    made = {"counts": {**counts, **_of_choices(score, kept)}} if counts is not None else {}
-    write_score(out, score, kept, excluded=[*excluded, *without], made=made)
+    more = _of_choices(score, kept) if metric is accuracy else {}
+    write_score(out, score, kept, excluded=[*excluded, *without], made={"counts": {**counts, **more}})
 
 
 def _of_choices(score: Mapping[str, Any], items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from loragrid.study.encoders import references_of
 from loragrid.study.grid import Answers, Chat, Data, Grid, Prompts, Run, Untrained
 from loragrid.study.keys import (
     CHOICE_VERSION,
+    CONTEXT_VERSION,
     DECODING_VERSION,
     DRAWING_VERSION,
     ENCODING_VERSION,
@@ -101,6 +102,7 @@ class Asking:
         self, name: str, spec: DialogueEvaluation | PromptsEvaluation, clean: Data, dataset: str, chat: Chat
     ) -> Prompts:
         format_ = self._materials.data.formats[dataset]
+        context = changed(spec.context)
         key = key_of(
             "prompts",
             {
@@ -113,6 +115,7 @@ class Asking:
                 "system": spec.system,
                 "default_system": chat.system,
                 "version": PROMPTS_VERSION,
+                **({"context": {**context, "version": CONTEXT_VERSION}} if context else {}),
             },
         )
         return Prompts(
@@ -125,6 +128,7 @@ class Asking:
             rows=spec.rows,
             system=spec.system,
             default_system=chat.system,
+            context=context,
         )
 
     def _choices(self, name: str, spec: ChoiceEvaluation, clean: Data, dataset: str) -> Prompts:

@@ -221,7 +221,7 @@ class Prompts:
     """The prompts and references of an evaluation: `data/prompts/<id>.jsonl`.
 
     Those with choices have `choice`: the `shots` before each question, `rows` of each subject (not of all, which `rows`
-    is), and the `wording` as far as it is not the usual one.
+    is), and the `wording` as far as it is not the usual one. `context` has what differs from reading all of a dialogue.
     """
 
     id: str
@@ -234,6 +234,7 @@ class Prompts:
     system: str | None
     default_system: str | None
     choice: dict[str, Any] | None = None
+    context: dict[str, Any] = field(default_factory=dict)
 
     @property
     def file(self) -> str:

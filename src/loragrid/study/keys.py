@@ -38,6 +38,9 @@ LOG_PROBABILITIES_VERSION = 1
 PROMPTS_VERSION = 1
 """Raised when the same examples come to make other prompts or references."""
 
+CONTEXT_VERSION = 1
+"""Raised when the same `context` comes to leave other text of the same dialogues, as with other lists of stopwords."""
+
 CHOICE_VERSION = 1
 """Raised when the same questions come to be asked, or their choices compared, in another way."""
 

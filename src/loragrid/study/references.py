@@ -59,10 +59,12 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
             problems += _choice_problems(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets, registry)
         problems += _encoder_problems(f"evaluations.{name}.scores", scores)
     metrics = column_names(content.get("evaluations"), datasets, registry)
+    asked = _mapping(content.get("evaluations")) or ["test"]  # as without any
     for index, published in enumerate(map(_mapping, _list(content.get("published")))):
         problems += unknown(f"published[{index}].metric", published.get("metric"), metrics)
         problems += unknown(f"published[{index}].model", published.get("model"), models)
         problems += unknown(f"published[{index}].dataset", published.get("dataset"), datasets)
+        problems += unknown(f"published[{index}].evaluation", published.get("evaluation"), asked)
         for field in _mapping(published.get("where")):
             problems += unknown(f"published[{index}].where", field, [*RecipeSpec.model_fields, "name"])
     return problems

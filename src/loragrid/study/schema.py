@@ -367,12 +367,38 @@ class Decoding(Model):
     repetition_penalty: float = Field(1.0, gt=0, description="1 for none.")
 
 
+class Context(Model):
+    """What a model reads of the dialogue before what it is asked."""
+
+    stopwords: Literal["keep", "remove"] = Field(
+        "keep", description="`remove`: the messages before the one that is asked are read without their stopwords."
+    )
+    language: Literal["en", "tr", "zh"] | None = Field(
+        None, description="Whose stopwords: English, Turkish or Chinese. Only, and always, with `stopwords: remove`."
+    )
+    turns: int | None = Field(
+        None,
+        ge=1,
+        description="At most this many messages are read, the newest: with the one that is asked, beside the system "
+        "prompt. One fewer where they would begin with the model's.",
+    )
+
+    @model_validator(mode="after")
+    def _language_of_stopwords(self) -> "Context":
+        if self.stopwords == "remove" and self.language is None:
+            raise ValueError("`stopwords: remove` needs the `language` of the dialogues: en, tr or zh")
+        if self.stopwords == "keep" and self.language is not None:
+            raise ValueError("`language` is that of the stopwords: it needs `stopwords: remove`")
+        return self
+
+
 class _Asked(Model):
     """What every kind of evaluation has."""
 
     split: Literal["validation", "test"] = Field("test", description="Split that the prompts come from.")
     rows: int | None = Field(None, ge=1, description="At most this many records, the first of the split.")
     system: str | None = Field(None, description="System prompt in place of the record's own.")
+    context: Context = Field(default_factory=Context, description="What is read of the dialogue so far. Default: all.")
     decoding: Decoding = Field(default_factory=Decoding, description="How answers are generated.")
     seed: int = Field(0, ge=0, description="Seed of sampling.")
     scores: list[Choice] = Field(
@@ -475,7 +501,14 @@ class Published(Model):
     metric: str = Field(description="Column of the comparison table, e.g. `rougeL`.")
     value: float | list[float] = Field(description="The figure, or several (repeats, epochs).")
     model: str = Field(description="Name of the model in this study.")
-    dataset: str | None = Field(None, description="Name of the dataset in this study; default: the only one.")
+    dataset: str | None = Field(
+        None,
+        description="Name of the dataset in this study that was trained on; of an untrained model, that it is asked "
+        "about. Default: whichever.",
+    )
+    evaluation: Name | None = Field(
+        None, description="Name of the evaluation in this study; default: each that has a value in the metric."
+    )
     subject: Literal["untrained", "tuned"] = Field("tuned", description="The model as it is, or fine-tuned.")
     where: dict[str, Scalar] = Field(default_factory=dict, description="Recipe fields that the figure belongs to.")
 
