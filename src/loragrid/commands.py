@@ -280,6 +280,7 @@ def preflight(arguments: argparse.Namespace) -> None:
 def prompts(arguments: argparse.Namespace) -> None:
     """Write the prompts and references of an evaluation."""
     with restarting("prompts", arguments.prompts):
+        from loragrid.data.conversations import write_conversations
         from loragrid.data.prompts import write_prompts
 
         grid = open_study(arguments.study)
@@ -289,7 +290,8 @@ def prompts(arguments: argparse.Namespace) -> None:
 
             write_choices(Path(grid.clean[entry.clean].folder), Path(entry.file), split=entry.split, **entry.choice)
             return
-        write_prompts(
+        write = write_conversations if entry.replay else write_prompts
+        write(
             Path(grid.clean[entry.clean].folder),
             Path(entry.file),
             format_=entry.format,

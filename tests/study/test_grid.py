@@ -539,7 +539,7 @@ def test_a_template_that_has_no_such_name(place):
         place.open("{title: x, models: {base: {id: a/b, template: chatlm}}, datasets: {letters: {source: letters}}}")
 
 
-def test_questions_without_answers_are_not_asked_yet(tmp_path, monkeypatch):
+def test_questions_without_answers_are_replayed(tmp_path, monkeypatch):
     from loragrid.plugins import REGISTRY as REAL
 
     monkeypatch.chdir(tmp_path)
@@ -547,9 +547,18 @@ def test_questions_without_answers_are_not_asked_yet(tmp_path, monkeypatch):
         "{title: x, models: {m: {id: a/b}}, datasets: {own: {source: esconv}, bench: {source: mt_bench, train: false}},"
         " evaluations: {bench: {dataset: bench}}}"
     )
-    with pytest.raises(
-        StudyError, match=r"evaluations\.bench: asks about 'bench', whose format 'replay' has no answers"
-    ):
+    with pytest.raises(StudyError, match=r"whose format 'replay' has no answers to compare with; .*`kind: replay`"):
+        open_study("study.yaml", REAL)
+    study = Path("study.yaml").read_text()
+    Path("study.yaml").write_text(study.replace("{dataset: bench}", "{kind: replay, dataset: bench, turns: last}"))
+    (answers,) = open_study("study.yaml", REAL).answers.values()
+    prompts = open_study("study.yaml", REAL).prompts[answers.prompts]
+    assert prompts.replay
+    assert prompts.turns == "last"
+    Path("study.yaml").write_text(
+        study.replace("{dataset: bench}", "{kind: replay, scores: [{judge: {model: m, rubric: pairwise}}]}")
+    )
+    with pytest.raises(StudyError, match=r"scores\[0\]: compares two answers to the same prompt"):
         open_study("study.yaml", REAL)
 
 

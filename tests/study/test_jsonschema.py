@@ -78,7 +78,7 @@ def test_the_demo_loads(monkeypatch):
         {"evaluations": {"test": {"scores": ["unknown"]}}},
         {"evaluations": {"test": {"decoding": {"temprature": 1}}}},
         {"evaluations": {"test": {"kind": "dialog"}}},
-        {"evaluations": {"test": {"kind": "replay", "dataset": "d"}}},
+        {"evaluations": {"test": {"kind": "replay", "scores": ["rouge"]}}},
         {"evaluations": {"test": {"kind": "prompts"}}},
         {"evaluations": {"test": {"kind": "prompts", "dataset": "d", "turns": "all"}}},
         {"published": [{"source": "T1"}]},

@@ -125,9 +125,9 @@ def test_problems_of_one_evaluation(place):
     ("evaluation", "said"),
     [
         (
-            "{kind: replay, dataset: letters}",
-            ".kind: 'replay': questions turn after turn, with the model's own answers between them, are not asked yet. "
-            "Valid: dialogue, prompts, choice.",
+            "{kind: replay, dataset: letters, scores: [rouge]}",
+            ".scores[0]: 'rouge' compares with a reference, and what was recorded answered another conversation than "
+            "the model's own; ask by `kind: dialogue` for that. Valid: none.",
         ),
         (
             "{kind: choice, dataset: letters, decoding: {}}",
@@ -137,8 +137,8 @@ def test_problems_of_one_evaluation(place):
             "{kind: choice, dataset: letters, split: validation}",
             ": `split: validation` is what the examples are taken from: give `shots: 0`, or ask `test`",
         ),
-        ("{kind: dialog}", ".kind: there is no kind 'dialog'. Valid: dialogue, prompts, choice."),
-        ("{kind: [prompts]}", ".kind: there is no kind ['prompts']. Valid: dialogue, prompts, choice."),
+        ("{kind: dialog}", ".kind: there is no kind 'dialog'. Valid: dialogue, prompts, replay, choice."),
+        ("{kind: [prompts]}", ".kind: there is no kind ['prompts']. Valid: dialogue, prompts, replay, choice."),
         ("{kind: prompts}", ".dataset: is missing"),
         (
             "{kind: prompts, dataset: letters, turns: all}",

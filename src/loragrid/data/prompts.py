@@ -28,6 +28,8 @@ def write_prompts(
 ) -> None:
     """Write one prompt a line: `id`, `dialogue`, `messages`, `reference`, `meta`.
 
+    In a context that is not all of a dialogue, `said` has all of it: who judges an answer reads what was said.
+
     Args:
         clean: folder of the cleaned dataset.
         out: the file.
@@ -55,7 +57,8 @@ def write_prompts(
     if context:
         counts: Counter[str] = Counter()
         for prompt in prompts:
-            prompt["messages"] = in_context(prompt["messages"], **context, counts=counts)
+            prompt["said"] = prompt["messages"]
+            prompt["messages"] = in_context(prompt["said"], **context, counts=counts)
         if counts:
             print(_in_words(counts), flush=True)
     write_jsonl(out, prompts)

@@ -26,7 +26,7 @@ def judging_line(grid: Grid, workload: Workload) -> str | None:
     for answers in grid.answers.values():
         for id_ in missing_judgements(answers):
             score = answers.scores[id_]
-            requests[score["options"]["model"]] += _requests(answers, score, workload.of_answers(answers).prompts)
+            requests[score["options"]["model"]] += _requests(answers, score, workload.scored(answers))
     requests = +requests
     if not requests:
         return None

@@ -246,9 +246,10 @@ class Estimator:
         if not isinstance(member, ScoreMember):
             need = self._need_of(member)
             return (need.seconds - need.loading) / 60
-        prompts = self.workload.of_answers(self.grid.answers[member.answers.id]).prompts
+        answers = self.grid.answers[member.answers.id]
+        prompts = self.workload.scored(answers)
         if member.stage == "judge":
-            return judging_minutes(member.answers, member.parts, prompts)
+            return judging_minutes(answers, member.parts, prompts)
         if member.stage != "score_by_encoder":
             return prompts * SCORING_SECONDS / 60
         parameters = encoder_parameters(self.grid.encoders[self._encoded(member).encoder])

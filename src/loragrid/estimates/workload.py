@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loragrid.files import read_json
+from loragrid.files import read_json, read_jsonl
+from loragrid.generation.records import is_scored
 from loragrid.study.grid import Answers, Clean, Decontaminated, Grid, LogProbabilities, Mixture, Prompts, Run
 from loragrid.study.registry import Registry
 from loragrid.study.steps import steps_per_epoch, total_steps, validation_steps
 
 LONGEST_QUESTION = 3
 """The longest prompt with choices in typical ones, assumed."""
+
+UNKNOWN_TURNS = 2
+"""Answers of a conversation that is played, until its turns are known: those of MT-Bench."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,26 @@ class Workload:
         """The work of a set of answers."""
         prompts, typical, longest = self._prompts(answers.prompts, answers.model)
         # Of choices nothing is answered: their letters are compared, a token each.
-        return GenerationWork(prompts, typical, longest, answers.decoding.get("max_new_tokens", 1))
+        answer = answers.decoding.get("max_new_tokens", 1)
+        # In a conversation the answers stand in the prompts after them, as long as they may be.
+        before = self.turns(answers.prompts) - 1
+        return GenerationWork(prompts, typical + answer * before / 2, int(longest + answer * before), answer)
+
+    def turns(self, prompts_id: str) -> int:
+        """How many answers the longest conversation has that is played turn by turn; 1 for prompts by themselves."""
+        prompts = self.grid.prompts[prompts_id]
+        if not prompts.replay:
+            return 1
+        if not Path(prompts.file).exists():
+            return UNKNOWN_TURNS
+        return max(int(prompt["meta"]["turn"]) for prompt in read_jsonl(Path(prompts.file)))
+
+    def scored(self, answers: Answers) -> int:
+        """How many of a set of answers are scored."""
+        prompts = self.grid.prompts[answers.prompts]
+        if prompts.replay and prompts.turns == "last" and Path(prompts.file).exists():
+            return sum(map(is_scored, read_jsonl(Path(prompts.file))))
+        return self.of_answers(answers).prompts
 
     def prompts(self, prompts_id: str) -> int:
         """How many prompts an evaluation has."""
@@ -131,7 +154,7 @@ class Workload:
         usual, _ = self._usual(prompts.clean, prompts.split)
         if prompts.choice and prompts.choice["rows"]:
             return int(min(usual, prompts.choice["rows"] * self._subjects(prompts)))
-        return int(min(usual, prompts.rows or usual))
+        return int(min(usual, prompts.rows or usual)) * self.turns(prompts_id)
 
     def _subjects(self, prompts: Prompts) -> int:
         """How many subjects questions are of, as far as their source says it; else one."""

@@ -11,6 +11,7 @@ from loragrid.files import read_jsonl
 COLUMNS = (
     "id",
     "messages",
+    "asked",
     "answer",
     "reference",
     "prompt_tokens",
@@ -19,12 +20,27 @@ COLUMNS = (
     "ended",
     "seconds",
 )
-"""Of a row: the prompt's id and messages, which of a conversation have the subject's own answers; the answer, and the
-reference, if there is one; tokens of both, whether the prompt lost its beginning to fit the model's context, and
-whether the answer came to its end (`stop`) or to its limit (`length`); and its share of the seconds that answering
-took."""
+"""Of a row: the prompt's id and messages, which of a conversation have the subject's own answers; `asked` is what of
+these it was shown, where that is less; the answer, and the reference, if there is one; tokens of both, whether the
+prompt lost its beginning to fit the model's context, and whether the answer came to its end (`stop`) or to its limit
+(`length`); and its share of the seconds that answering took."""
 
 _MEASURED = "seconds"
+
+
+def is_scored(prompt: Mapping[str, Any]) -> bool:
+    """Whether the answer to a prompt is scored: some are there only for the turns of a conversation after them."""
+    return bool(prompt.get("scored", True))
+
+
+def shown_of(row: Mapping[str, Any], prompt: Mapping[str, Any]) -> Any:
+    """The messages that a subject read before its answer; answers of an earlier version do not have them."""
+    return row.get("asked") or row.get("messages") or prompt["messages"]
+
+
+def said_of(row: Mapping[str, Any], prompt: Mapping[str, Any]) -> Any:
+    """The whole conversation before an answer, whatever of it the subject read."""
+    return prompt.get("said") or row.get("messages") or prompt["messages"]
 
 
 def line_of(record: Mapping[str, Any]) -> str:

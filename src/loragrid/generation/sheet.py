@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loragrid.data.context import in_context
 from loragrid.files import write_json, write_jsonl, write_text
 from loragrid.generation.backends import Adapter
 from loragrid.generation.records import COLUMNS, digest_of, line_of
@@ -21,8 +22,8 @@ class Request:
     """What one subject is asked, and where its answers go.
 
     Args:
-        prompts: `id` and `messages` each, and perhaps `reference`. One with `after` goes on after the answer to the
-            prompt of that id: the assistant's messages before it are the subject's own answers.
+        prompts: `id` and `messages` each, and perhaps `reference`. Those with `after` are turns of conversations, as
+            `loragrid.data.conversations` writes them: one goes on after the answer to the prompt of that id.
         out: generations.jsonl, with the columns of `loragrid.generation.records`.
         seed: of sampling.
         about: whose answers these are, for generation.json.
@@ -44,11 +45,13 @@ class _Asked:
 
     Args:
         messages: what was said before.
-        ids: token ids, with room for the longest answer.
+        shown: what of it the subject reads.
+        ids: token ids of that, with room for the longest answer.
         cut: whether that took some of the beginning.
     """
 
     messages: list[Message]
+    shown: list[Message]
     ids: list[int]
     cut: bool
 
@@ -109,15 +112,16 @@ class Sheet:
 
     def _as_asked(self, prompt: Mapping[str, Any]) -> _Asked:
         messages = self._as_said(prompt)
-        ids = self._chat.prompt(messages)
+        shown = in_context(messages, **prompt.get("context", {}))
+        ids = self._chat.prompt(shown)
         if self._room is None or len(ids) <= self._room:
-            return _Asked(messages, ids, cut=False)
+            return _Asked(messages, shown, ids, cut=False)
         # What a subject has said itself may be long: whole turns go, the newest stay.
-        for shorter in _without_first_turns(messages) if "after" in prompt else ():
-            ids = self._chat.prompt(shorter)
+        for fewer in _without_first_turns(shown) if "after" in prompt else ():
+            shown, ids = fewer, self._chat.prompt(fewer)
             if len(ids) <= self._room:
                 break
-        return _Asked(messages, ids[-self._room :], cut=True)
+        return _Asked(messages, shown, ids[-self._room :], cut=True)
 
     def _as_said(self, prompt: Mapping[str, Any]) -> list[Message]:
         """The messages of a prompt, with the subject's own answers in a conversation."""
@@ -139,8 +143,11 @@ class Sheet:
             return
         for id_, answer in answers.items():
             asked = self._asked.pop(id_)
-            about = {"messages": asked.messages, "prompt_tokens": len(asked.ids), "prompt_cut": asked.cut}
-            self._records[id_] = {"id": id_, **about, "reference": self._prompts[id_].get("reference"), **answer}
+            about: dict[str, Any] = {"id": id_, "messages": asked.messages}
+            if asked.shown != asked.messages:
+                about["asked"] = asked.shown
+            about |= {"prompt_tokens": len(asked.ids), "prompt_cut": asked.cut}
+            self._records[id_] = {**about, "reference": self._prompts[id_].get("reference"), **answer}
         with self._growing.open("a", encoding="utf-8") as file:
             file.write("".join(line_of(self._records[id_]) for id_ in answers))
         self.request.reporter.reach(self.answered)

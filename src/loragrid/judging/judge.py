@@ -11,6 +11,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, write_json, write_jsonl
+from loragrid.generation.records import is_scored, said_of
 from loragrid.jobs.failures import record_failure
 from loragrid.jobs.publish import publish_finished
 from loragrid.judging.cache import Cache, Reply, cache_of, request_key
@@ -131,16 +132,17 @@ def judge_answers(member: ScoreMember, score: Mapping[str, Any], out: Path) -> N
 
 
 def _questions(member: ScoreMember, score: Mapping[str, Any], options: Options) -> Iterator[Question]:
-    prompts = list(read_jsonl(Path(member.prompts_file)))
+    prompts = filter(is_scored, read_jsonl(Path(member.prompts_file)))
     folders = [member.answers.folder, *([score["opponent"]] if options.rubric.is_pairwise else [])]
     answered = [_answers(folder) for folder in folders]
     for prompt in prompts:
         try:
-            answers = [each[prompt["id"]] for each in answered]
+            rows = [each[prompt["id"]] for each in answered]
         except KeyError:
             raise UserError(
                 f"{folders[-1]}: no answer to prompt {prompt['id']!r}; delete generations.jsonl there to ask again"
             ) from None
+        answers = [str(row["answer"]) for row in rows]
         names = ("answer_sha256", "opponent_sha256")
         about = {name: answer_sha256(answer) for name, answer in zip(names, answers, strict=False)}
         if len(answers) == 2 and answers[0] == answers[1]:
@@ -148,15 +150,15 @@ def _questions(member: ScoreMember, score: Mapping[str, Any], options: Options) 
             continue
         for repeat in range(options.repeats):
             for order in [answers, answers[::-1]] if len(answers) == 2 else [answers]:
-                messages = messages_for(options.rubric, prompt["messages"], order)
+                messages = messages_for(options.rubric, said_of(rows[0], prompt), order)
                 yield Question(prompt["id"], repeat, order is not answers, messages, about)
 
 
-def _answers(folder: str) -> dict[str, str]:
+def _answers(folder: str) -> dict[str, dict[str, Any]]:
     file = made_file(folder, "generations.jsonl")
     if file is None:
         raise UserError(f"{folder}: no answers to judge")
-    return {record["id"]: record["answer"] for record in read_jsonl(file)}
+    return {row["id"]: row for row in read_jsonl(file)}
 
 
 def answer_sha256(answer: str) -> str:

@@ -122,7 +122,8 @@ class Metric(Protocol):
     that have to be there. Libraries are imported inside functions, because the front door imports every metric. One
     whose columns depend on its settings has a function `columns(options)`, too, and in `COLUMNS` what it always has;
     one that compares answers with somebody else's has `against(options)`, which names whose. One of choices instead of
-    answers has `OF_CHOICES`, and one that the generate job makes has `sound(items)`, which tells what counts.
+    answers has `OF_CHOICES`, one that compares answers with no reference has `WITHOUT_REFERENCE`, and one that the
+    generate job makes has `sound(items)`, which tells what counts.
     """
 
     __name__: str

@@ -14,6 +14,7 @@ TITLE = "distinct-n"
 PLACE: Place = "cpu"
 LIBRARIES: tuple[str, ...] = ()
 NEEDS: tuple[str, ...] = ()
+WITHOUT_REFERENCE = True
 
 COLUMNS = (whole_sample("distinct1", "distinct-1"), whole_sample("distinct2", "distinct-2"))
 

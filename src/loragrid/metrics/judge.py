@@ -22,6 +22,7 @@ TITLE = "judge"
 PLACE: Place = "judge"
 LIBRARIES = ("scipy",)
 NEEDS: tuple[str, ...] = ()
+WITHOUT_REFERENCE = True
 
 
 class Options(MetricOptions):

@@ -11,6 +11,7 @@ TITLE = "length"
 PLACE: Place = "cpu"
 LIBRARIES: tuple[str, ...] = ()
 NEEDS: tuple[str, ...] = ()
+WITHOUT_REFERENCE = True
 
 COLUMNS = (
     mean("answer_words", "words an answer", places=1, higher_is_better=None, bounds=(0.0, math.inf)),

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from loragrid.data.context import in_context
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, write_json
 from loragrid.modeling.architecture import Architecture, architecture_of
@@ -195,7 +196,8 @@ def _prompts_in_words(chat: Chat, asked: Mapping[str, Any], architecture: Archit
     prompts = list(read_jsonl(file))
     found = _too_few(file, prompts)
     room = architecture.prompt_room(asked["max_new_tokens"])
-    encoded = [chat.prompt(prompt["messages"]) for prompt in prompts]
+    # Of a conversation, what was recorded stands for the model's own answers.
+    encoded = [chat.prompt(in_context(prompt["messages"], **prompt.get("context", {}))) for prompt in prompts]
     cut = sum(len(ids) > room for ids in encoded) if room is not None else 0
     if cut > MANY * len(prompts):
         found.append(

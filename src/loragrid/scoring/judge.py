@@ -7,7 +7,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, sha256_of
-from loragrid.generation.records import answers_sha256
+from loragrid.generation.records import answers_sha256, is_scored
 from loragrid.judging.judge import EQUAL, answer_sha256
 from loragrid.judging.rubric import Rubric
 from loragrid.metrics.judge import Judged, Options, items, whole
@@ -36,7 +36,7 @@ def score_judgements(member: ScoreMember, score: Mapping[str, Any], judgements: 
     others = by_id(_answers_in(score["opponent"]), ("answer",)) if score.get("opponent") else {}
     said = _by_item(judgements)
     about, judged = [], []
-    for id_, prompt in asked.items():
+    for id_, prompt in ((id_, prompt) for id_, prompt in asked.items() if is_scored(prompt)):
         answer = answered.get(id_, {}).get("answer")
         found = said.get(id_)
         if answer is None or found is None or any(each["answer_sha256"] != answer_sha256(answer) for each in found):

@@ -7,8 +7,9 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, sha256_of
-from loragrid.generation.records import answers_sha256
+from loragrid.generation.records import answers_sha256, is_scored, shown_of
 from loragrid.metrics.base import Texts
+from loragrid.modeling.messages import Message
 from loragrid.study.grid import Answers
 
 
@@ -27,13 +28,13 @@ class Rows:
     made: dict[str, str]
 
 
-def read_rows(prompts: Path, generations: Path, seen: Callable[[dict[str, Any]], str] | None = None) -> Rows:
+def read_rows(prompts: Path, generations: Path, seen: Callable[[list[Message]], str] | None = None) -> Rows:
     """The answers to an evaluation's prompts.
 
     Args:
         prompts: JSON Lines with `id`, `dialogue`, `reference` and `messages`.
         generations: JSON Lines with `id` and `answer`, in any order.
-        seen: a prompt's text as the model saw it, where a score asks for that.
+        seen: the text of a prompt's messages as the model saw it, where a score asks for that.
 
     Raises:
         UserError: prompts and answers do not pair up one to one by id, or there are none.
@@ -48,10 +49,12 @@ def read_rows(prompts: Path, generations: Path, seen: Callable[[dict[str, Any]],
     for id_ in answered:
         if id_ not in asked:
             raise UserError(f"{generations}: the answer {id_!r} has no prompt in {prompts}; delete it to ask again")
+    asked = {id_: prompt for id_, prompt in asked.items() if is_scored(prompt)}
     texts = Texts(
         [answered[id_]["answer"] for id_ in asked],
-        [prompt["reference"] for prompt in asked.values()],
-        [seen(prompt) for prompt in asked.values()] if seen else None,
+        # What was recorded as the next turn of a conversation answers other words than the subject's own.
+        ["" if "after" in prompt else prompt["reference"] for prompt in asked.values()],
+        [seen(shown_of(answered[id_], prompt)) for id_, prompt in asked.items()] if seen else None,
     )
     about = [{"id": id_, "dialogue": prompt["dialogue"]} for id_, prompt in asked.items()]
     return Rows(about, texts, {"prompts_sha256": sha256_of(prompts), "answers_sha256": answers_sha256(generations)})

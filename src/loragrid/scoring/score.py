@@ -12,6 +12,7 @@ from loragrid.jobs.publish import publish_finished
 from loragrid.jobs.work import is_out_of_memory
 from loragrid.metrics import METRICS
 from loragrid.metrics.base import TextMetric, Texts
+from loragrid.modeling.messages import Message
 from loragrid.scoring.file import write_score
 from loragrid.scoring.judge import score_judgements
 from loragrid.scoring.rows import Rows, check_whose, read_rows
@@ -133,14 +134,14 @@ class _Encoders:
         return encoder, self._encoded[1]
 
 
-def _seen_by_model(member: ScoreMember) -> Callable[[dict[str, Any]], str] | None:
+def _seen_by_model(member: ScoreMember) -> Callable[[list[Message]], str] | None:
     """How a prompt's text looks as the model saw it; None if no score of the member asks for that."""
     if not any(member.answers.scores[id_]["with_prompt"] for id_ in member.parts):
         return None
     from loragrid.modeling.tokenizer import load_chat
 
     chat = load_chat(member.model.folder, member.answers.chat)
-    return lambda prompt: str(chat.tokenizer.decode(chat.prompt(prompt["messages"]), skip_special_tokens=True))
+    return lambda messages: str(chat.tokenizer.decode(chat.prompt(messages), skip_special_tokens=True))
 
 
 def _with_prompts(texts: Texts) -> Texts:

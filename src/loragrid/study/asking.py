@@ -12,6 +12,7 @@ from loragrid.study.keys import (
     DRAWING_VERSION,
     ENCODING_VERSION,
     PROMPTS_VERSION,
+    REPLAY_VERSION,
     changed,
     key_of,
     plain,
@@ -19,7 +20,13 @@ from loragrid.study.keys import (
 )
 from loragrid.study.materials import Materials
 from loragrid.study.registry import Registry
-from loragrid.study.schema import ChoiceEvaluation, DialogueEvaluation, EvaluationSpec, PromptsEvaluation, Study
+from loragrid.study.schema import (
+    AnsweredEvaluation,
+    ChoiceEvaluation,
+    EvaluationSpec,
+    ReplayEvaluation,
+    Study,
+)
 from loragrid.study.scores import Score, resolved_scores, usual_options
 
 
@@ -98,13 +105,12 @@ class Asking:
             in_chat=way.in_chat,
         )
 
-    def _prompts(
-        self, name: str, spec: DialogueEvaluation | PromptsEvaluation, clean: Data, dataset: str, chat: Chat
-    ) -> Prompts:
+    def _prompts(self, name: str, spec: AnsweredEvaluation, clean: Data, dataset: str, chat: Chat) -> Prompts:
         format_ = self._materials.data.formats[dataset]
         context = changed(spec.context)
+        replay = isinstance(spec, ReplayEvaluation)
         key = key_of(
-            "prompts",
+            "replay" if replay else "prompts",
             {
                 # Studies and points that differ in training rows share their prompts.
                 "clean": self._materials.data.asked_key(clean, spec.split),
@@ -114,7 +120,7 @@ class Asking:
                 "rows": spec.rows,
                 "system": spec.system,
                 "default_system": chat.system,
-                "version": PROMPTS_VERSION,
+                "version": REPLAY_VERSION if replay else PROMPTS_VERSION,
                 **({"context": {**context, "version": CONTEXT_VERSION}} if context else {}),
             },
         )
@@ -129,6 +135,7 @@ class Asking:
             system=spec.system,
             default_system=chat.system,
             context=context,
+            replay=replay,
         )
 
     def _choices(self, name: str, spec: ChoiceEvaluation, clean: Data, dataset: str) -> Prompts:
@@ -184,7 +191,7 @@ class Asking:
         return replace(score, key=key_of("score", settings), encoded=ids)
 
 
-def _way_of_answers(spec: DialogueEvaluation | PromptsEvaluation, prompts: Prompts, chat: Chat) -> _Way:
+def _way_of_answers(spec: AnsweredEvaluation, prompts: Prompts, chat: Chat) -> _Way:
     by_row = spec.decoding.temperature or spec.decoding.repetition_penalty != 1
     key = key_of(
         "evaluation",

@@ -222,6 +222,7 @@ class Prompts:
 
     Those with choices have `choice`: the `shots` before each question, `rows` of each subject (not of all, which `rows`
     is), and the `wording` as far as it is not the usual one. `context` has what differs from reading all of a dialogue.
+    With `replay` they are turns of conversations, which are answered one after the other.
     """
 
     id: str
@@ -235,6 +236,7 @@ class Prompts:
     default_system: str | None
     choice: dict[str, Any] | None = None
     context: dict[str, Any] = field(default_factory=dict)
+    replay: bool = False
 
     @property
     def file(self) -> str:

@@ -41,6 +41,9 @@ PROMPTS_VERSION = 1
 CONTEXT_VERSION = 1
 """Raised when the same `context` comes to leave other text of the same dialogues, as with other lists of stopwords."""
 
+REPLAY_VERSION = 1
+"""Raised when the same conversations come to make other turns."""
+
 CHOICE_VERSION = 1
 """Raised when the same questions come to be asked, or their choices compared, in another way."""
 

@@ -53,9 +53,9 @@ def reference_problems(content: dict[str, Any], registry: Registry) -> list[str]
     for name, evaluation in _parts(_mapping(content.get("evaluations"))):
         problems += unknown(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets)
         scores = _list(evaluation.get("scores"))
-        of_choices = evaluation.get("kind") == "choice"
-        problems += score_problems(f"evaluations.{name}.scores", scores, registry, of_choices=of_choices)
-        if of_choices:
+        kind = str(evaluation.get("kind", "dialogue"))
+        problems += score_problems(f"evaluations.{name}.scores", scores, registry, kind)
+        if kind == "choice":
             problems += _choice_problems(f"evaluations.{name}.dataset", evaluation.get("dataset"), datasets, registry)
         problems += _encoder_problems(f"evaluations.{name}.scores", scores)
     metrics = column_names(content.get("evaluations"), datasets, registry)

@@ -38,7 +38,7 @@ from loragrid.study.preflights import preflights_of
 from loragrid.study.problems import describe
 from loragrid.study.recipe import Recipe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import Point, RecipeSpec, Study
+from loragrid.study.schema import EvaluationSpec, Point, RecipeSpec, ReplayEvaluation, Study
 from loragrid.study.together import clashes
 
 
@@ -296,7 +296,7 @@ class _Resolver:
                     for dataset in ([spec.dataset] if spec.dataset else self._to_ask())
                 }
             for dataset in sorted({dataset for dataset, _ in asked}):
-                self._check_answers(name, dataset)
+                self._check_asked(name, spec, dataset)
             for untrained in self.out.untrained.values():
                 for ((dataset, _), clean), chat in itertools.product(sorted(asked.items()), self._chats_of(untrained)):
                     self.asking.ask(name, spec, untrained, clean, dataset, chat)
@@ -354,13 +354,14 @@ class _Resolver:
                 return
             trained = self.out.runs[trained.parent] if trained.parent else None
 
-    def _check_answers(self, name: str, dataset: str) -> None:
-        format_ = self.materials.data.formats[dataset]
-        if not self.registry.formats[format_["name"]].HAS_ANSWERS:
-            self.problems.append(
-                f"evaluations.{name}: asks about {dataset!r}, whose format {format_['name']!r} has no answers to "
-                "compare with; models are not asked such questions yet"
-            )
+    def _check_asked(self, name: str, spec: EvaluationSpec, dataset: str) -> None:
+        format_ = self.materials.data.formats[dataset]["name"]
+        about = f"evaluations.{name}: asks about {dataset!r}, whose format {format_!r}"
+        if isinstance(spec, ReplayEvaluation):
+            if self.registry.formats[format_].KIND is not self.registry.formats["chat"].KIND:
+                self.problems.append(f"{about} makes no conversations that could be replayed")
+        elif not self.registry.formats[format_].HAS_ANSWERS:
+            self.problems.append(f"{about} has no answers to compare with; ask its questions by `kind: replay`")
 
 
 def _split_by(clean: Clean) -> tuple[Any, ...]:

@@ -426,6 +426,21 @@ class PromptsEvaluation(_Asked):
     turns: ClassVar[Literal["last"]] = "last"
 
 
+class ReplayEvaluation(_Asked):
+    """Conversations of which the user's turns are recorded, and the answers between them the model's own."""
+
+    kind: Literal["replay"] = Field(description="The user's recorded turns, answered one after the other.")
+    dataset: str | None = Field(None, description="Dataset asked about; default: the one that the run was trained on.")
+    turns: Literal["all", "last"] = Field(
+        "all", description="Score every answer of a conversation, each with what came before it, or the last one."
+    )
+    scores: list[Choice] = Field(
+        ["length", "distinct"],
+        min_length=1,
+        description="Metrics that compare with no reference: what was recorded answered another conversation.",
+    )
+
+
 class ChoiceEvaluation(Model):
     """Questions with choices, of which the likeliest counts as the answer, after examples of the same subject."""
 
@@ -458,16 +473,20 @@ class ChoiceEvaluation(Model):
         return self
 
 
-EvaluationSpec = DialogueEvaluation | PromptsEvaluation | ChoiceEvaluation
+AnsweredEvaluation = DialogueEvaluation | PromptsEvaluation | ReplayEvaluation
+
+EvaluationSpec = AnsweredEvaluation | ChoiceEvaluation
 
 
 class UnknownKind(ValueError):
     """The `kind` of an evaluation is none that there is."""
 
 
-_KINDS = {"dialogue": DialogueEvaluation, "prompts": PromptsEvaluation, "choice": ChoiceEvaluation}
-_LATER = {
-    "replay": "questions turn after turn, with the model's own answers between them, are not asked yet",
+_KINDS = {
+    "dialogue": DialogueEvaluation,
+    "prompts": PromptsEvaluation,
+    "replay": ReplayEvaluation,
+    "choice": ChoiceEvaluation,
 }
 
 
@@ -480,14 +499,13 @@ def _known_kind(value: Any) -> Any:
     kind = _kind(value)
     if isinstance(kind, str) and kind in _KINDS:
         return value
-    valid = f"Valid: {', '.join(_KINDS)}."
-    text = f"{kind!r}: {_LATER[kind]}. {valid}" if str(kind) in _LATER else f"there is no kind {kind!r}. {valid}"
-    raise UnknownKind(text)
+    raise UnknownKind(f"there is no kind {kind!r}. Valid: {', '.join(_KINDS)}.")
 
 
 Evaluation = Annotated[
     Annotated[DialogueEvaluation, Tag("dialogue")]
     | Annotated[PromptsEvaluation, Tag("prompts")]
+    | Annotated[ReplayEvaluation, Tag("replay")]
     | Annotated[ChoiceEvaluation, Tag("choice")],
     Discriminator(_kind),
     BeforeValidator(_known_kind),

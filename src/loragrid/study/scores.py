@@ -108,14 +108,26 @@ def column_names(evaluations: Any, datasets: Any, registry: Registry) -> set[str
     return names
 
 
-def score_problems(where: str, entries: Iterable[Any], registry: Registry, *, of_choices: bool = False) -> list[str]:
+def fits(metric: Any, kind: str) -> bool:
+    """Whether a metric is one of what an evaluation of some kind makes.
+
+    Args:
+        metric: its module.
+        kind: of the evaluation.
+    """
+    if kind == "replay" and not getattr(metric, "WITHOUT_REFERENCE", False):
+        return False
+    return bool(_is_of_choices(metric) == (kind == "choice"))
+
+
+def score_problems(where: str, entries: Iterable[Any], registry: Registry, kind: str = "dialogue") -> list[str]:
     """What is wrong with the scores of an evaluation.
 
     Args:
         where: their key in the study file.
         entries: as read, of any type.
         registry: the metrics there are.
-        of_choices: whether choices are compared, and nothing is answered in words.
+        kind: of the evaluation.
     """
     problems: list[str] = []
     taken: dict[str, int] = {}
@@ -123,7 +135,7 @@ def score_problems(where: str, entries: Iterable[Any], registry: Registry, *, of
         here = f"{where}[{index}]"
         if isinstance(entry, str) and entry in registry.groups:
             ids = list(registry.groups[entry])
-            problems += _kind_problems(here, ids, registry, of_choices)
+            problems += _kind_problems(here, ids, registry, kind)
         else:
             choice, label = _without_label(entry)
             found = _choice_problems(here, choice, registry)
@@ -133,7 +145,9 @@ def score_problems(where: str, entries: Iterable[Any], registry: Registry, *, of
             if found or not isinstance(choice, str | dict):
                 continue
             ids = [label or choices.parted(choice)[0]]
-            problems += _kind_problems(here, [choices.parted(choice)[0]], registry, of_choices)
+            problems += _kind_problems(here, [choices.parted(choice)[0]], registry, kind)
+            if kind == "replay":
+                problems += _pair_problems(here, choice, registry)
             if label in registry.metrics:
                 problems.append(f"{here}: the label {label!r} is the name of a metric; take another one")
         for id_ in ids:
@@ -179,16 +193,36 @@ def _differs(score: Score, other: Score, registry: Registry) -> str | None:
     return None if found is None else f"{score.id!r} has other subjects of {found!r}"
 
 
-def _kind_problems(where: str, names: Iterable[str], registry: Registry, of_choices: bool) -> list[str]:
-    """Metrics of answers in an evaluation of choices, or the other way round."""
-    fitting = [name for name, metric in registry.metrics.items() if _is_of_choices(metric) == of_choices]
-    what = (
-        "needs answers in words, of which a `kind: choice` evaluation has none"
-        if of_choices
-        else ("is of an evaluation of `kind: choice`")
-    )
+def _kind_problems(where: str, names: Iterable[str], registry: Registry, kind: str) -> list[str]:
+    """Metrics of answers in an evaluation of choices, or the other way round, and the like."""
+    fitting = [name for name, metric in registry.metrics.items() if fits(metric, kind)]
     wrong = [name for name in names if name not in fitting]
-    return [f"{where}: {name!r} {what}. Valid: {', '.join(sorted(fitting)) or 'none'}." for name in wrong]
+    valid = f"Valid: {', '.join(sorted(fitting)) or 'none'}."
+    return [f"{where}: {name!r} {_misfit(registry.metrics[name], kind)}. {valid}" for name in wrong]
+
+
+def _misfit(metric: Any, kind: str) -> str:
+    if kind == "choice":
+        return "needs answers in words, of which a `kind: choice` evaluation has none"
+    if _is_of_choices(metric):
+        return "is of an evaluation of `kind: choice`"
+    return (
+        "compares with a reference, and what was recorded answered another conversation than the model's own; "
+        "ask by `kind: dialogue` for that"
+    )
+
+
+def _pair_problems(where: str, choice: choices.Choice, registry: Registry) -> list[str]:
+    """Two answers are compared as answers to one prompt, which those of two conversations are not."""
+    found = choices.resolved(choice, registry.metrics)
+    metric = registry.metrics[found["name"]]
+    against = getattr(metric, "against", None)
+    if against is None or against(metric.Options.model_validate(found["options"])) is None:
+        return []
+    return [
+        f"{where}: compares two answers to the same prompt; in a `kind: replay` evaluation each model has a "
+        "conversation of its own. Ask by `kind: dialogue`, or judge each by itself."
+    ]
 
 
 def _is_of_choices(metric: Any) -> bool:
