@@ -161,9 +161,11 @@ def test_emotional_support(run):
         if evaluation == "extes-bare":
             whole = lengths["extes", run, utterances]
             assert bare["answers"] == whole["answers"]
-            # With one utterance there is no history.
-            assert (float(bare["prompt_tokens"]) < float(whole["prompt_tokens"])) == (utterances != "1")
-            assert (bare["perplexity"] == whole["perplexity"]) == (utterances == "1")
+            if utterances == "1":  # no history
+                assert bare["prompt_tokens"] == whole["prompt_tokens"]
+                assert float(bare["perplexity"]) == pytest.approx(float(whole["perplexity"]), rel=1e-4)
+            else:
+                assert float(bare["prompt_tokens"]) < float(whole["prompt_tokens"])
     assert (place.folder / "results/studies/emotional-support-small/figures/utterances-tiny.extes.svg").exists()
 
 
