@@ -30,13 +30,13 @@ def history(text, language):
         # Case does not matter, and the signs written onto a word go with it.
         ("en", "My dog, Rex, ran after THE cat. And then: sad!", "dog, Rex, cat. sad!"),
         # Contractions are words of the list, with either apostrophe; what only looks like one is not.
-        ("en", "I'm lonely. I don’t sleep; we'll divorce. My dog's collar broke", "lonely. sleep; divorce. dog's collar broke"),
+        ("en", "I'm lonely. I don’t sleep; we'll divorce. My dog's wet", "lonely. sleep; divorce. dog's wet"),
         # What stands by itself and is no word stays, and so does what only begins with a stopword.
         ("en", "and 🙂 not-so-happy @ the office", "🙂 not-so-happy @ office"),
         # Lines stay lines; one of stopwords goes.
         ("en", "Dogs bark.\nAnd you?\nCats  purr.\n\nBirds sing.", "Dogs bark.\nCats purr.\n\nBirds sing."),
         # The capital of ı is I, and that of i is İ.
-        ("tr", "İÇİN ve ASLINDA köpeğim Ankara'da kayboldu, çünkü kapı açıktı", "köpeğim Ankara'da kayboldu, kapı açıktı"),
+        ("tr", "İÇİN ve ASLINDA köpeğim Ankara'da, çünkü kapı açıktı", "köpeğim Ankara'da, kapı açıktı"),
         # Words, not characters: 上 is a stopword, and 上海 a city. Signs of the list go, too.
         ("zh", "我在上海的工厂上班，感到很焦虑。", "上海工厂上班感到焦虑"),
         ("zh", "我买了 iPhone 手机\n他不知道", "买 iPhone 手机\n知道"),

@@ -82,6 +82,7 @@ def test_an_untrained_model_and_a_run_answer_differently(member, tmp_path):
     assert before["metrics"]["bits_per_byte"] != after["metrics"]["bits_per_byte"]
     assert [item["id"] for item in before["items"]] == [f"d{number}" for number in range(300, 305)]
     assert (before["score"], before["key"]) == ("likelihood", "l" * 64)
+    assert before["made"]["counts"] == {"context": 128}
 
 
 def test_what_is_there_is_not_made_again(member):

@@ -65,10 +65,21 @@ def test_bytes_are_those_of_the_text_as_written(tokenizer, prompts):
     assert items[0]["bytes"] == 7
 
 
+def test_items_tell_how_much_was_said_before(tokenizer, prompts):
+    said = [{"role": ("user", "assistant")[number % 2], "content": "My dog ran away."} for number in range(5)]
+    prompts[1]["messages"] = [{"role": "system", "content": "Be kind."}, *said]
+    chat = Chat(tokenizer)
+    items, _ = reference_likelihoods(load_base(MODEL, "nf4").eval(), chat, prompts, 4, never(), NOBODY)
+    assert items[1]["utterances"] == 5
+    for item, prompt in zip(items, prompts, strict=True):
+        assert item["prompt_tokens"] == len(chat.prompt(prompt["messages"]))
+
+
 def test_a_prompt_that_does_not_fit_loses_its_beginning(tokenizer, prompts):
     model = load_base(MODEL, "nf4").eval()
     prompts[0]["messages"] = [{"role": "user", "content": "Today my dog ran away. " * 40}]
     items, _ = reference_likelihoods(model, Chat(tokenizer), prompts, 4, never(), NOBODY)
+    assert items[0]["prompt_tokens"] == len(Chat(tokenizer).prompt(prompts[0]["messages"])) > 128
     assert items[0]["tokens"] == len(tokenizer(prompts[0]["reference"]).input_ids) + 1
     assert math.isfinite(items[0]["nats"])
 

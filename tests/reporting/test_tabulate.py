@@ -289,6 +289,17 @@ def test_published_values_stand_beside_the_rows_they_belong_to(demo):
     assert [row["meteor_published"] for row in rows] == ["", "", "", "7.5 (Table V)", ""]
 
 
+def test_published_values_may_be_of_one_evaluation(demo):
+    entry = {"metric": "rougeL", "model": "tiny", "dataset": None, "subject": "untrained", "where": {}}
+    demo.grid.published = [
+        {**entry, "source": "Table 1", "value": 0.1, "evaluation": "test"},
+        {**entry, "source": "Table 2", "value": 0.2, "evaluation": "bare"},
+        {**entry, "source": "Table 3", "value": 0.3, "evaluation": None},
+    ]
+    tabulate(demo.grid)
+    assert read("comparison.csv")[0]["rougeL_published"] == "0.1 (Table 1); 0.3 (Table 3)"
+
+
 def test_seeds_have_their_own_table(tree):
     tree.untrained()
     for seed, nats in ((1, 40.0), (2, 44.0), (3, None)):

@@ -77,6 +77,7 @@ def test_the_demo_loads(monkeypatch):
         {"seeds": []},
         {"evaluations": {"test": {"scores": ["unknown"]}}},
         {"evaluations": {"test": {"decoding": {"temprature": 1}}}},
+        {"evaluations": {"test": {"context": {"stopwords": "drop"}}}},
         {"evaluations": {"test": {"kind": "dialog"}}},
         {"evaluations": {"test": {"kind": "replay", "scores": ["rouge"]}}},
         {"evaluations": {"test": {"kind": "prompts"}}},
@@ -96,7 +97,7 @@ def test_what_the_code_refuses_the_schema_refuses(wrong, validator):
         "recipe": {"target_modules": ["q_proj"], "max_steps": None},
         "grid": {"rank": [4, 8], "learning_rate": [1e-4]},
         "points": [{"name": "a", "rank": 16, "rows": {"train": 5}}],
-        "evaluations": {"test": {"turns": "all"}, "ten": {"kind": "prompts", "dataset": "d"}},
+        "evaluations": {"test": {"turns": "all", "context": {"turns": 8}}, "ten": {"kind": "prompts", "dataset": "d"}},
     }
     validator.validate(good)
     assert not validator.is_valid(good | wrong)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import Field
 from studies import SMALL, VOTES
 
+from loragrid.study import asking as asking_module
 from loragrid.study import resolve as resolve_module
 from loragrid.study import schema as schema_module
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, key_of, short
@@ -209,6 +210,36 @@ def test_an_end_token_is_in_the_key_where_it_is_trained(place):
     before, text, train = keys(""), keys(", end_token: text"), keys(", end_token: train")
     assert text == before
     assert [one == other for one, other in zip(train, before, strict=True)] == [False, False, False, True]
+
+
+def test_what_is_read_of_a_dialogue_is_in_the_key_where_it_is_not_all_of_it(place):
+    def of(evaluation):
+        (prompts,) = place.small(f"evaluations: {{test: {evaluation}}}").prompts.values()
+        return prompts
+
+    usual = of("{}")
+    assert usual.context == {}
+    assert of("{context: {}}") == of("{context: {stopwords: keep, turns: null}}") == usual
+    others = [
+        of(f"{{context: {context}}}")
+        for context in ("{turns: 8}", "{stopwords: remove, language: en}", "{stopwords: remove, language: tr}")
+    ]
+    assert len({prompts.key for prompts in [usual, *others]}) == 4
+    assert others[1].context == {"stopwords": "remove", "language": "en"}
+    ten = "{kind: prompts, dataset: letters, context: {turns: 8}}"
+    assert of(ten).key == others[0].key
+
+
+def test_a_newer_version_of_contexts_moves_what_has_one(place, monkeypatch):
+    def keys():
+        grid = place.small("evaluations: {whole: {}, newest: {context: {turns: 8}}}")
+        return {prompts.id.rpartition("-")[0]: prompts.key for prompts in grid.prompts.values()}
+
+    before = keys()
+    monkeypatch.setattr(asking_module, "CONTEXT_VERSION", 2)
+    after = keys()
+    assert after["whole"] == before["whole"]
+    assert after["newest"] != before["newest"]
 
 
 HUB = """

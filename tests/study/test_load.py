@@ -142,7 +142,24 @@ def test_problems_of_one_evaluation(place):
         ("{kind: prompts}", ".dataset: is missing"),
         (
             "{kind: prompts, dataset: letters, turns: all}",
-            ".turns: unknown key. Valid keys: dataset, decoding, kind, rows, scores, seed, split, system.",
+            ".turns: unknown key. Valid keys: context, dataset, decoding, kind, rows, scores, seed, split, system.",
+        ),
+        (
+            "{context: {stopwords: remove}}",
+            ".context: `stopwords: remove` needs the `language` of the dialogues: en, tr or zh",
+        ),
+        (
+            "{context: {turns: 8, language: en}}",
+            ".context: `language` is that of the stopwords: it needs `stopwords: remove`",
+        ),
+        (
+            "{context: {stopwords: remove, language: de}}",
+            ".context.language: input should be 'en', 'tr' or 'zh', not 'de'",
+        ),
+        ("{context: {turns: 0}}", ".context.turns: input should be greater than or equal to 1, not 0"),
+        (
+            "{context: {turn: 4}}",
+            ".context.turn: unknown key. Did you mean 'turns'? Valid keys: language, stopwords, turns.",
         ),
     ],
     ids=str,

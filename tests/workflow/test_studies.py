@@ -150,11 +150,23 @@ def test_emotional_support(run):
     place = run("emotional-support")
     rows = place.table("emotional-support-small")
     assert sorted((row["run"] == "untrained", row["evaluation"]) for row in rows) == [
-        (False, "esconv"), (False, "extes"), (True, "esconv"), (True, "extes"),
-    ]  # fmt: skip
+        (is_untrained, name) for is_untrained in (False, True) for name in ("esconv", "extes", "extes-bare")
+    ]
     assert {row["dataset"] for row in rows if row["run"] != "untrained"} == {"extes"}
     statistics = [place.json(file) for file in place.folder.glob("data/clean/es*/statistics.json")]
     assert all(split["meta"]["strategies"] for each in statistics for split in each.values() if split["records"])
+    with (place.folder / "results/studies/emotional-support-small/utterances.csv").open(newline="") as file:
+        lengths = {(row["evaluation"], row["run"], row["utterances"]): row for row in csv.DictReader(file)}
+    for (evaluation, run, utterances), bare in lengths.items():
+        if evaluation == "extes-bare":
+            whole = lengths["extes", run, utterances]
+            assert bare["answers"] == whole["answers"]
+            if utterances == "1":  # no history
+                assert bare["prompt_tokens"] == whole["prompt_tokens"]
+                assert float(bare["perplexity"]) == pytest.approx(float(whole["perplexity"]), rel=1e-4)
+            else:
+                assert float(bare["prompt_tokens"]) < float(whole["prompt_tokens"])
+    assert (place.folder / "results/studies/emotional-support-small/figures/utterances-tiny.extes.svg").exists()
 
 
 @pytest.mark.slow
