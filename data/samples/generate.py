@@ -59,6 +59,14 @@ CHINESE: dict[str, tuple[str, str]] = {
     "MRC": ("小明{season}去了{city}，他看见了{flower}。他去了哪里？", "他去了{city}。"),
 }
 
+QUESTIONS: list[tuple[str, list[str], list[str]]] = [
+    ("writing", ["请写一句话介绍杭州。", "请把它改成一个问题。"], []),
+    ("roleplay", ["你是一位花匠，请说说梅花。", "那么桃花呢？"], []),
+    ("math", ["三加四等于几？", "再乘以二呢？"], ["三加四等于七。", "七乘以二等于十四。"]),
+    ("reasoning", ["小明在西安，小红在成都。谁在成都？", "那么谁在西安？"], ["小红在成都。", "小明在西安。"]),
+]
+"""Category, two turns, and answers where one is right and others are not."""
+
 # Turkish instructions.
 CITIES_TR = {
     "Ankara": "İç Anadolu", "İzmir": "Ege", "Antalya": "Akdeniz", "Trabzon": "Karadeniz", "Edirne": "Marmara",
@@ -226,6 +234,19 @@ def cmmlu() -> Iterator[tuple[str, list[list[str]]]]:
         yield f"test/{subject}.csv", [header, *([str(n), *row[1:]] for n, row in enumerate(table[2:]))]
 
 
+def questions() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """MT-Bench's questions of two turns in Chinese, and answers to some of them."""
+    asked, answers = [], []
+    for number, (category, turns, replies) in enumerate(QUESTIONS, start=81):
+        asked.append({"question_id": number, "category": category, "turns": turns})
+        if replies:
+            choices = [{"index": 0, "turns": replies}]
+            answers.append(
+                {"question_id": number, "answer_id": f"{number:04x}", "model-id": "none", "choices": choices}
+            )
+    return asked, answers
+
+
 def turkish(random_: random.Random, number: int) -> list[tuple[str, str]]:
     """Turkish instructions and answers, no two of which ask the same."""
     made: dict[str, str] = {}
@@ -270,6 +291,9 @@ def main(folder: Path) -> None:
     write_lines(folder / "firefly/firefly-train-1.1M.jsonl", firefly(random_))
     for name, table in cmmlu():
         write_table(folder / "cmmlu" / name, table)
+    asked, answers = questions()
+    write_lines(folder / "mt_bench_zh/question.jsonl", asked)
+    write_lines(folder / "mt_bench_zh/reference_answer/answers.jsonl", answers)
     instructions = turkish(random_, 80)
     aya = [
         {"inputs": asked, "targets": answer, "language": "Turkish", "language_code": "tur",

@@ -327,3 +327,25 @@ def test_answers_that_are_not_there_are_no_failure_of_the_judge(judge, case, cap
     judge_batch(one.batch, "a.log")
     assert not one.failure.exists()
     assert "no answers to judge" in capsys.readouterr().out
+
+
+def test_a_conversation_is_judged_as_it_was_said(judge, case):
+    one = case({"a": "Hello."})
+    prompts, generations = Path(one.member.prompts_file), Path(one.member.folder, "generations.jsonl")
+    said = [{"role": "user", "content": "Hi!"}, {"role": "assistant", "content": "It is the model that said this."},
+            {"role": "user", "content": "And then?"}]  # fmt: skip
+    recorded = [said[0], {"role": "assistant", "content": "Recorded."}, said[2]]
+    first = {"id": "a#1", "dialogue": "a", "messages": said[:1], "reference": "", "after": None, "scored": False}
+    second = {"id": "a#3", "dialogue": "a", "messages": recorded, "reference": "", "after": "a#1"}
+    prompts.write_text("".join(json.dumps(prompt) + "\n" for prompt in (first, second)))
+    rows = [
+        {"id": "a#1", "messages": said[:1], "answer": said[1]["content"]},
+        {"id": "a#3", "messages": said, "asked": said[-1:], "answer": "Nothing."},
+    ]
+    generations.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (judgement,) = judged(one)
+    assert judgement["item"] == "a#3"
+    (request,) = judge.requests
+    assert "It is the model that said this." in last(request)
+    assert "Recorded." not in last(request)
+    assert [item["id"] for item in scored(one).items] == ["a#3"]

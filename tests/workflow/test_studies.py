@@ -41,7 +41,7 @@ def test_samples_come_out_the_same(tmp_path):
     """`python data/samples/generate.py` makes what is in the project."""
     subprocess.run([sys.executable, SAMPLES / "generate.py", tmp_path], check=True)
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert len(made) == 12
+    assert len(made) == 14
     for path in made:
         assert (tmp_path / path).read_bytes() == (SAMPLES / path).read_bytes(), path
 
@@ -70,7 +70,11 @@ def run(fresh):
         rows = fresh.table(f"{name}-small")
         assert {row["status"] for row in rows} == {"done"}, [(row["run"], row["reason"]) for row in rows]
         for row in rows:
-            if row["evaluation"] != "cmmlu":  # choices, which are not answered in words
+            kind = study["evaluations"][row["evaluation"]].get("kind", "dialogue")
+            if kind == "replay":
+                assert float(row["answer_words"]) >= 0
+                assert any(row[name] for name in row if name.startswith("judge_"))
+            elif kind != "choice":
                 assert float(row["bits_per_byte"]) > 0
                 assert float(row["rougeL"]) >= 0
         assert any(row["run"] != "untrained" for row in rows)
@@ -83,8 +87,10 @@ def run(fresh):
     return run
 
 
-NOT_IN_SAMPLES = {"accuracy_stem", "accuracy_humanities", "accuracy_china"}
-"""Means over subjects that the sample of CMMLU has none of."""
+NOT_IN_SAMPLES = {"accuracy_stem", "accuracy_humanities", "accuracy_china"} | {
+    f"judge_{category}" for category in ("coding", "extraction", "humanities", "stem")
+}
+"""Means over subjects that the sample of CMMLU has none of, and categories that the sample of MT-Bench has none of."""
 
 
 def score_like_the_whole(small, whole):
@@ -150,7 +156,7 @@ def test_emotional_support(run):
     place = run("emotional-support")
     rows = place.table("emotional-support-small")
     assert sorted((row["run"] == "untrained", row["evaluation"]) for row in rows) == [
-        (is_untrained, name) for is_untrained in (False, True) for name in ("esconv", "extes", "extes-bare")
+        (is_untrained, name) for is_untrained in (False, True) for name in ("esconv", "extes", "extes-bare", "judged")
     ]
     assert {row["dataset"] for row in rows if row["run"] != "untrained"} == {"extes"}
     statistics = [place.json(file) for file in place.folder.glob("data/clean/es*/statistics.json")]

@@ -141,10 +141,12 @@ class Workload:
 
     def scored(self, answers: Answers) -> int:
         """How many of a set of answers are scored."""
-        prompts = self.grid.prompts[answers.prompts]
-        if prompts.replay and prompts.turns == "last" and Path(prompts.file).exists():
+        prompts, number = self.grid.prompts[answers.prompts], self.of_answers(answers).prompts
+        if not prompts.replay or prompts.turns == "all":
+            return number
+        if Path(prompts.file).exists():
             return sum(map(is_scored, read_jsonl(Path(prompts.file))))
-        return self.of_answers(answers).prompts
+        return number // self.turns(prompts.id)
 
     def prompts(self, prompts_id: str) -> int:
         """How many prompts an evaluation has."""

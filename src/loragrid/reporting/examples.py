@@ -51,8 +51,11 @@ def _evaluation(prompts_file: Path, rows: list[Row]) -> dict[str, Any]:
     texts = {id(row): _answers(row, {prompt["id"] for prompt in prompts}) for row in shown}
     described = []
     for prompt in prompts:
-        lines = [(f"{turn.get('role')}", f"{turn.get('content')}") for turn in prompt["messages"]]
-        lines.append(("reference", prompt["reference"]))
+        # Of a conversation, what each has said before is shown with the turn before.
+        turns = prompt["messages"][-1:] if prompt["is_turn"] else prompt["messages"]
+        lines = [(f"{turn.get('role')}", f"{turn.get('content')}") for turn in turns]
+        if prompt["reference"]:
+            lines.append(("reference", prompt["reference"]))
         lines += [(_name(row), texts[id(row)].get(prompt["id"]) or _absent(row, texts[id(row)])) for row in shown]
         described.append({"id": prompt["id"], "lines": lines})
     note = f"The {RUNS} of {len(runs)} runs with the lowest validation loss." if len(runs) > RUNS else ""
@@ -70,8 +73,9 @@ def _first(file: Path, number: int) -> list[dict[str, Any]]:
         if len(prompts) == number:
             break
         try:
-            prompts.append({"id": str(record["id"]), "reference": str(record["reference"]),
-                            "messages": [dict(message) for message in record["messages"]]})  # fmt: skip
+            messages = [dict(message) for message in record["messages"]]
+            about = {"id": str(record["id"]), "reference": str(record["reference"])}
+            prompts.append({**about, "messages": messages, "is_turn": record.get("after") is not None})
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{file}: damaged prompt {len(prompts) + 1}") from None
     return prompts
