@@ -30,7 +30,7 @@ def report(tmp_path, *trainings, model=MODEL, formatted=FORMATTED, clean=CLEAN, 
     prompts = tmp_path / "prompts.jsonl"
     write_prompts(
         Path(clean), prompts,
-        format_=CHAT, split="test", turns="all", rows=None, system=None, default_system=None,
+        format_=CHAT, split="test", turns="all", rows=None, system=None, default_system=None, context={},
     )  # fmt: skip
     return found(
         tmp_path, trainings or [training()], [answering(max_new_tokens)], prompts, model, Path(formatted), chat
@@ -193,7 +193,7 @@ def test_ranks_of_some_layers_are_looked_at(nano, tmp_path):
 def prompts_of_dialogues(tmp_path):
     write_prompts(
         Path(CLEAN), tmp_path / "prompts.jsonl",
-        format_=CHAT, split="test", turns="all", rows=None, system=None, default_system=None,
+        format_=CHAT, split="test", turns="all", rows=None, system=None, default_system=None, context={},
     )  # fmt: skip
     return tmp_path / "prompts.jsonl"
 

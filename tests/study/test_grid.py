@@ -215,6 +215,7 @@ def test_published_figures(place):
     (figure,) = place.small(published).published
     assert figure == {
         "source": "Table II", "metric": "sacrebleu", "value": [1.5, 2.0], "model": "base", "dataset": None,
+        "evaluation": None,
         "subject": "tuned", "where": {"rank": 8},
     }  # fmt: skip
 

@@ -171,6 +171,16 @@ def test_evaluations_are_checked_by_their_kind(place, evaluation, said):
     assert problem.startswith(f"evaluations.test{said}")
 
 
+def test_a_published_figure_may_name_an_evaluation_that_there_is(place):
+    figure = "published: [{{source: T1, metric: rougeL, value: 1, model: base, evaluation: {}}}]"
+    assert place.small(figure.format("test")).published[0]["evaluation"] == "test"  # the one of a study without any
+    with pytest.raises(StudyError) as raised:
+        place.small(f"evaluations: {{whole: {{}}, bare: {{context: {{turns: 8}}}}}}\n{figure.format('bear')}")
+    assert raised.value.problems == [
+        "published[0].evaluation: there is no 'bear'. Did you mean 'bare'? Valid: bare, whole."
+    ]
+
+
 def test_prompts_are_asked_as_the_last_turns_of_their_dialogues(place):
     grid = place.small(
         "untrained: [base]\nevaluations: {ten: {kind: prompts, dataset: letters}, last: {dataset: letters}}"
