@@ -11,6 +11,7 @@ from loragrid.study.keys import (
     DRAWING_VERSION,
     ENCODING_VERSION,
     PROMPTS_VERSION,
+    VLLM_VERSION,
     changed,
     key_of,
     plain,
@@ -32,6 +33,7 @@ class _Way:
         decoding: empty where choices are compared.
         seed: of sampling.
         in_chat: whether the chat is used.
+        backend: what generates answers.
     """
 
     key: str
@@ -39,6 +41,7 @@ class _Way:
     decoding: dict[str, Any]
     seed: int
     in_chat: bool
+    backend: str = "transformers"
 
 
 class Asking:
@@ -95,6 +98,7 @@ class Asking:
             scores=scores,
             folder=folder,
             in_chat=way.in_chat,
+            backend=way.backend,
         )
 
     def _prompts(
@@ -182,6 +186,7 @@ class Asking:
 
 def _way_of_answers(spec: DialogueEvaluation | PromptsEvaluation, prompts: Prompts, chat: Chat) -> _Way:
     by_row = spec.decoding.temperature or spec.decoding.repetition_penalty != 1
+    of_transformers = {"version": DRAWING_VERSION if by_row else DECODING_VERSION}
     key = key_of(
         "evaluation",
         {
@@ -190,10 +195,10 @@ def _way_of_answers(spec: DialogueEvaluation | PromptsEvaluation, prompts: Promp
             "decoding": changed(spec.decoding),
             # Greedy decoding draws nothing, so its seed means nothing.
             "seed": spec.seed if spec.decoding.temperature else None,
-            "version": DRAWING_VERSION if by_row else DECODING_VERSION,
+            **({"backend": "vllm", "version": VLLM_VERSION} if spec.backend == "vllm" else of_transformers),
         },
     )
-    return _Way(key, chat, plain(spec.decoding.model_dump()), spec.seed, in_chat=True)
+    return _Way(key, chat, plain(spec.decoding.model_dump()), spec.seed, in_chat=True, backend=spec.backend)
 
 
 def _way_of_choices(spec: ChoiceEvaluation, prompts: Prompts, chat: Chat) -> _Way:
