@@ -22,7 +22,6 @@ from loragrid.generation.sampling import row_seed
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.environment import describe, peak_memory
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def answer_together(
         UserError: the longest answer leaves no room for a prompt, or the model has no row for a token of one.
     """
     room = backend.architecture.prompt_room(decoding["max_new_tokens"])
-    sheets = [_Sheet(request, chat, room) for request in requests if not request.out.exists()]
+    sheets = [_Sheet(request, chat, room, backend) for request in requests if not request.out.exists()]
     backend.architecture.check_ids(max((sheet.largest_id for sheet in sheets), default=0))
     for sheet in sheets:
         sheet.begin()
@@ -141,8 +140,9 @@ def answer_together(
 class _Sheet:
     """A subject's answers while they are made."""
 
-    def __init__(self, request: Request, chat: Chat, room: int | None):
+    def __init__(self, request: Request, chat: Chat, room: int | None, backend: Backend):
         self.request = request
+        self._backend = backend
         self._whole = {prompt["id"]: chat.prompt(prompt["messages"]) for prompt in request.prompts}
         self.encoded = {id_: ids if room is None else ids[-room:] for id_, ids in self._whole.items()}
         self._growing = request.out.with_suffix(".part.jsonl")
@@ -199,8 +199,7 @@ class _Sheet:
                 "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
                 "answer_tokens": sum(record["answer_tokens"] for record in in_order),
                 "prompts_cut": sum(len(ids) > len(self.encoded[id_]) for id_, ids in self._whole.items()),
-                "peak_memory_bytes": peak_memory(),
-                **describe(),
+                **self._backend.describe(),
             },
         )
         write_text(out, text)
