@@ -1,7 +1,8 @@
 """What vLLM can serve of a grid, as far as a study tells it.
 
-After vLLM 0.33: `PEFTHelper` (lora/peft_helper.py) refuses DoRA and biases; what it does not know, as rows of trained tokens, has no place in `parse_fine_tuned_lora_name` (lora/utils.py); ranks are those
-of `MaxLoRARanks` (config/lora.py); its kernels (lora/ops/triton_ops) take 16 bits.
+After vLLM 0.33: `PEFTHelper` (lora/peft_helper.py) refuses DoRA and biases; rows of trained tokens have no place in
+`parse_fine_tuned_lora_name` (lora/utils.py); ranks are those of `MaxLoRARanks` (config/lora.py); its kernels
+(lora/ops/triton_ops) take 16 bits.
 """
 
 from collections.abc import Iterator

@@ -32,6 +32,7 @@ from loragrid.generation.decoding import ends_of, read_answer
 from loragrid.jobs import guard
 from loragrid.jobs.adapter import CONFIGURATION
 from loragrid.jobs.stop import Stop
+from loragrid.jobs.tail import last_lines
 from loragrid.modeling.architecture import Architecture, architecture_of
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.environment import describe
@@ -320,7 +321,7 @@ class Vllm:
 
     def _end(self) -> str:
         """The end of the server's log, for a message."""
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+        lines = last_lines(self._log, TAIL)
         return f"; the end of {self._log}:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
 
 
