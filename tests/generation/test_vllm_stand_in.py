@@ -2,11 +2,10 @@
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -324,12 +323,21 @@ def test_a_machine_without_vllm_is_no_failure_for_good(member, monkeypatch):
     assert not untrained.is_settled()
 
 
-def test_a_server_does_not_outlive_a_killed_worker_and_nothing_is_answered_twice(member, stand_in, tmp_path):
+def killed(worker):
+    worker.kill()
+
+
+def told_to_end(worker):
+    """As the process that has started a worker does it, all of whose processes hear of it."""
+    for process in (worker, *worker.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+
+
+@pytest.mark.parametrize(("end", "ended"), [(killed, "killed"), (told_to_end, "terminated")])
+def test_a_server_ends_with_its_worker_and_nothing_is_answered_twice(member, stand_in, tmp_path, end, ended):
     place, untrained = stand_in(), member("untrained")
-    untrained = AnswerMember(
-        untrained.answers, {"generations": untrained.answers.generations}, untrained.model, untrained.prompts_file,
-        None, untrained.preflight_file,
-    )  # fmt: skip
+    untrained = replace(untrained, parts={"generations": untrained.answers.generations})
     many = [{"id": f"p{n}", "messages": dialogue(300 + n)["messages"][:-1]} for n in range(60)]
     write_jsonl(tmp_path / "prompts.jsonl", many)
     batch = write_batch(tmp_path / "generate-0.json", untrained, stage="generate")
@@ -338,8 +346,7 @@ def test_a_server_does_not_outlive_a_killed_worker_and_nothing_is_answered_twice
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
         while worker.poll() is None and not (part.exists() and len(part.read_bytes().splitlines()) >= 3):
             time.sleep(0.02)
-        os.kill(worker.pid, signal.SIGKILL)
-    assert worker.returncode == -signal.SIGKILL
+        end(psutil.Process(worker.pid))
     assert gone(starts_of(place)[0]["processes"])
     kept = []
     for line in part.read_bytes().splitlines():
@@ -349,3 +356,4 @@ def test_a_server_does_not_outlive_a_killed_worker_and_nothing_is_answered_twice
     assert ask(untrained)
     assert len(requests_of(other)) == 60 - len(kept)
     assert [each["id"] for each in read_jsonl(untrained.work / "generations.jsonl")] == [each["id"] for each in many]
+    assert [attempt["ended"] for attempt in read_attempts(untrained.work)] == [ended, "finished"]
