@@ -285,9 +285,9 @@ def pair(number: int) -> dict[str, Any]:
     return {"messages": messages, "chosen": answer["content"], "rejected": random.Random(number).choice(RUDE)}
 
 
-def batch_of(stage: Any, member: Member) -> Batch[Any]:
-    """A batch of one."""
-    return Batch(stage=stage, id="0123456789", members=[member], needs=[], after=[])
+def batch_of(stage: Any, *members: Member) -> Batch[Any]:
+    """A batch."""
+    return Batch(stage=stage, id="0123456789", members=members, needs=[], after=[])
 
 
 def records(work: Path) -> list[dict[str, Any]]:

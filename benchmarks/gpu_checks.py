@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,12 @@ with importing():
     import torch
     from safetensors.torch import load_file
 
+    from loragrid.errors import NodeError
     from loragrid.estimates.devices import DEVICES, Device
     from loragrid.estimates.memory import training_memory
     from loragrid.estimates.sizes import dimensions
     from loragrid.files import read_json, read_jsonl, write_jsonl
+    from loragrid.generation.backends.vllm import executable_of
     from loragrid.generation.generate import generate_batch
     from loragrid.jobs.attempts import read_attempts
     from loragrid.modeling import load
@@ -425,6 +427,46 @@ def find_answers(bench: GpuBench) -> Found:
     return Found(figure, made["answers"] == 16, {"answers_per_second": per_second, "tokens_per_second": tokens})
 
 
+def find_vllm(bench: GpuBench) -> Found:
+    """Answers of a base and two adapters by vLLM, against those by transformers."""
+    try:
+        executable_of()
+    except NodeError as error:
+        raise LeftOut(str(error)) from error
+    runs = []
+    for name, rank in (("low", 4), ("high", 16)):
+        bench.train(f"vllm-{name}", bench.dialogues(), rank=rank, learning_rate=1e-3, max_steps=2 * bench.steps)
+        runs.append(bench.member(f"vllm-{name}", bench.dialogues(), rank=rank, max_steps=2 * bench.steps))
+    prompts = Path("data/prompts/many.jsonl")
+    write_jsonl(prompts, ({"id": f"{n}", "messages": dialogue(n)[:-1]} for n in range(8 if bench.small else 64)))
+    found, speeds = {}, {}
+    for backend in ("transformers", "vllm"):
+        members = []
+        for number, run in enumerate([*runs, None]):
+            member = bench.asked(run or runs[0], prompts, 8 if bench.small else 64)
+            folder = f"results/{backend}-{number}"
+            answers = replace(member.answers, folder=folder, backend=backend)
+            parts = {"generations": f"{folder}/generations.jsonl"}
+            members.append(replace(member, answers=answers, parts=parts, run=run.run if run else None))
+        generate_batch(batch_of("generate", *members), no_scores)
+        works = [member.work for member in members]
+        if not all((work / "generation.json").exists() for work in works):
+            raise RuntimeError(f"{backend}: {read_attempts(works[0])[-1]['why']}")
+        found[backend] = [[row["answer"] for row in read_jsonl(work / "generations.jsonl")] for work in works]
+        took = [read_json(work / "generation.json") for work in works]
+        speeds[backend] = sum(each["answers"] for each in took) / sum(each["seconds"] for each in took)
+    pairs = [[*zip(*both, strict=True)] for both in zip(found["transformers"], found["vllm"], strict=True)]
+    same = [statistics.mean(one == other for one, other in each) for each in pairs]
+    first = [statistics.mean(one.split()[:1] == other.split()[:1] for one, other in each) for each in pairs]
+    figure = (
+        f"{speeds['vllm']:.1f} answers/s, transformers {speeds['transformers']:.1f}; the same first words: "
+        f"{', '.join(f'{share:.0%}' for share in first)}; the same answers: {', '.join(f'{s:.0%}' for s in same)} "
+        "(two adapters, base)"
+    )
+    values = {"same_answers": same, "same_first_words": first, "answers_per_second": speeds}
+    return Found(figure, min(first[:2]) >= 0.9, values)
+
+
 def no_scores(*_: Any) -> None:
     """Nothing is scored here."""
 
@@ -442,6 +484,7 @@ FIND: dict[str, Callable[[GpuBench], Found]] = {
     "tinyllama": find_tinyllama,
     "llama-2-7b": find_llama,
     "answers": find_answers,
+    "vllm": find_vllm,
 }
 """By the names of gpu.py, which has their goals."""
 

@@ -30,18 +30,22 @@ class Study:
         self.grid.clean["inline"] = make_clean()
         self.results = Results(self.grid, [])
 
-    def untrained(self, values, **others):
-        return self._row(make_untrained(), values, others, {})
+    def untrained(self, values, asked=None, **others):
+        return self._row(make_untrained(), values, others, {}, asked)
 
-    def run(self, values, loss=None, seed=42, others=None, **recipe):
+    def run(self, values, loss=None, seed=42, others=None, asked=None, **recipe):
         subject = make_run(recipe, folder=f"results/runs/r{len(self.grid.runs)}", seed=seed)
         self.grid.runs[subject.folder] = subject
         trained = {} if loss is None else {"loss": {"validation": loss, "best_validation": loss}}
-        return self._row(subject, values, others or {}, trained)
+        return self._row(subject, values, others or {}, trained, asked)
 
-    def _row(self, subject, values, others, trained):
-        """`values` are bits per byte of each dialogue; the scores of other metrics have their names."""
-        answers = make_answers(subject=subject.folder, folder=f"{subject.folder}/eval")
+    def _row(self, subject, values, others, trained, asked):
+        """`values` are bits per byte of each dialogue; the scores of other metrics have their names.
+
+        `asked` are fields of the answers.
+        """
+        folder = "/".join([subject.folder, "eval", *map(str, (asked or {}).values())])
+        answers = make_answers(subject=subject.folder, folder=folder, **(asked or {}))
         self.grid.answers[answers.id] = answers
         scores = {"bits_per_byte": make_score(means(values)), **others}
         self.results.rows.append(Row(subject, answers, trained=trained, scores=scores))

@@ -82,6 +82,14 @@ def test_gpu_lock_is_the_cpu_lock_and_the_cuda_packages():
     assert {name.split("-")[0] for name in gpu.keys() - cpu.keys()} == {"cuda", "nvidia", "triton"}
 
 
+def test_vllm_has_a_lock_of_its_own_with_our_way_of_packing_weights():
+    vllm, gpu = locked("vllm.txt"), locked("gpu.txt")
+    assert direct("vllm.txt").keys() == {"vllm", "vllm-bnb-plugin", "bitsandbytes"}
+    assert vllm["bitsandbytes"] == gpu["bitsandbytes"]
+    # Where these become the same, it may live in the same environment.
+    assert vllm["torch"] != gpu["torch"]
+
+
 def test_each_import_is_pinned_with_a_reason():
     missing = imports() - direct("cpu.txt").keys()
     assert not missing, f"envs/cpu.txt: pin {sorted(missing)} directly"

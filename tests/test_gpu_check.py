@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from vllm_stand_in import install
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,7 +46,7 @@ if "gpu_checks.py" in " ".join(sys.orig_argv):
 
 def test_each_check_passes_or_says_why_it_was_left_out(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(LACKING)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1", "LORAGRID_VLLM": "/nowhere/vllm"}
     command = [sys.executable, ROOT / "benchmarks/gpu.py", "--small", "--minutes", "60", "--output", "found.json"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,10 +62,23 @@ def test_each_check_passes_or_says_why_it_was_left_out(tmp_path):
     }
     needs_cuda = set() if torch.cuda.is_available() else {"adamw-8bit", "paged-adamw"}
     left_out = {name for name, outcome in outcomes.items() if outcome != "passed"}
-    assert left_out - {"flash-attention"} == needs_cuda  # that is a package of its own
+    assert left_out - {"flash-attention"} == needs_cuda | {"vllm"}  # flash-attn is a package of its own
+    assert "pip install -r envs/vllm.txt" in next(
+        check["figure"] for check in found["checks"] if check["name"] == "vllm"
+    )
     for check in found["checks"]:
         assert check["figure"]
         assert f"{check['name']} " in done.stdout
+
+
+def test_answers_by_a_stand_in_for_vllm_are_those_of_transformers(tmp_path):
+    environment = os.environ | {"LORAGRID_VLLM": str(install(tmp_path / "vllm-env")), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, ROOT / "benchmarks/gpu.py", "--small", "--only", "vllm", "--output", "found.json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (check,) = json.loads((tmp_path / "found.json").read_text())["checks"]
+    assert check["outcome"] == "passed"
+    assert check["values"]["same_answers"] == [1, 1, 1]
 
 
 def check_with(folder, script):

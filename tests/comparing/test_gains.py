@@ -65,6 +65,17 @@ def test_missing_dialogues_are_counted(study):
     assert found[more.answers.id, BITS].reason == "the untrained model lacks 2 of the 12 dialogues"
 
 
+def test_answers_of_two_backends_are_not_compared(study):
+    hard = np.arange(30.0)
+    study.untrained(hard)
+    by_vllm = study.run(hard - 1, asked={"backend": "vllm"})
+    found = gains(study.results)[by_vllm.answers.id, BITS]
+    assert found.reason == "no untrained model in the study to compare with"
+    study.untrained(hard + 1, asked={"backend": "vllm"})
+    del study.results.__dict__["_untrained_by_what_they_are_asked"], study.results.__dict__["_untrained_rows"]
+    assert gains(study.results)[by_vllm.answers.id, BITS].comparison.gain == 2
+
+
 def test_each_value_has_an_interval(study):
     base = study.untrained(np.random.default_rng(1).normal(2, 0.3, 20))
     found = intervals(study.results)[base.answers.id, BITS]

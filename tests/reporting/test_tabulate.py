@@ -362,3 +362,13 @@ def test_runs_on_other_rows_are_told_apart_and_none_is_best_over_other_validatio
     assert {row["data"] for row in rows} == {"all", "train 12, validation 2"}
     assert not any(row["best"] for row in rows)
     assert "No run is marked as the best" in Path(tree.grid.folder, "comparison.html").read_text()
+
+
+def test_what_generated_answers_is_named_where_it_is_not_transformers_everywhere(demo):
+    tabulate(demo.grid)
+    assert "backend" not in read("comparison.csv")[0]
+    (last, answers), *_ = reversed(demo.grid.answers.items())
+    demo.grid.answers[last] = dataclasses.replace(answers, backend="vllm")
+    tabulate(demo.grid)
+    named = [row["backend"] for row in read("comparison.csv")]
+    assert sorted(named) == ["transformers"] * (len(named) - 1) + ["vllm"]

@@ -191,6 +191,27 @@ def test_what_belongs_to_preferences_is_in_the_key(place):
     assert len(set(keys)) == len(points)
 
 
+def test_what_generates_answers_is_in_their_key_alone(place):
+    asked = (
+        "untrained: [base]\nevaluations:\n  here: {decoding: {max_new_tokens: 8}}\n"
+        "  there: {decoding: {max_new_tokens: 8}, backend: vllm}\n"
+        "  drawn: {decoding: {max_new_tokens: 8, temperature: 1}, backend: vllm}\n"
+    )
+    grid = place.small(asked)
+    by_name = {}
+    for answers in grid.answers.values():
+        by_name.setdefault(answers.evaluation, []).append(answers)
+    here, there, drawn = by_name["here"], by_name["there"], by_name["drawn"]
+    assert len({answers.key for answers in (*here, *there, *drawn)}) == 3
+    assert {answers.backend for answers in here} == {"transformers"}
+    assert {answers.backend for answers in (*there, *drawn)} == {"vllm"}
+    same = lambda some: [[score["key"] for score in answers.scores.values()] for answers in some]  # noqa: E731
+    assert same(here) == same(there) == same(drawn)
+    assert len({grid.prompts[answers.prompts].key for answers in (*here, *there, *drawn)}) == 1
+    default = place.small(asked.replace("  here: {", "  here: {backend: transformers, "), name="other")
+    assert grid.answers.keys() == default.answers.keys()
+
+
 OF_PREFERENCES = {"objective", "beta", "adapter"}
 
 

@@ -154,7 +154,7 @@ class Results:
         return rows
 
     def untrained(self, row: Row) -> Row | None:
-        """The row of the same base model at the same precision, untrained, asked the same."""
+        """The row of the same base model at the same precision, untrained, asked the same by the same backend."""
         return self._untrained_by_what_they_are_asked.get(_asked_alike(row.answers))
 
     @property
@@ -224,7 +224,8 @@ def _asked_alike(answers: Answers) -> tuple[Any, ...]:
     saying that it ends there, the one with a token, the other with the words in several.
     """
     chat = {name: value for name, value in answers.chat.items() if name not in ("name", "end_token")}
-    return answers.model, answers.precision, answers.evaluation, answers.prompts, canonical(chat)
+    how = answers.model, answers.precision, answers.backend
+    return *how, answers.evaluation, answers.prompts, canonical(chat)
 
 
 def collect(grid: Grid) -> Results:

@@ -37,6 +37,10 @@ answers of 100 words."""
 ENCODED_TOKENS, ENCODED_WIDTH = 128, 1024
 """Tokens of an answer or a reference, and numbers of a token's vector, taken generously: those of large encoders."""
 
+VLLM_HOST, VLLM_SECONDS = 8 * 2**30, 300
+"""Host memory of vLLM's two processes beside the worker, in bytes, and seconds until they answer (weights, compiled
+kernels, CUDA graphs), taken generously and not measured. Of a GPU it takes 90 %, however much that is."""
+
 FLOAT32_SLOWER = 4
 """How much slower a GPU is in float32 than at the rate that is known of it, assumed; of a T4's peaks it is 8 times."""
 
@@ -144,9 +148,12 @@ class Estimator:
         rank = str((run.recipe.rank, run.recipe.target_modules)) if run else ""
         halvings = out_of_memory_attempts(Path(answers.folder, "work"))
         batch = max(1, self.grid.models[answers.model].micro_batch >> halvings)
-        key = (answers.prompts, answers.model, answers.precision, rank + str(answers.decoding), batch)
+        how = rank + str(answers.decoding) + answers.backend
+        key = (answers.prompts, answers.model, answers.precision, how, batch)
         if key not in self._asked:
-            ratio = self._answer_ratios.get((answers.model, answers.precision))
+            # What transformers took says nothing of vLLM.
+            known = answers.backend == "transformers"
+            ratio = self._answer_ratios.get((answers.model, answers.precision)) if known else None
             self._asked[key] = self._corrected(self.estimated(answers, batch), ratio)
         return self._asked[key]
 
@@ -346,6 +353,10 @@ class Estimator:
             of_choices=self.grid.prompts[answers.prompts].choice is not None,
         )  # fmt: skip
         loading = seconds = loading_seconds(size, device)
+        if answers.backend == "vllm":
+            # Its answers are taken to need no less time than those of transformers.
+            memory = Memory(memory.host + VLLM_HOST, memory.gpu)
+            loading = seconds = loading + VLLM_SECONDS
         if answers.generations:
             seconds += generation_seconds(size, device, precision, work, batch=batch)
         if answers.made_with("model"):
@@ -394,7 +405,7 @@ class Estimator:
     def _generations(self) -> Iterator[Record]:
         for answers in self.grid.answers.values():
             file = Path(answers.folder, "generation.json")
-            if answers.generations and file.exists():
+            if answers.generations and answers.backend == "transformers" and file.exists():
                 yield self._generation(answers, file)
 
     def _generation(self, answers: Answers, file: Path) -> Record:

@@ -82,9 +82,8 @@ def answer_together(
         UserError: the longest answer leaves no room for a prompt, the model has no row for a token of one, or the
             template refuses a conversation.
     """
-    architecture = backend.architecture
-    room = architecture.prompt_room(decoding["max_new_tokens"])
-    sheets = [Sheet(request, chat, architecture, room) for request in requests if not request.out.exists()]
+    room = backend.architecture.prompt_room(decoding["max_new_tokens"])
+    sheets = [Sheet(request, chat, backend, room) for request in requests if not request.out.exists()]
     for sheet in sheets:
         sheet.begin()
     progress = _Progress(sum(sheet.number for sheet in sheets), sum(sheet.answered for sheet in sheets), stop)
@@ -97,12 +96,14 @@ def answer_together(
         rows = [Row(number, ids, row_seed(sheets[number].request.seed, id_)) for _, id_, number, ids in ready]
         adapters = [sheet.request.adapter for sheet in sheets]
         with contextlib.closing(backend.answers(rows, adapters, chat, decoding)) as answers:
-            done = 0
+            done, seconds = 0, 0.0
             while done < len(rows):
-                made, seconds = progress.next_of(answers)
+                made, waited = progress.next_of(answers)
+                seconds += waited
                 if not made:
                     continue
                 took = {"seconds": round(seconds / len(made), 4), "together": len(sheets)}
+                seconds = 0.0
                 for number, sheet in enumerate(sheets):
                     sheet.add({ready[row][1]: made[row] | took for row in made if rows[row].subject == number})
                 done += len(made)

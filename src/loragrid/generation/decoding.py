@@ -27,21 +27,32 @@ def only_as_asked(model: Any, chat: Chat) -> Iterator[list[int]]:
         chat: its tokenizer and template.
 
     Yields:
-        Every token that ends an answer: the model's, the tokenizer's and the template's may be three different ones.
+        Tokens that end an answer, as of `ends_of`.
     """
-    named = model.generation_config.eos_token_id
-    listed = named if isinstance(named, list) else [named]
-    tokens = {*listed, chat.tokenizer.eos_token_id, chat.end_token}
+    ends = ends_of(model.generation_config, chat)
     # PEFT hands its own on to the base when it generates.
     models = [model, model.get_base_model()] if isinstance(model, PeftModel) else [model]
     own = [each.generation_config for each in models]
     for each in models:
         each.generation_config = GenerationConfig()
     try:
-        yield sorted(token for token in tokens if token is not None)
+        yield ends
     finally:
         for each, before in zip(models, own, strict=True):
             each.generation_config = before
+
+
+def ends_of(generation: GenerationConfig, chat: Chat) -> list[int]:
+    """Every token that ends an answer: the model's, the tokenizer's and the template's may be three different ones.
+
+    Args:
+        generation: what the model's own file says.
+        chat: its tokenizer and template.
+    """
+    named = generation.eos_token_id
+    listed = named if isinstance(named, list) else [named]
+    tokens = {*listed, chat.tokenizer.eos_token_id, chat.end_token}
+    return sorted(token for token in tokens if token is not None)
 
 
 def generate(
@@ -86,10 +97,20 @@ def generate(
             logits_processor=processors(decoding, padding, width, seeds),
             **words,
         )
-    return [_answer(chat, row, ends) for row in out[:, width:].tolist()]
+    return [read_answer(chat, row, ends) for row in out[:, width:].tolist()]
 
 
-def _answer(chat: Chat, tokens: list[int], ends: list[int]) -> dict[str, Any]:
+def read_answer(chat: Chat, tokens: list[int], ends: list[int]) -> dict[str, Any]:
+    """The answer that a model has given.
+
+    Args:
+        chat: its tokenizer and template.
+        tokens: ids that it has generated, and perhaps some after the end.
+        ends: tokens that end an answer.
+
+    Returns:
+        As of `generate`.
+    """
     length = next((index for index, token in enumerate(tokens) if token in ends), None)
     text = str(chat.tokenizer.decode(tokens[:length], skip_special_tokens=True))
     if chat.end and chat.end_token is None and chat.end in text:

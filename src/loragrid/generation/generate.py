@@ -23,7 +23,7 @@ from loragrid.jobs.stop import Stop
 from loragrid.jobs.work import attempt_groups
 from loragrid.modeling.architecture import Architecture, architecture_of
 from loragrid.modeling.lend import Lender
-from loragrid.modeling.load import attach_adapter
+from loragrid.modeling.load import attach_adapter, empty_base
 from loragrid.modeling.mixed import read_updates, why_alone
 from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
 from loragrid.study.batches import Batch
@@ -65,14 +65,16 @@ def _grouped(members: Sequence[AnswerMember]) -> list[list[AnswerMember]]:
             answers.chat,
             answers.in_chat,
             answers.decoding,
+            answers.backend,
             member.model.sharded,
         ]
         groups.setdefault(canonical(how), []).append(member)
-    return [
-        group[start : start + MOST_TOGETHER]
-        for group in groups.values()
-        for start in range(0, len(group), MOST_TOGETHER)
-    ]
+    found = []
+    for group in groups.values():
+        # A server takes minutes to start, and keeps adapters that wait in the host's memory.
+        most = len(group) if group[0].answers.backend == "vllm" else MOST_TOGETHER
+        found += [group[start : start + most] for start in range(0, len(group), most)]
+    return found
 
 
 def _generate(
@@ -143,6 +145,9 @@ class _Asking:
         ]
         if not asked:
             return
+        if self._by_vllm:
+            self._answer_by_vllm(asked, adapters)
+            return
         base = self._base()
         requests = {}
         for member in asked:
@@ -153,6 +158,40 @@ class _Asking:
                 self._fail(member, "generations", error)
         together = [member for member in asked if member.folder in requests]
         self._answer_some(Transformers(base, self._micro), together, requests)
+
+    def _answer_by_vllm(self, asked: Sequence[AnswerMember], adapters: Mapping[str, Path | None]) -> None:
+        from loragrid.generation.backends import vllm  # with requests, which nobody else needs
+
+        model, served = asked[0].model, []
+        base = empty_base(Path(model.folder)) if any(adapters[member.folder] for member in asked) else None
+        for member in asked:
+            try:
+                if (adapter := adapters[member.folder]) is not None and base is not None:
+                    vllm.check_adapter(base, adapter)
+                served.append(member)
+            except UserError as error:
+                self._fail(member, "generations", error)
+        if not served:
+            return
+        self._lender.release()  # the server takes what memory there is, and what comes after it loads the base anew
+        paths = [adapter for member in served if (adapter := adapters[member.folder]) is not None]
+        log = Path(read_attempts(served[0].work)[-1]["log"])
+        log = log.with_name(f"{log.stem}-vllm.log")
+        with vllm.serving(
+            model.folder, served[0].answers.precision, paths, log, self._stop, gpus=model.gpus_to_answer
+        ) as backend:
+            requests = {
+                member.folder: Request(
+                    list(read_jsonl(Path(member.prompts_file))),
+                    member.work / "generations.jsonl",
+                    member.answers.seed,
+                    self._about(member),
+                    self._reporters[member.folder],
+                    adapters[member.folder],
+                )
+                for member in served
+            }
+            self._answer_some(backend, served, requests)
 
     def _answer_some(self, backend: Backend, members: Sequence[AnswerMember], requests: Mapping[str, Request]) -> None:
         if not members:
@@ -197,6 +236,8 @@ class _Asking:
             adapter: its adapter; None for the model as it is.
         """
         parts = [part for part in sorted(member.parts) if self._is_left(member, part)]
+        if self._by_vllm and "generations" in parts:
+            raise RuntimeError(f"{member.folder}: vLLM has not answered, and nobody else may")
         if not parts:
             return
         model: Any = self._base()
@@ -238,6 +279,10 @@ class _Asking:
             # With it tables tell how much of a dialogue the model can read.
             context = Architecture.of(model.config).context
             self._write_score(out, answers.scores[part], items, excluded, {"context": context})
+
+    @property
+    def _by_vllm(self) -> bool:
+        return self._members[0].answers.backend == "vllm"
 
     def _base(self) -> Any:
         model, precision = self._members[0].model, self._members[0].answers.precision

@@ -8,12 +8,10 @@ from typing import Any
 
 from loragrid.data.context import in_context
 from loragrid.files import write_json, write_jsonl, write_text
-from loragrid.generation.backends import Adapter
+from loragrid.generation.backends import Adapter, Backend
 from loragrid.generation.records import COLUMNS, digest_of, line_of
 from loragrid.jobs.standing import Reporter
-from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.environment import describe, peak_memory
 from loragrid.modeling.messages import Message
 
 
@@ -62,15 +60,15 @@ class Sheet:
     Args:
         request: what it is asked.
         chat: tokenizer and template of its base.
-        architecture: of its base.
+        backend: who answers.
         room: tokens that a prompt may have; None for no limit.
     """
 
-    def __init__(self, request: Request, chat: Chat, architecture: Architecture, room: int | None):
+    def __init__(self, request: Request, chat: Chat, backend: Backend, room: int | None):
         self.request = request
         self._prompts = {str(prompt["id"]): prompt for prompt in request.prompts}
         self._chat = chat
-        self._architecture = architecture
+        self._backend = backend
         self._room = room
         self._asked: dict[str, _Asked] = {}
         self._growing = request.out.with_suffix(".part.jsonl")
@@ -107,7 +105,9 @@ class Sheet:
             if id_ not in self._records and (prompt.get("after") is None or prompt["after"] in self._records)
         ]
         self._asked = {id_: self._as_asked(self._prompts[id_]) for id_ in ready}
-        self._architecture.check_ids(max((token for each in self._asked.values() for token in each.ids), default=0))
+        self._backend.architecture.check_ids(
+            max((token for each in self._asked.values() for token in each.ids), default=0)
+        )
         return {id_: each.ids for id_, each in self._asked.items()}
 
     def _as_asked(self, prompt: Mapping[str, Any]) -> _Asked:
@@ -172,8 +172,7 @@ class Sheet:
                 "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
                 "answer_tokens": sum(record["answer_tokens"] for record in in_order),
                 "prompts_cut": sum(record.get("prompt_cut", False) for record in in_order),
-                "peak_memory_bytes": peak_memory(),
-                **describe(),
+                **self._backend.describe(),
             },
         )
         write_text(out, "".join(map(line_of, rows)))

@@ -20,6 +20,11 @@ class Lender:
     def __init__(self) -> None:
         self._lent: _Lent | None = None
 
+    def release(self) -> None:
+        """Give up the base that was lent, so that another process has its memory."""
+        self._lent = None
+        release_memory()
+
     def base(self, folder: str, precision: str, place: Place = "here", attention: str | None = None) -> PreTrainedModel:
         """A base model as it is when it is loaded.
 

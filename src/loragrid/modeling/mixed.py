@@ -64,6 +64,26 @@ def why_alone(base: PreTrainedModel, folder: Path) -> str | None:
     Raises:
         UserError: its configuration cannot be read.
     """
+    if why := why_more_than_matrices(base, folder):
+        return why
+    if apart := _without_rows(base, _targets(base, _configuration(folder))):
+        return f"{apart[0]} of {base.config.model_type} is given tokens without the rows that they belong to"
+    return None
+
+
+def why_more_than_matrices(base: PreTrainedModel, folder: Path) -> str | None:
+    """Why an adapter is more than products of matrices beside linear layers of a base.
+
+    Args:
+        base: the base model, perhaps without weights.
+        folder: the adapter's.
+
+    Returns:
+        The reason, for people; None if it is no more than that.
+
+    Raises:
+        UserError: its configuration cannot be read.
+    """
     fields = read_json(folder / "adapter_config.json")
     if fields.get("peft_type") != "LORA":
         return f"it is no LoRA adapter, but {fields.get('peft_type')}"
@@ -78,8 +98,6 @@ def why_alone(base: PreTrainedModel, folder: Path) -> str | None:
     for name, module in modules.items():
         if not isinstance(module, torch.nn.Linear | Conv1D):
             return f"it adapts {name}, which is no linear layer"
-    if apart := _without_rows(base, modules):
-        return f"{apart[0]} of {base.config.model_type} is given tokens without the rows that they belong to"
     return None
 
 

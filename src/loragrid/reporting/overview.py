@@ -28,6 +28,7 @@ class Overview:
         overlaps: what was asked and had been trained on.
         shares: by id of the answers, how much of what stands behind a score was cut or left out.
         has_chats: whether the chat of rows has to be named.
+        has_backends: whether what generated answers has to be named.
         has_data: whether runs differ in the rows of their datasets.
         has_parents: whether some go on from others.
     """
@@ -42,6 +43,7 @@ class Overview:
     overlaps: Overlaps
     shares: Mapping[str, list[Share]]
     has_chats: bool
+    has_backends: bool
     has_data: bool
     has_parents: bool
 
@@ -66,6 +68,7 @@ def overview(results: Results, cache: Cache | None = None) -> Overview:
         Overlaps(results),
         shares(results),
         has_chats={answers.chat["name"] for answers in grid.answers.values()} != {None},
+        has_backends={answers.backend for answers in grid.answers.values()} != {"transformers"},
         # Points may choose their own rows and splits.
         has_data=len(used) > len({dataset for dataset, _ in used}),
         has_parents=any(run.parent for run in grid.runs.values()),

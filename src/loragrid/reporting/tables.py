@@ -321,7 +321,8 @@ def _data(results: Results, row: Row) -> str:
 
 def _subject_columns(overview: Overview, name: str = "run") -> list[Column]:
     """What a row is about; columns that say the same of every row of any study like this are not there."""
-    keys = ["model", "dataset", *(["chat"] if overview.has_chats else []), "evaluation", "run", "label"]
+    keys = ["model", "dataset", *(["chat"] if overview.has_chats else []), "evaluation"]
+    keys += [*(["backend"] if overview.has_backends else []), "run", "label"]
     keys += ["data"] if overview.has_data else []
     keys += ["parent"] if overview.has_parents else []
     return [Column(key, key, "name" if key == name else "text", group="subject") for key in keys]
@@ -334,6 +335,7 @@ def _subject(overview: Overview, row: Row) -> TableRow:
         "dataset": results.dataset(row),
         **({"chat": row.answers.chat["name"] or "the model's own"} if overview.has_chats else {}),
         "evaluation": row.answers.evaluation,
+        **({"backend": row.answers.backend} if overview.has_backends else {}),
         "run": row.run.name if row.run else "untrained",
         "label": row.run.label if row.run else None,
         **({"data": _data(results, row)} if overview.has_data else {}),

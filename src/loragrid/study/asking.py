@@ -13,6 +13,7 @@ from loragrid.study.keys import (
     ENCODING_VERSION,
     PROMPTS_VERSION,
     REPLAY_VERSION,
+    VLLM_VERSION,
     changed,
     key_of,
     plain,
@@ -40,6 +41,7 @@ class _Way:
         decoding: empty where choices are compared.
         seed: of sampling.
         in_chat: whether the chat is used.
+        backend: what generates answers.
     """
 
     key: str
@@ -47,6 +49,7 @@ class _Way:
     decoding: dict[str, Any]
     seed: int
     in_chat: bool
+    backend: str = "transformers"
 
 
 class Asking:
@@ -103,6 +106,7 @@ class Asking:
             scores=scores,
             folder=folder,
             in_chat=way.in_chat,
+            backend=way.backend,
         )
 
     def _prompts(self, name: str, spec: AnsweredEvaluation, clean: Data, dataset: str, chat: Chat) -> Prompts:
@@ -193,6 +197,7 @@ class Asking:
 
 def _way_of_answers(spec: AnsweredEvaluation, prompts: Prompts, chat: Chat) -> _Way:
     by_row = spec.decoding.temperature or spec.decoding.repetition_penalty != 1
+    of_transformers = {"version": DRAWING_VERSION if by_row else DECODING_VERSION}
     key = key_of(
         "evaluation",
         {
@@ -201,10 +206,10 @@ def _way_of_answers(spec: AnsweredEvaluation, prompts: Prompts, chat: Chat) -> _
             "decoding": changed(spec.decoding),
             # Greedy decoding draws nothing, so its seed means nothing.
             "seed": spec.seed if spec.decoding.temperature else None,
-            "version": DRAWING_VERSION if by_row else DECODING_VERSION,
+            **({"backend": "vllm", "version": VLLM_VERSION} if spec.backend == "vllm" else of_transformers),
         },
     )
-    return _Way(key, chat, plain(spec.decoding.model_dump()), spec.seed, in_chat=True)
+    return _Way(key, chat, plain(spec.decoding.model_dump()), spec.seed, in_chat=True, backend=spec.backend)
 
 
 def _way_of_choices(spec: ChoiceEvaluation, prompts: Prompts, chat: Chat) -> _Way:

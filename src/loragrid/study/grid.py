@@ -345,7 +345,8 @@ class Untrained:
 class Answers:
     """What one subject (a run or an untrained model) answers to one evaluation, and how that is scored.
 
-    Of choices there is no `decoding`; `in_chat` says whether the chat is used, as it is for all else.
+    Of choices there is no `decoding`; `in_chat` says whether the chat is used, as it is for all else; `backend` is what
+    generates the answers.
     """
 
     id: str
@@ -362,6 +363,7 @@ class Answers:
     scores: dict[str, dict[str, Any]]
     folder: str
     in_chat: bool = True
+    backend: str = "transformers"
 
     @property
     def generations(self) -> str | None:

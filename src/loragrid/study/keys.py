@@ -53,6 +53,9 @@ DECODING_VERSION = 1
 DRAWING_VERSION = 2
 """The same for answers that are drawn, or whose repetitions are penalised. 2: each by itself, whatever is beside it."""
 
+VLLM_VERSION = 1
+"""The same for answers by vLLM, in place of the two above: raised with a pin in envs/vllm.txt that changes them."""
+
 ENCODING_VERSION = 1
 """Raised when the same references come to be encoded in another way."""
 

@@ -270,7 +270,7 @@ class _Planner:
             rows = f"{grid.formatted[subject.formatted].folder}/format.json" if subject else ""
             if subject is None or not is_trained(subject) or Path(report).exists() or Path(rows).exists():
                 needs.append(report)
-            group = (answers.model, answers.precision)
+            group = (answers.model, answers.precision, answers.backend)
             todo.append(_Todo(member, group, needs, self._after(answers.subject)))
         return self._form("generate", todo)
 

@@ -38,7 +38,8 @@ from loragrid.study.preflights import preflights_of
 from loragrid.study.problems import describe
 from loragrid.study.recipe import Recipe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import EvaluationSpec, Point, RecipeSpec, ReplayEvaluation, Study
+from loragrid.study.schema import ChoiceEvaluation, EvaluationSpec, Point, RecipeSpec, ReplayEvaluation, Study
+from loragrid.study.served import why_not_served
 from loragrid.study.together import clashes
 
 
@@ -288,6 +289,7 @@ class _Resolver:
                 if isinstance(clean, Decontaminated):  # which is so in what is trained on only
                     clean = self.out.clean[clean.base]
                 self._check_leak(name, run, clean, dataset)
+                self._check_served(name, spec, run)
                 self.asking.ask(name, spec, run, clean, dataset, Chat(**run.chat))
                 asked[dataset, clean.id] = clean
             if not asked:
@@ -353,6 +355,16 @@ class _Resolver:
                 )
                 return
             trained = self.out.runs[trained.parent] if trained.parent else None
+
+    def _check_served(self, evaluation: str, spec: EvaluationSpec, run: Run) -> None:
+        """Refuse to ask a run by a backend that cannot have its adapter: told before it is trained, not after."""
+        if isinstance(spec, ChoiceEvaluation) or spec.backend != "vllm":
+            return
+        for why in why_not_served(run):
+            self.problems.append(
+                f"evaluations.{evaluation}.backend: vLLM cannot serve {run.label or run.name}, which has {why}; use "
+                "`transformers`"
+            )
 
     def _check_asked(self, name: str, spec: EvaluationSpec, dataset: str) -> None:
         format_ = self.materials.data.formats[dataset]["name"]

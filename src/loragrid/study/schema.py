@@ -16,6 +16,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=
 """A name that becomes part of a path."""
 
 Precision = Literal["nf4", "16bit", "32bit"]
+BackendName = Literal["transformers", "vllm"]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 # A wider type than that of `loragrid.study.choices`: what is wrong with it is told there, in words.
 Choice = str | dict[str, Any]
@@ -401,6 +402,11 @@ class _Asked(Model):
     context: Context = Field(default_factory=Context, description="What is read of the dialogue so far. Default: all.")
     decoding: Decoding = Field(default_factory=Decoding, description="How answers are generated.")
     seed: int = Field(0, ge=0, description="Seed of sampling.")
+    backend: BackendName = Field(
+        "transformers",
+        description="What generates the answers: `transformers`, or `vllm`, a server in an environment of its own "
+        "(envs/vllm.txt), for many prompts on a GPU. Answers of one are never compared with those of the other.",
+    )
     scores: list[Choice] = Field(
         ["rouge", "sacrebleu", "likelihood"],
         min_length=1,

@@ -35,6 +35,9 @@ class Backend(Protocol):
     def architecture(self) -> Architecture:
         """What the base's configuration says."""
 
+    def describe(self) -> dict[str, Any]:
+        """What answers: `peak_memory_bytes` (None where that says nothing), device, versions; for generation.json."""
+
     def answers(
         self, rows: Sequence[Row], adapters: Sequence[Adapter], chat: Chat, decoding: Mapping[str, Any]
     ) -> Generator[dict[int, dict[str, Any]]]:

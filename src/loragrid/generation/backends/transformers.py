@@ -7,6 +7,7 @@ from loragrid.generation.backends import Adapter, Row
 from loragrid.generation.decoding import generate, only_as_asked
 from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.chat import Chat
+from loragrid.modeling.environment import describe, peak_memory
 from loragrid.modeling.mixed import mixed
 
 
@@ -26,6 +27,10 @@ class Transformers:
     def architecture(self) -> Architecture:
         """As of `Backend`."""
         return Architecture.of(self._base.config)
+
+    def describe(self) -> dict[str, Any]:
+        """As of `Backend`."""
+        return {"peak_memory_bytes": peak_memory(), **describe()}
 
     def answers(
         self, rows: Sequence[Row], adapters: Sequence[Adapter], chat: Chat, decoding: Mapping[str, Any]
