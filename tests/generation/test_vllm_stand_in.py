@@ -15,10 +15,12 @@ from vllm_stand_in import install, requests_of, starts_of
 
 from loragrid.errors import NodeError, UserError
 from loragrid.files import read_jsonl, write_jsonl
-from loragrid.generation.answer import Request, answer_together
+from loragrid.generation.answer import answer_together
 from loragrid.generation.backends import vllm
 from loragrid.generation.backends.transformers import Transformers
 from loragrid.generation.generate import generate_batch
+from loragrid.generation.records import repeatable
+from loragrid.generation.sheet import Request
 from loragrid.jobs.attempts import read_attempts
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Interrupted
@@ -109,7 +111,7 @@ def serving(folders, log, stop=None, precision="nf4"):
 
 
 def answers(requests):
-    return [request.out.read_bytes() for request in requests]
+    return [[repeatable(row) for row in read_jsonl(request.out)] for request in requests]
 
 
 def which(found):
@@ -141,7 +143,7 @@ def test_six_adapters_and_their_base_answer_as_by_transformers(
             made = asked(f"vllm-{number}", lambda folder: folder)
             answer_together(backend, how, made, decoding=decoding, stop=never())
             assert answers(made) == expected
-            records = [json.loads(line) for each in expected for line in each.splitlines()]
+            records = [record for each in expected for record in each]
             assert {record["ended"] for record in records} >= {"length"}
     took = json.loads(made[0].out.with_name("generation.json").read_text())
     assert (took["backend"], took["vllm"], took["peak_memory_bytes"]) == ("vllm", "0.0.0+stand-in", None)
@@ -299,7 +301,7 @@ def test_runs_that_cannot_be_served_fail_by_name_and_the_others_are_answered_and
     plain, dora, untrained = member("a", runs["plain"]), member("b", runs["dora"]), member("c")
     here = member("here", backend="transformers")
     assert ask(plain, dora, untrained, here)
-    reason = json.loads((dora.work / "generations.failed.json").read_text())["reason"]
+    reason = json.loads((dora.work / "generations.jsonl.failed.json").read_text())["reason"]
     assert "dora/work/adapter: vLLM cannot serve this adapter: its `use_dora`" in reason
     for each in (plain, dora, untrained):
         assert "likelihood-llllllllll.json" in made_of(each)

@@ -142,7 +142,8 @@ def test_problems_of_one_evaluation(place):
         ("{kind: prompts}", ".dataset: is missing"),
         (
             "{kind: prompts, dataset: letters, turns: all}",
-            ".turns: unknown key. Valid keys: backend, context, dataset, decoding, kind, rows, scores, seed, split, system.",
+            ".turns: unknown key. "
+            "Valid keys: backend, context, dataset, decoding, kind, rows, scores, seed, split, system.",
         ),
         (
             "{context: {stopwords: remove}}",
