@@ -1,6 +1,6 @@
 """Ways of answering the same prompts, for answers.py, which starts a process for each.
 
-    python benchmarks/answerers.py NAME FOLDER OUTPUT small|whole PROMPTS [ADAPTER]
+    python benchmarks/answerers.py NAME FOLDER OUTPUT demo|smollm2-135m|small PROMPTS [ADAPTER]
 
 The model, its NF4 base, the adapters and greedy decoding are the same in all of them. `make` only writes them.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import CHAT, MICRO_BATCH, SMALL, SMOLLM2_135M, Bench, dialogue
+from bench import CHAT, DEMO, MICRO_BATCH, SMALL, SMOLLM2_135M, Bench, dialogue
 
 from loragrid.modeling.environment import importing, peak_memory
 
@@ -33,7 +33,8 @@ with importing():
     from loragrid.modeling.tokenizer import load_chat
     from loragrid.study.recipe import Recipe
 
-MODEL = "smollm2-135m"
+MODELS = {"demo": DEMO, "smollm2-135m": SMOLLM2_135M, "small": SMALL}
+"""Dimensions by name; `small` only shows that all works."""
 
 RANKS = (8, 8, 16, 16, 32, 32)
 """Of the adapters: six points of a grid."""
@@ -46,15 +47,15 @@ class Subjects:
     """A base, adapters and prompts.
 
     Args:
-        small: a model of two layers and short answers.
+        model: by its name in `MODELS`.
         number: of prompts.
     """
 
-    def __init__(self, small: bool, number: int):
-        self.bench = Bench({MODEL: SMALL if small else SMOLLM2_135M}, steps=1)
+    def __init__(self, model: str, number: int):
+        self.bench = Bench({model: MODELS[model]}, steps=1)
         self.folder = self.bench.model().folder
         self.decoding = {
-            "max_new_tokens": 6 if small else 64, "temperature": 0.0, "top_p": 1.0, "top_k": 0,
+            "max_new_tokens": 6 if model == "small" else 64, "temperature": 0.0, "top_p": 1.0, "top_k": 0,
             "repetition_penalty": 1.0,
         }  # fmt: skip
         self.prompts = [{"id": f"{each}", "messages": dialogue(each)[:-1]} for each in range(number)]
@@ -143,10 +144,10 @@ ANSWER: dict[str, Callable[[Subjects, int], tuple[dict[int, Answers], float]]] =
 
 def main() -> None:
     """Answer in one of the ways; the answers, the seconds that they took and the peak of the memory."""
-    name, folder, output, size, prompts, *adapter = sys.argv[1:]
+    name, folder, output, model, prompts, *adapter = sys.argv[1:]
     Path(folder).mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
-    subjects = Subjects(size == "small", int(prompts))
+    subjects = Subjects(model, int(prompts))
     if name == "make":
         subjects.make()
         return

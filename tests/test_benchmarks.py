@@ -44,7 +44,7 @@ def test_a_start_and_its_imports_are_measured(tmp_path):
 
 @pytest.mark.slow
 def test_all_ways_of_answering_give_the_same_text(tmp_path):
-    said = run(tmp_path, "answers.py", "--small", "--prompts", "9", "--repeats", "1")
+    said = run(tmp_path, "answers.py", "--model", "small", "--prompts", "9", "--repeats", "1")
     found = json.loads((tmp_path / "answers.json").read_text())
     answers = {name: found[name][0]["answers"] for name in ("one-by-one", "alone", "six", "together")}
     assert answers["one-by-one"] == answers["alone"] == {"0": answers["six"]["0"]}
