@@ -217,3 +217,25 @@ def test_training_takes_the_memory_that_was_foretold(nano_root, tmp_path, monkey
         nano, DEVICES["cpu"], "nf4", member.run.recipe, micro_batch=8, length=longest, file_bytes=4
     )
     assert foretold.host == pytest.approx(measured, rel=0.15)
+
+
+def test_answers_by_vllm_ask_for_its_start_and_its_processes_and_learn_nothing_from_transformers(place):
+    grid = place.small("untrained: [base]\nevaluations: {here: {}, there: {backend: vllm}}")
+    batches = {
+        batch.members[0].answers.evaluation: batch
+        for batch in plan(grid).generate.values()
+        if batch.members[0].run is None
+    }
+
+    def asked(name):
+        return Estimator(grid, place.registry, DEVICES["t4"]).request(batches[name])
+
+    here, there = asked("here"), asked("there")
+    assert there.memory_mb >= here.memory_mb + 8 * 1024
+    assert there.minutes >= here.minutes + 5
+    made = {"seconds": 1.0, "answers": 100, "peak_memory_bytes": 5e9, "device": "Tesla T4"}
+    folder = Path(batches["here"].members[0].folder)
+    folder.mkdir(parents=True)
+    (folder / "generation.json").write_text(json.dumps(made))
+    assert asked("here") != here
+    assert asked("there") == there

@@ -163,10 +163,10 @@ class _Asking:
         from loragrid.generation.backends import vllm  # with requests, which nobody else needs
 
         model, served = asked[0].model, []
-        base = empty_base(Path(model.folder)) if any(adapters[member.folder] for member in asked) else None
+        base = empty_base(Path(model.folder))
         for member in asked:
             try:
-                if (adapter := adapters[member.folder]) is not None and base is not None:
+                if (adapter := adapters[member.folder]) is not None:
                     vllm.check_adapter(base, adapter)
                 served.append(member)
             except UserError as error:
