@@ -34,10 +34,10 @@ def test_each_turn_waits_for_the_one_before(ask):
     first, second = ask({"id": "one", "messages": RECORDED, "meta": {"emotion": "sad"}})
     assert first == {
         "id": "one#1", "dialogue": "one", "messages": RECORDED[:1], "reference": "a1",
-        "meta": {"emotion": "sad", "turn": "1"}, "after": None,
+        "meta": {"emotion": "sad", "turn": "turn_1"}, "turn": 1, "after": None,
     }  # fmt: skip
     assert second["messages"] == RECORDED[:3]
-    assert (second["after"], second["reference"], second["meta"]["turn"]) == ("one#1", "a2", "2")
+    assert (second["after"], second["reference"], second["turn"]) == ("one#1", "a2", 2)
 
 
 def test_questions_of_mt_bench_have_a_place_for_each_answer(ask):

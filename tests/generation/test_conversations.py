@@ -136,12 +136,39 @@ def test_what_is_read_of_a_conversation_is_not_what_was_said(play):
     assert alone[0]["answer"] == rows[2]["answer"]
 
 
-def test_a_template_that_refuses_a_later_turn_is_told_and_answers_are_kept(play, chat):
+def test_a_conversation_that_the_template_refuses_to_go_on_with_ends_and_is_counted(play, chat, capsys):
     chat.tokenizer.chat_template = (
         "{% if messages | length > 2 %}{{ raise_exception('one question only') }}{% endif %}"
         "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + eos_token }}{% endfor %}"
     )
-    with pytest.raises(UserError, match="refuses a dialogue: one question only"):
+    (rows,) = play("refused")
+    refused = [row for row in rows if row["ended"] == "refused"]
+    assert {row["id"] for row in rows} - {row["id"] for row in refused} == {"300#1", "310#1", "320#1", "330#1"}
+    assert [row["answer"] for row in refused] == [""] * 5
+    assert json.loads((play.folder / "refused/0/generation.json").read_text())["refused"] == 5
+    assert "300#3 is not asked: the chat template refuses a dialogue: one question only" in capsys.readouterr().out
+
+
+def test_a_first_turn_that_the_template_refuses_is_an_error(play, chat):
+    chat.tokenizer.chat_template = "{{ raise_exception('no questions') }}"
+    with pytest.raises(UserError, match="refuses a dialogue: no questions"):
         play("refused")
-    kept = list(read_jsonl(play.folder / "refused/0/generations.part.jsonl"))
-    assert {row["id"] for row in kept} == {"300#1", "310#1", "320#1", "330#1"}
+
+
+def test_after_an_interruption_batches_are_the_same(play, monkeypatch):
+    generate, asked = answering.generate, []
+
+    def seen(base, chat, prompts, *others):
+        asked.append(sorted(map(len, prompts)))
+        if len(asked) == 3:
+            raise Interrupted("now")
+        return generate(base, chat, prompts, *others)
+
+    monkeypatch.setattr(answering, "generate", seen)
+    with pytest.raises(Interrupted):
+        play("cut", batch_size=2)
+    play("cut", batch_size=2)
+    cut = asked[:2] + asked[3:]
+    asked[:] = [None] * 4
+    play("whole", batch_size=2)
+    assert cut == asked[4:]

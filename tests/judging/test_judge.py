@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from judge_server import TOKEN
 from objects import make_batch
 
 from loragrid.errors import UserError
-from loragrid.files import read_json, read_jsonl
+from loragrid.files import read_json, read_jsonl, write_json
 from loragrid.judging import client
 from loragrid.judging.cache import FOLDER
 from loragrid.judging.judge import judge_batch
+from loragrid.metrics import METRICS, columns_with
 from loragrid.scoring.file import read_score
 from loragrid.scoring.judge import score_judgements
 from loragrid.study.members import plain
@@ -313,12 +315,64 @@ def test_one_whose_answers_cannot_be_judged_holds_up_no_other(judge, case):
     assert published.with_suffix(".about.json").exists()
 
 
-def test_a_server_that_is_down_is_waited_for_once(judge, case):
+def test_a_server_that_is_down_is_not_waited_for_by_every_member(judge, case):
     judge.always = lambda request: 500
+    cases = [case({f"{number}": "One."}, name=f"run-{number}") for number in range(5)]
+    judge_batch(make_batch(*(each.member for each in cases), stage="judge"), "a.log")
+    assert len(judge.requests) == 2 * client.ATTEMPTS
+    assert all("500" in read_json(each.failure)["reason"] for each in cases)
+
+
+def test_an_answer_that_the_server_cannot_read_holds_up_no_other(judge, case):
+    good = judge.always
+    judge.always = lambda request: 500 if "One." in last(request) else good(request)
     first, second = case({"a": "One."}, name="one"), case({"z": "Zeta."}, name="two")
     judge_batch(make_batch(first.member, second.member, stage="judge"), "a.log")
-    assert len(judge.requests) == client.ATTEMPTS
-    assert "500" in read_json(second.failure)["reason"]
+    assert "500" in read_json(first.failure)["reason"]
+    assert Path(second.member.folder, "judgements", second.out.name).exists()
+
+
+def test_damaged_answers_are_told_and_hold_up_no_other(judge, case):
+    first, second = case({"a": "One."}, name="one"), case({"z": "Zeta."}, name="two")
+    Path(first.member.folder, "generations.jsonl").write_text('{"ident": "a"}\n')
+    judge_batch(make_batch(first.member, second.member, stage="judge"), "a.log")
+    assert "KeyError: 'id'" in read_json(first.failure)["reason"]
+    assert Path(second.member.folder, "judgements", second.out.name).exists()
+
+
+def test_what_a_judge_failed_at_in_an_earlier_version_is_no_failure_to_score(case):
+    one = case({"a": "One."})
+    scores = replace(one.member, stage="score", parts={"judge": one.member.answers.score_file("judge")})
+    old = one.member.work / "judge-dddddddddd.failed.json"
+    write_json(old, {"reason": "no server", "stage": "judge", "log": "a.log"})
+    assert not scores.is_settled()
+    write_json(old, {"reason": "damaged", "stage": "score", "log": "a.log"})
+    assert scores.is_settled()
+
+
+def test_judgements_of_another_opponent_are_refused(judge, case):
+    judge.always = lambda request: '{"better": "tie"}'
+    one = case({"a": "One."}, opponents={"a": "Uno."}, rubric="pairwise")
+    judged(one)
+    scored(one)
+    Path("results/other/generations.jsonl").write_text('{"id": "a", "answer": "Eins."}\n')
+    with pytest.raises(UserError, match="or of its opponent; delete it, and the file of this name in"):
+        scored(one)
+
+
+def test_means_by_turn(judge, case, tmp_path):
+    judge.always = lambda request: '{"score": 2}' if "Question a" in last(request) else '{"score": 4}'
+    rubric = tmp_path / "turns.yaml"
+    rubric.write_text(
+        "title: Mine\ninstructions: Rate it.\ncriteria: {score: how good it is}\nminimum: 1\nmaximum: 5\n"
+        "by: turn\ncategories: [turn_1, turn_2]\n"
+    )
+    meta = {"a": {"turn": "turn_1"}, "b": {"turn": "turn_2"}}
+    one = case({"a": "One.", "b": "Two."}, rubric=str(rubric), meta=meta)
+    judged(one)
+    columns = {column.name: column for column in columns_with(METRICS["judge"], one.score["options"])}
+    items = scored(one).items
+    assert [columns[name].of(items) for name in ("judge_turn_1", "judge_turn_2")] == [2, 4]
 
 
 def test_answers_that_are_not_there_are_no_failure_of_the_judge(judge, case, capsys):

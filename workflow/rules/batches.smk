@@ -163,7 +163,8 @@ def batch_of_judgements(wildcards):
     # Judgements are worth nothing without the answers, and who publishes those says why there are none.
     id_ = next(id_ for id_, each in answers.judgement_files().items() if each == file)
     judged = answers.compared(answers.scores[id_]["opponent"])
-    return [ancient(batch.done)] * bool(batch) + [ancient(f"{folder}/generations.jsonl") for folder in judged]
+    made = [ancient(batch.done)] if batch else []
+    return [*made, *(ancient(f"{folder}/generations.jsonl") for folder in judged)]
 
 
 # scores

@@ -357,7 +357,20 @@ def _unscored(row: Row, absent: list[str], grid: Grid) -> tuple[Status, str]:
             or data_failure(grid, row.answers.model, [prompts.clean], prompts=prompts.id)
             or ("missing", asked)
         )
+    for opponent in dict.fromkeys(row.answers.scores[id_].get("opponent") for id_ in absent):
+        if opponent and not Path(opponent, "generations.jsonl").exists():
+            found = _why_not_answered(opponent)
+            if found is not None and found[0] == "failed":
+                return "failed", f"who it is compared with has not answered: {found[1]}"
     return "missing", f"asked, not scored yet: {', '.join(absent)}"
+
+
+def _why_not_answered(folder: str) -> tuple[Status, str] | None:
+    """What a work folder tells of answers that are not there; None if nothing."""
+    failed = failure_of(Path(folder, "work"), "generations.jsonl")
+    if failed.exists():
+        return "failed", _failure_in_words(failure_in(failed), "generate")
+    return _unfinished(Path(folder), "generate")
 
 
 def _failure_in_words(failed: Outcome, stage: str) -> str:

@@ -25,12 +25,13 @@ def write_conversations(
     default_system: str | None,
     context: Mapping[str, Any],
 ) -> None:
-    """Write one turn a line: `id`, `dialogue`, `messages`, `reference`, `meta`, `after`.
+    """Write one turn a line: `id`, `dialogue`, `messages`, `reference`, `meta`, `turn`, `after`.
 
     `after` is the id of the turn before, whose answer is needed first; of the first turn it is null. The assistant's
     `messages` are as recorded, or empty: in their place come the model's own answers. `reference` is what was recorded
     as the answer, or empty. Turns whose answers are only there for later ones have `scored: false`, and all of them the
-    `context` in which they are asked, if that is not all that was said. `meta` has the `turn`, counted from 1.
+    `context` in which they are asked, if that is not all that was said. A `turn` is counted from 1, and in `meta` it is
+    `turn_1`, `turn_2` …, by which rubrics can have means.
 
     Args:
         clean: folder of the cleaned dataset.
@@ -74,7 +75,8 @@ def _turns(
             "dialogue": example.record,
             "messages": messages[:place],
             "reference": messages[place]["content"],
-            "meta": {**example.meta, "turn": str(number)},
+            "meta": {**example.meta, "turn": f"turn_{number}"},
+            "turn": number,
             "after": after,
             **({} if is_scored else {"scored": False}),
         }

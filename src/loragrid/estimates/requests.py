@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ from loragrid.estimates.measured import Ratio, Record, ratios
 from loragrid.estimates.memory import Memory, generation_memory, training_memory
 from loragrid.estimates.sizes import Dimensions, dimensions, encoder_parameters, file_bytes, guess
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
-from loragrid.estimates.workload import Workload
+from loragrid.estimates.workload import GenerationWork, Workload
 from loragrid.jobs.attempts import out_of_memory_attempts
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
@@ -343,7 +343,7 @@ class Estimator:
     def _estimated_answers(
         self, answers: Answers, batch: int, precision: str, device: Device, shards: int | None = None
     ) -> Need:
-        size, work = self._size(answers.model), self.workload.of_answers(answers)
+        size, work = self._size(answers.model), self._work_of(answers)
         gpus = (shards or self.grid.models[answers.model].gpus_to_answer) if device.is_gpu else 1
         run = self.grid.runs.get(answers.subject)
         adapter = _adapter(size, run)
@@ -362,6 +362,14 @@ class Estimator:
         if answers.made_with("model"):
             seconds += likelihood_seconds(size, device, precision, work, batch=batch)
         return Need(gpus, memory, seconds, loading)
+
+    def _work_of(self, answers: Answers) -> GenerationWork:
+        """The work of a set of answers: of what is longer than the model's context, so much as it reads."""
+        work, context = self.workload.of_answers(answers), self._size(answers.model).context
+        if context is None:
+            return work
+        room = max(1, context - work.answer_tokens)
+        return replace(work, prompt_tokens=min(work.prompt_tokens, room), longest_prompt=min(work.longest_prompt, room))
 
     def _rows_at_a_time(self, run: Run) -> int:
         """As training chooses them: halved for each attempt that the GPU's memory was too small for."""
@@ -410,7 +418,7 @@ class Estimator:
 
     def _generation(self, answers: Answers, file: Path) -> Record:
         batch = self.grid.models[answers.model].micro_batch
-        size, work = self._size(answers.model), self.workload.of_answers(answers)
+        size, work = self._size(answers.model), self._work_of(answers)
         return Record(
             (answers.model, answers.precision),
             file,

@@ -59,6 +59,7 @@ class Dimensions:
         tied: whether the head is the embedding.
         gated: whether the feed-forward layers have a gate.
         guessed: whether only the number of parameters was known.
+        context: tokens that it reads at a time, where that is known.
     """
 
     hidden: int
@@ -71,6 +72,7 @@ class Dimensions:
     tied: bool = False
     gated: bool = True
     guessed: bool = False
+    context: int | None = None
 
     @property
     def matrices(self) -> dict[str, tuple[int, int]]:
@@ -203,6 +205,7 @@ def _of_build(build: Build) -> Dimensions:
         kv_heads=build.heads,
         head_width=build.hidden // build.heads,
         vocabulary=build.vocabulary,
+        context=build.context,
     )
 
 
@@ -229,4 +232,5 @@ def _of_config(config: Any) -> Dimensions | None:
         vocabulary=vocabulary,
         tied=bool(config.get("tie_word_embeddings", False)),
         gated=config.get("model_type") not in UNGATED,
+        context=first("max_position_embeddings", "n_positions", "max_seq_len"),
     )

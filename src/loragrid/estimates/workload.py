@@ -16,8 +16,9 @@ from loragrid.study.steps import steps_per_epoch, total_steps, validation_steps
 LONGEST_QUESTION = 3
 """The longest prompt with choices in typical ones, assumed."""
 
-UNKNOWN_TURNS = 2
-"""Answers of a conversation that is played, until its turns are known: those of MT-Bench."""
+UNKNOWN_TURNS, USUAL_TURNS = {"replay": 2}, 10
+"""Answers of a conversation that is played, until its turns are known: those of MT-Bench, and of dialogues between
+people (ESConv's have fifteen, EmpatheticDialogues' two)."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,19 @@ class GenerationWork:
     answer_tokens: int
 
 
+@dataclass(frozen=True)
+class Played:
+    """Conversations that are played.
+
+    Args:
+        turns: answers of the longest; 1 for prompts by themselves.
+        conversations: how many answers are scored, where one of each is; 0 if that is not known.
+    """
+
+    turns: int
+    conversations: int = 0
+
+
 class Workload:
     """Counts the work of a study's runs and answers.
 
@@ -89,6 +103,7 @@ class Workload:
         # Thousands of runs share a few formatted datasets and prompts.
         self._rows = functools.cache(self._count_rows)
         self._prompts = functools.cache(self._count_prompts)
+        self._played = functools.cache(self._count_turns)
 
     def uncounted(self) -> list[str]:
         """The datasets, by the study's names, that are not formatted yet for every run."""
@@ -127,26 +142,25 @@ class Workload:
         # Of choices nothing is answered: their letters are compared, a token each.
         answer = answers.decoding.get("max_new_tokens", 1)
         # In a conversation the answers stand in the prompts after them, as long as they may be.
-        before = self.turns(answers.prompts) - 1
+        before = self._played(answers.prompts).turns - 1
         return GenerationWork(prompts, typical + answer * before / 2, int(longest + answer * before), answer)
-
-    def turns(self, prompts_id: str) -> int:
-        """How many answers the longest conversation has that is played turn by turn; 1 for prompts by themselves."""
-        prompts = self.grid.prompts[prompts_id]
-        if not prompts.replay:
-            return 1
-        if not Path(prompts.file).exists():
-            return UNKNOWN_TURNS
-        return max(int(prompt["meta"]["turn"]) for prompt in read_jsonl(Path(prompts.file)))
 
     def scored(self, answers: Answers) -> int:
         """How many of a set of answers are scored."""
-        prompts, number = self.grid.prompts[answers.prompts], self.of_answers(answers).prompts
+        prompts, played = self.grid.prompts[answers.prompts], self._played(answers.prompts)
+        number = self.of_answers(answers).prompts
         if not prompts.replay or prompts.turns == "all":
             return number
-        if Path(prompts.file).exists():
-            return sum(map(is_scored, read_jsonl(Path(prompts.file))))
-        return number // self.turns(prompts.id)
+        return played.conversations or number // played.turns
+
+    def _count_turns(self, prompts_id: str) -> Played:
+        prompts: Prompts = self.grid.prompts[prompts_id]
+        if not prompts.replay:
+            return Played(1)
+        if not Path(prompts.file).exists():
+            return Played(UNKNOWN_TURNS.get(prompts.format["name"], USUAL_TURNS))
+        turns = [(prompt["turn"], is_scored(prompt)) for prompt in read_jsonl(Path(prompts.file))]
+        return Played(max(turn for turn, _ in turns), sum(scored for _, scored in turns))
 
     def prompts(self, prompts_id: str) -> int:
         """How many prompts an evaluation has."""
@@ -156,7 +170,7 @@ class Workload:
         usual, _ = self._usual(prompts.clean, prompts.split)
         if prompts.choice and prompts.choice["rows"]:
             return int(min(usual, prompts.choice["rows"] * self._subjects(prompts)))
-        return int(min(usual, prompts.rows or usual)) * self.turns(prompts_id)
+        return int(min(usual, prompts.rows or usual)) * self._played(prompts_id).turns
 
     def _subjects(self, prompts: Prompts) -> int:
         """How many subjects questions are of, as far as their source says it; else one."""

@@ -88,11 +88,15 @@ def answer_together(
         sheet.begin()
     progress = _Progress(sum(sheet.number for sheet in sheets), sum(sheet.answered for sheet in sheets), stop)
     # A round for each turn of conversations, one for all else.
-    while ready := [
-        (len(ids), id_, number, ids) for number, sheet in enumerate(sheets) for id_, ids in sheet.ready().items()
-    ]:
+    for turn in range(max((sheet.turns for sheet in sheets), default=0)):
         # Prompts of like length share a batch: less padding. The order is a function of the prompts alone.
-        ready.sort()
+        ready = sorted(
+            (len(ids), id_, number, ids)
+            for number, sheet in enumerate(sheets)
+            for id_, ids in sheet.begin_turn(turn).items()
+        )
+        if not ready:
+            continue
         rows = [Row(number, ids, row_seed(sheets[number].request.seed, id_)) for _, id_, number, ids in ready]
         adapters = [sheet.request.adapter for sheet in sheets]
         with contextlib.closing(backend.answers(rows, adapters, chat, decoding)) as answers:

@@ -48,6 +48,11 @@ def _of_rows(file: Path) -> Iterator[list[Message]]:
         fields: dict[str, Any] = row if isinstance(row, dict) else {}
         if isinstance(prompt := fields.get("prompt"), str):
             yield _said(prompt)
+        elif fields.get("after") is not None:
+            raise UserError(
+                f"{file}, row {number}: is a later turn of a conversation, which goes on after an answer; leave such "
+                "rows out"
+            )
         elif _is_conversation(messages := fields.get("messages", [])):
             yield [{"role": each["role"], "content": each["content"]} for each in messages]
         else:

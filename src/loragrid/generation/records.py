@@ -22,8 +22,11 @@ COLUMNS = (
 )
 """Of a row: the prompt's id and messages, which of a conversation have the subject's own answers; `asked` is what of
 these it was shown, where that is less; the answer, and the reference, if there is one; tokens of both, whether the
-prompt lost its beginning to fit the model's context, and whether the answer came to its end (`stop`) or to its limit
-(`length`); and its share of the seconds that answering took."""
+prompt lost its beginning to fit the model's context, and whether the answer came to its end (`stop`), to its limit
+(`length`), or is none since the template refuses what the subject had said before (`refused`); and its share of the
+seconds that answering took."""
+
+REFUSED = "refused"
 
 _MEASURED = "seconds"
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.data.context import in_context
+from loragrid.errors import UserError
 from loragrid.files import write_json, write_jsonl, write_text
 from loragrid.generation.backends import Adapter, Backend
-from loragrid.generation.records import COLUMNS, digest_of, line_of
+from loragrid.generation.records import COLUMNS, REFUSED, digest_of, line_of
 from loragrid.jobs.standing import Reporter
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.messages import Message
@@ -70,6 +71,7 @@ class Sheet:
         self._chat = chat
         self._backend = backend
         self._room = room
+        self._turn = _turns(self._prompts)
         self._asked: dict[str, _Asked] = {}
         self._growing = request.out.with_suffix(".part.jsonl")
         self._records: dict[str, dict[str, Any]] = {}
@@ -93,21 +95,40 @@ class Sheet:
         self.request.reporter.begin("answers", self.answered, self.number)
         self._publish_if_whole()  # the end may have come just before that
 
-    def ready(self) -> dict[str, list[int]]:
-        """Token ids of the prompts without an answer that can be asked now: those before them are answered.
+    @property
+    def turns(self) -> int:
+        """Of the longest conversation; 1 for prompts by themselves."""
+        return max(self._turn.values(), default=0) + 1
+
+    def begin_turn(self, turn: int) -> dict[str, list[int]]:
+        """Token ids of the prompts of a turn that have no answer; those of the turns before have one.
+
+        Where a subject has said something that its own template refuses, its conversation ends: what is left of it
+        counts as answered by nothing, and is recorded as `refused`.
+
+        Args:
+            turn: from 0.
 
         Raises:
-            UserError: the template refuses a conversation, or the model has no row for a token of one.
+            UserError: the template refuses a dialogue of others, or the model has no row for a token.
         """
-        ready = [
-            id_
-            for id_, prompt in self._prompts.items()
-            if id_ not in self._records and (prompt.get("after") is None or prompt["after"] in self._records)
-        ]
-        self._asked = {id_: self._as_asked(self._prompts[id_]) for id_ in ready}
+        self._asked = {}
+        refused: dict[str, dict[str, Any]] = {}
+        for id_, prompt in self._prompts.items():
+            if self._turn[id_] != turn or id_ in self._records:
+                continue
+            try:
+                self._asked[id_] = self._as_asked(prompt)
+            except UserError as error:
+                if not turn:
+                    raise
+                print(f"{self.request.out.parent}: {id_} is not asked: {error}", flush=True)
+                self._asked[id_] = _Asked(self._as_said(prompt), self._as_said(prompt), [], cut=False)
+                refused[id_] = {"answer": "", "answer_tokens": 0, "ended": REFUSED, "seconds": 0.0}
         self._backend.architecture.check_ids(
             max((token for each in self._asked.values() for token in each.ids), default=0)
         )
+        self.add(refused)
         return {id_: each.ids for id_, each in self._asked.items()}
 
     def _as_asked(self, prompt: Mapping[str, Any]) -> _Asked:
@@ -171,12 +192,22 @@ class Sheet:
                 "together": max(record.get("together", 1) for record in in_order),
                 "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
                 "answer_tokens": sum(record["answer_tokens"] for record in in_order),
+                "refused": sum(record["ended"] == REFUSED for record in in_order),
                 "prompts_cut": sum(record.get("prompt_cut", False) for record in in_order),
                 **self._backend.describe(),
             },
         )
         write_text(out, "".join(map(line_of, rows)))
         self._growing.unlink()
+
+
+def _turns(prompts: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """Of each prompt, how many come before it in its conversation."""
+    turns: dict[str, int] = {}
+    for id_, prompt in prompts.items():  # a turn stands after the one before
+        after = prompt.get("after")
+        turns[id_] = 0 if after is None else turns[after] + 1
+    return turns
 
 
 def _without_first_turns(messages: Sequence[Message]) -> Iterator[list[Message]]:

@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from collections import Counter
+import traceback
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def judge_batch(batch: Batch[ScoreMember], log: str) -> None:
         batch: the recorded batch.
         log: where this job's output goes, for the record of a failure.
     """
-    silent: dict[str, ServerError] = {}
+    silent: dict[str, list[ServerError]] = defaultdict(list)
     for member in batch.members:
         work = member.work
         for id_, file in sorted(member.parts.items()):
@@ -87,16 +88,26 @@ def judge_batch(batch: Batch[ScoreMember], log: str) -> None:
             score = member.answers.scores[id_]
             model = score["options"]["model"]
             try:
-                if model in silent:  # each member would wait for it as long as the first
-                    raise silent[model]
+                # Each member would wait for it as long as the first two, of which the first may have had an answer
+                # that the server cannot read.
+                if len(silent[model]) > 1:
+                    raise silent[model][-1]
                 if _is_answered(member, score):
                     judge_answers(member, score, out)
+                silent[model] = []
             except UserError as error:
                 if isinstance(error, ServerError):
-                    silent[model] = error
-                record_failure(failure, "judge", f"{error} (The next start tries again.)", log)
-                print(f"{out}: {error}", flush=True)
+                    silent[model].append(error)
+                _record(failure, str(error), log)
+            except Exception as error:
+                traceback.print_exc()
+                _record(failure, f"{type(error).__name__}: {error}", log)
         publish_finished(member)
+
+
+def _record(failure: Path, reason: str, log: str) -> None:
+    record_failure(failure, "judge", f"{reason} (The next start tries again.)", log)
+    print(f"{failure}: {reason}", flush=True)
 
 
 def _is_answered(member: ScoreMember, score: Mapping[str, Any]) -> bool:
@@ -140,7 +151,8 @@ def _questions(member: ScoreMember, score: Mapping[str, Any], options: Options) 
             rows = [each[prompt["id"]] for each in answered]
         except KeyError:
             raise UserError(
-                f"{folders[-1]}: no answer to prompt {prompt['id']!r}; delete generations.jsonl there to ask again"
+                f"{folders[-1]}: no answer to prompt {prompt['id']!r}; delete generations.jsonl there, and in its work "
+                "folder, to ask again"
             ) from None
         answers = [str(row["answer"]) for row in rows]
         names = ("answer_sha256", "opponent_sha256")

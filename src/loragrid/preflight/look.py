@@ -196,8 +196,7 @@ def _prompts_in_words(chat: Chat, asked: Mapping[str, Any], architecture: Archit
     prompts = list(read_jsonl(file))
     found = _too_few(file, prompts)
     room = architecture.prompt_room(asked["max_new_tokens"])
-    # Of a conversation, what was recorded stands for the model's own answers.
-    encoded = [chat.prompt(in_context(prompt["messages"], **prompt.get("context", {}))) for prompt in prompts]
+    encoded = [chat.prompt(_nearly_as_asked(prompt)) for prompt in prompts]
     cut = sum(len(ids) > room for ids in encoded) if room is not None else 0
     if cut > MANY * len(prompts):
         found.append(
@@ -216,6 +215,12 @@ def _prompts_in_words(chat: Chat, asked: Mapping[str, Any], architecture: Archit
     except UserError as error:
         found.append(f"{file}: {error}")
     return found
+
+
+def _nearly_as_asked(prompt: Mapping[str, Any]) -> list[Message]:
+    """What is asked; of a conversation what was recorded, or a word, stands for the model's own answers."""
+    messages = [message if message["content"] else {**message, "content": "…"} for message in prompt["messages"]]
+    return in_context(messages, **prompt.get("context", {}))
 
 
 def _choices_in_words(tokens: Callable[[list[Message], str], int], context: int | None, file: Path) -> list[str]:

@@ -257,7 +257,7 @@ def _chosen(read: Sequence[tuple[str, Record, Record | str, list[str]]], number:
 
 
 def _rows(example: Example, chat: Any, use: _Use) -> Iterator[Row]:
-    if chat is None:
+    if chat is None or example.messages[-1]["role"] != "assistant":  # what the model says itself is not there
         yield Row(example)
         return
     from loragrid.data.fit import fitted_pair, fitted_rows

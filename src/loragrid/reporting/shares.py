@@ -22,6 +22,10 @@ COLUMNS = (
     Column("excluded_share", "references left out", "share", group="cut or left out"),
 )
 _OF_CHOICES = Column("fewer_examples", "questions with fewer examples", "share", group="cut or left out")
+_OF_CONVERSATIONS = (
+    Column("prompts_cut", "prompts cut", "share", group="cut or left out"),
+    Column("turns_refused", "turns not asked", "share", group="cut or left out"),
+)
 
 _WARNINGS = {
     "share_at_limit": (
@@ -36,6 +40,14 @@ _WARNINGS = {
     "excluded_share": (
         "of the references were left out, being too long for the model",
         "The scores that need them are about the shorter ones.",
+    ),
+    "prompts_cut": (
+        "of the turns were asked without the beginning of their conversation, which is longer than the context",
+        "Shorter answers (max_new_tokens), or fewer words of what was said (`context`), leave more of it.",
+    ),
+    "turns_refused": (
+        "of the turns were not asked, since the template refuses what the model had said before",
+        "They count as empty answers; the log of `generate` says why.",
     ),
     "fewer_examples": (
         "of the questions were asked with fewer examples than `shots` says, since these are longer than the context",
@@ -65,9 +77,10 @@ class Share:
 
 
 def columns(results: Results) -> tuple[Column, ...]:
-    """The columns of a study: that of examples only where questions with choices are asked."""
-    asked = any(prompts.choice for prompts in results.grid.prompts.values())
-    return (*COLUMNS, _OF_CHOICES) if asked else COLUMNS
+    """The columns of a study: some only where questions with choices are asked, or conversations played."""
+    prompts = results.grid.prompts.values()
+    of_choices = (_OF_CHOICES,) if any(each.choice for each in prompts) else ()
+    return (*COLUMNS, *of_choices, *(_OF_CONVERSATIONS if any(each.replay for each in prompts) else ()))
 
 
 def shares(results: Results) -> dict[str, list[Share]]:
@@ -87,6 +100,7 @@ def shares(results: Results) -> dict[str, list[Share]]:
     for row in results.rows:
         counts = [
             ("share_at_limit", row.generated.get("ended_by_length"), row.generated.get("answers")),
+            *_conversations(row, results),
             ("train_cut", *_training(row, of_data)),
             ("excluded_share", *_references(row)),
             ("fewer_examples", row.fewer_examples, max((score.count for score in row.scores.values()), default=None)),
@@ -119,6 +133,17 @@ def warnings(rows: Sequence[tuple[str, str, Sequence[Share]]]) -> list[str]:
             more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
             told.append(f"More than {100 * MUCH:g} % {what}: {', '.join(worst[:NAMED])}{more}. {meaning}")
     return told
+
+
+def _conversations(row: Row, results: Results) -> list[tuple[str, int | None, int | None]]:
+    """Turns that were asked without the beginning of their conversation, and such as were not asked."""
+    if not results.grid.prompts[row.answers.prompts].replay:
+        return []
+    made = row.generated
+    return [
+        ("prompts_cut", made.get("prompts_cut"), made.get("answers")),
+        ("turns_refused", made.get("refused"), made.get("answers")),
+    ]
 
 
 def _training(row: Row, of_data: Callable[[Run], dict[str, int] | None]) -> tuple[int | None, int | None]:

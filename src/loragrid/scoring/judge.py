@@ -39,9 +39,12 @@ def score_judgements(member: ScoreMember, score: Mapping[str, Any], judgements: 
     for id_, prompt in ((id_, prompt) for id_, prompt in asked.items() if is_scored(prompt)):
         answer = answered.get(id_, {}).get("answer")
         found = said.get(id_)
-        if answer is None or found is None or any(each["answer_sha256"] != answer_sha256(answer) for each in found):
+        other = others.get(id_, {}).get("answer")
+        if answer is None or found is None or not all(_is_about(each, answer, other) for each in found):
             raise UserError(
-                f"{judgements}: what it says of {id_!r} is not of the answer in {generations}; delete it to judge again"
+                f"{judgements}: what it says of {id_!r} is not of the answer in {generations}"
+                f"{', or of its opponent' if others else ''}; delete it, and the file of this name in "
+                f"{member.work}, to judge again"
             )
         length = len(words(answer)) - (len(words(others[id_]["answer"])) if others else 0)
         about.append({"id": id_, "dialogue": prompt["dialogue"]})
@@ -53,6 +56,12 @@ def score_judgements(member: ScoreMember, score: Mapping[str, Any], judgements: 
         "judgements_sha256": sha256_of(judgements),
     }
     write_score(out, score, scored, whole=whole(scored), made={**made, "judge": options.model})
+
+
+def _is_about(judgement: Mapping[str, Any], answer: str, other: str | None) -> bool:
+    """Whether a judgement is of an answer, and of that which it was compared with."""
+    same = judgement["answer_sha256"] == answer_sha256(answer)
+    return bool(same and (other is None or judgement.get("opponent_sha256") in (None, answer_sha256(other))))
 
 
 def _answers_in(folder: str) -> Path:

@@ -225,7 +225,12 @@ class ScoreMember(_OfAnswers):
         """Whether all is made, or failed for good; a judge who does not answer today may do so tomorrow."""
         if self.stage == "judge":
             return all(self.finished(file).exists() for file in self.products)
-        return super().is_settled()
+        return all(self.finished(file).exists() or self._has_failed(file) for file in self.products)
+
+    def _has_failed(self, product: str) -> bool:
+        failure = failure_of(self.work, product)
+        # Earlier versions recorded what a judge failed at where a failure to score is recorded.
+        return failure.exists() and read_json(failure).get("stage") != "judge"
 
 
 def failure_of(work: Path, product: str | Path) -> Path:
