@@ -306,3 +306,12 @@ def test_empty_data_is_a_problem_of_the_study(place, tmp_path):
 def test_a_published_figure_names_a_metric_that_exists(place):
     with pytest.raises(StudyError, match=r"published\[0\]\.metric: there is no 'rogueL'\. Did you mean 'rougeL'\?"):
         place.small("published: [{source: Table 1, metric: rogueL, value: 0.3, model: base}]")
+
+
+def test_one_score_under_two_names_is_told(place):
+    scores = "[rouge, {rouge: {label: again}}]"
+    with pytest.raises(StudyError, match=r"evaluations\.test\.scores: 'rouge' and 'again' are one score; give it once"):
+        place.open(
+            f"{{title: x, models: {{base: {{id: a/b}}}}, datasets: {{letters: {{source: letters}}}}, "
+            f"evaluations: {{test: {{scores: {scores}}}}}}}"
+        )

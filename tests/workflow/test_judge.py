@@ -80,3 +80,19 @@ def test_a_check_says_how_much_would_be_asked_and_of_whom(judged):
     assert "judgements to ask for, at most: 56 of judge" in done.stdout
     assert "LORAGRID_JUDGE_URL is not set" in done.stderr
     assert "Judgements to ask for, at most: 56 of judge." in judged.loragrid("plan", "nano").stdout
+
+
+def test_a_start_after_answers_have_failed_says_what_they_hold_up(judged):
+    untrained = next(judged.folder.glob("results/untrained/*/eval/*"))
+    for file in (untrained / "generations.jsonl", untrained / "work/generations.jsonl"):
+        file.unlink()
+    failure = {"reason": "no room", "stage": "generate", "log": "a.log", "blocked_by": None}
+    (untrained / "work/generations.jsonl.failed.json").write_text(json.dumps(failure))
+    planned = judged.snakemake("-n")
+    assert jobs(planned.stdout + planned.stderr)["publish_judgements"] == 6
+    judged.loragrid("tabulate", "--study", "nano")
+    reasons = {row["run"]: row["reason"] for row in judged.table()}
+    assert "failed in generate: no room" in reasons.pop("untrained")
+    why = "who it is compared with has not answered: failed in generate: no room"
+    assert all(why in each for each in reasons.values())
+    assert "who it is compared with has not answered: no room" in judged.loragrid("failures", "nano").stdout

@@ -115,6 +115,10 @@ class Stages:
         made = [work / Path(file).name for file in missing]
         if all(file.exists() for file in made):
             return _unpublished("judge", made, _log_of_judgements(answers, missing[0]))
+        for opponent in dict.fromkeys(answers.scores[id_]["opponent"] for id_ in missing_judgements(answers)):
+            if opponent and (failure := _own_failure(Path(opponent, "work"), ["generations.jsonl"])):
+                told = _in_words(failure_in(failure), "generate")
+                return failed(replace(told, reason=f"who it is compared with has not answered: {told.reason}"))
         early = self._early.get(("judge", answers.folder))
         return failed(early) if early else WAITING
 

@@ -158,7 +158,7 @@ def score_problems(where: str, entries: Iterable[Any], registry: Registry, kind:
 
 
 def column_problems(evaluations: Mapping[str, Any], datasets: Mapping[str, Any], registry: Registry) -> list[str]:
-    """Scores of several evaluations that would mean different things in one column of the tables.
+    """Scores of several evaluations that would mean different things in one column of the tables, and equal ones.
 
     Args:
         evaluations: of the study, by name; their scores are without problems.
@@ -169,7 +169,12 @@ def column_problems(evaluations: Mapping[str, Any], datasets: Mapping[str, Any],
     before: dict[str, list[tuple[str, Score]]] = defaultdict(list)
     for name, evaluation in evaluations.items():
         usual = usual_options(datasets[evaluation.dataset].source, registry) if evaluation.dataset else {}
-        for id_, score in resolved_scores(evaluation.scores, registry, usual).items():
+        scores = resolved_scores(evaluation.scores, registry, usual)
+        by_key: dict[str, str] = {}
+        for id_, score in scores.items():
+            if (same := by_key.setdefault(score.key, id_)) != id_:
+                problems.append(f"evaluations.{name}.scores: {same!r} and {id_!r} are one score; give it once")
+        for id_, score in scores.items():
             for where, other in before[id_]:
                 if (what := _differs(score, other, registry)) is not None:
                     problems.append(
