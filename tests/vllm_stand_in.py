@@ -24,7 +24,8 @@ def install(folder, name="vllm", **behaviour):
     Args:
         folder: where; it also gets what was asked, see `requests_of`.
         name: of the executable.
-        behaviour: `dies`: what it says before it ends at once; `until`: requests after which it kills itself.
+        behaviour: `dies`: what it says before it ends at once; `until`: requests after which it kills itself;
+            `refuses`: the number of a request that it refuses; `room`: tokens that it says to have room for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "behaviour.json").write_text(json.dumps(behaviour))
@@ -121,7 +122,8 @@ def answering(arguments, folder, behaviour):
                 return self.send(200, {"version": "0.0.0+stand-in"})
             if self.headers["Authorization"] != f"Bearer {key}":
                 return self.send(401, {"error": "Unauthorized"})
-            return self.send(200, {"data": [{"id": name} for name in names]})
+            room = behaviour.get("room", base.config.max_position_embeddings)
+            return self.send(200, {"data": [{"id": name, "max_model_len": room} for name in names]})
 
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -131,6 +133,8 @@ def answering(arguments, folder, behaviour):
                 append(folder / "requests.jsonl", {"body": body, "headers": dict(self.headers)})
                 if len(requests_of(folder)) == behaviour.get("until"):
                     os.kill(os.getpid(), 9)
+                if len(requests_of(folder)) == behaviour.get("refuses"):
+                    return self.send(400, {"error": {"message": "a word of it is not allowed"}})
                 if len(body["prompt"]) + body["max_tokens"] > base.config.max_position_embeddings:
                     return self.send(400, {"error": {"message": "longer than the model's context"}})
                 choice = complete(body)

@@ -9,6 +9,14 @@ class UserError(Exception):
     """
 
 
+class ServerFailed(RuntimeError):
+    """A server that this process has started did not start, ended, or answers what nobody understands."""
+
+
+class ServerOutOfMemory(ServerFailed):
+    """It was killed since the job's memory limit was reached."""
+
+
 class WorkerKilled(UserError):
     """A process that worked for this one was killed, as the system does when memory is short."""
 

@@ -149,6 +149,18 @@ def test_a_conversation_that_the_template_refuses_to_go_on_with_ends_and_is_coun
     assert "300#3 is not asked: the chat template refuses a dialogue: one question only" in capsys.readouterr().out
 
 
+def test_a_conversation_that_has_ended_does_not_go_on_in_a_shorter_context(play, chat):
+    # The third turn alone could be asked.
+    chat.tokenizer.chat_template = (
+        "{% if messages | length in (4, 5) %}{{ raise_exception('no second question') }}{% endif %}"
+        "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + eos_token }}{% endfor %}"
+    )
+    prompts = turns(300, 3)
+    prompts[2]["context"] = {"turns": 1}
+    (rows,) = play("ended", prompts=prompts)
+    assert [row["ended"] for row in rows[1:]] == ["refused", "refused"]
+
+
 def test_a_first_turn_that_the_template_refuses_is_an_error(play, chat):
     chat.tokenizer.chat_template = "{{ raise_exception('no questions') }}"
     with pytest.raises(UserError, match="refuses a dialogue: no questions"):

@@ -220,6 +220,49 @@ def test_a_server_that_does_not_start_says_why(nano, folders, stand_in, tmp_path
     assert gone(starts_of(place)[0]["processes"])
 
 
+def test_a_request_that_is_refused_loses_no_answer_that_is_in_flight(asked, folders, chat, stand_in, tmp_path):
+    stand_in(refuses=3)
+    with serving(folders[:1], tmp_path / "server.log") as backend:
+        made = asked("refused", lambda folder: folder, 1)
+        with pytest.raises(UserError, match=r"vLLM refuses a request: .*a word of it is not allowed"):
+            answer_together(backend, chat, made, decoding=GREEDY, stop=never())
+        files = [each.out if each.out.exists() else each.out.with_suffix(".part.jsonl") for each in made]
+        assert sum(len(list(read_jsonl(file))) for file in files) == 2 * 6 - 1
+
+
+def test_less_room_than_a_prompt_needs_is_told(asked, folders, chat, stand_in, tmp_path):
+    place = stand_in(room=20)
+    with serving([], tmp_path / "server.log") as backend:
+        with pytest.raises(UserError, match="vLLM has room for 20 tokens at a time on this GPU"):
+            answer_together(backend, chat, asked("little", None, 0), decoding=GREEDY, stop=never())
+        assert not requests_of(place)
+
+
+def test_conversations_are_those_of_transformers(nano, folders, chat, stand_in, tmp_path):
+    stand_in()
+    asked, then = ({"role": "user", "content": dialogue(number)["messages"][0]["content"]} for number in (300, 301))
+    said = {"role": "assistant", "content": ""}
+    turns = [
+        {"id": "a#1", "messages": [asked], "reference": "", "after": None},
+        {"id": "a#3", "messages": [asked, said, then], "reference": "", "after": "a#1"},
+    ]
+
+    def played(place, backend, adapter):
+        made = []
+        for index, each in enumerate([adapter, None]):
+            out = tmp_path / place / f"{index}" / "generations.jsonl"
+            out.parent.mkdir(parents=True)
+            made.append(Request(turns, out, 0, {}, Reporter(out.parent), each))
+        answer_together(backend, chat, made, decoding=GREEDY, stop=never())
+        return answers(made)
+
+    base = load_base(MODEL, "nf4").eval()
+    expected = played("transformers", Transformers(base, 8), read_updates(base, folders[0]))
+    assert expected[0][1]["messages"][1]["content"] == expected[0][0]["answer"]
+    with serving(folders[:1], tmp_path / "server.log") as backend:
+        assert played("vllm", backend, folders[0]) == expected
+
+
 def test_told_to_end_while_it_starts(nano, folders, stand_in, tmp_path):
     stand_in()
     with pytest.raises(Interrupted, match="before vLLM answered"), serving([], tmp_path / "server.log", interrupted()):

@@ -348,6 +348,9 @@ def test_what_a_judge_failed_at_in_an_earlier_version_is_no_failure_to_score(cas
     assert not scores.is_settled()
     write_json(old, {"reason": "damaged", "stage": "score", "log": "a.log"})
     assert scores.is_settled()
+    for damaged in ("{", "[]"):
+        old.write_text(damaged)
+        assert scores.is_settled()
 
 
 def test_judgements_of_another_opponent_are_refused(judge, case):

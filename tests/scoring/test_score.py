@@ -1,5 +1,6 @@
 """From answers to score files, one score each."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -141,3 +142,17 @@ def test_answers_that_are_not_published_yet_are_scored_and_missing_ones_are_left
     member.work.mkdir(parents=True, exist_ok=True)
     (member.work / "generations.jsonl").write_text(text)
     assert (score(member) / "rouge-rrrrrrrrrr.json").exists()
+
+
+def test_a_turn_that_was_not_asked_has_no_text_before_it(tmp_path):
+    prompts, generations = tmp_path / "prompts.jsonl", tmp_path / "generations.jsonl"
+    asked = {"id": "a", "dialogue": "a", "messages": [{"role": "user", "content": "Hi"}], "reference": "", "after": "b"}
+    prompts.write_text(json.dumps(asked) + "\n")
+
+    def seen(messages):
+        raise UserError("the chat template refuses a dialogue")
+
+    for ended, fails in (("refused", False), ("stop", True)):
+        generations.write_text(json.dumps({"id": "a", "answer": "", "ended": ended}) + "\n")
+        with pytest.raises(UserError) if fails else contextlib.nullcontext():
+            assert read_rows(prompts, generations, seen).texts.prompts == [""]

@@ -170,7 +170,7 @@ class Estimator:
         needs = [self._need_of(member) for member in members]
         growth = max(memory_factor(member.work) for member in members)
         beside = self._adapters_beside(members)
-        on_gpu = beside if self.device.is_gpu else 0
+        on_gpu = beside if self.device.is_gpu and not _by_vllm(members) else 0
         seconds = sum(need.seconds - need.loading for need in needs)
         # Runs that several processes train have new ones each.
         starts = len(needs) if batch.stage == "train" and max(need.gpus for need in needs) > 1 else 1
@@ -187,6 +187,8 @@ class Estimator:
         """Bytes of the adapters that share batches of answers, beside one: in float32, each as large as the largest."""
         runs = [member.run for member in members if isinstance(member, AnswerMember) and member.run]
         sizes = [4 * _adapter(self._size(run.model), run) for run in runs]
+        if _by_vllm(members):  # its server holds all of them in the host's memory
+            return max(sizes, default=0) * len(sizes)
         return max(sizes) * (min(len(sizes), MOST_TOGETHER) - 1) if sizes else 0
 
     def _need_of(self, member: Member) -> Need:
@@ -429,6 +431,11 @@ class Estimator:
     def _on_device(self, need: Need) -> float:
         """What of a need run.json measures: of a GPU what PyTorch allocated, of a CPU the whole process."""
         return need.memory.host if need.memory.gpu is None else need.memory.gpu - self.device.context
+
+
+def _by_vllm(members: Sequence[Member]) -> bool:
+    """Whether members, which are of one backend, are answered by vLLM."""
+    return any(isinstance(member, AnswerMember) and member.answers.backend == "vllm" for member in members)
 
 
 def _id(member: Member) -> str:

@@ -118,6 +118,8 @@ class Sheet:
             if self._turn[id_] != turn or id_ in self._records:
                 continue
             try:
+                if turn and self._records[prompt["after"]]["ended"] == REFUSED:
+                    raise UserError("its conversation has ended")
                 self._asked[id_] = self._as_asked(prompt)
             except UserError as error:
                 if not turn:

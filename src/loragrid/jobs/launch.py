@@ -25,6 +25,7 @@ from loragrid.jobs.attempts import (
     read_attempts,
     settle_killed,
 )
+from loragrid.jobs.oom import oom_kills
 from loragrid.jobs.owner import owned, owned_if_free
 from loragrid.jobs.parent import die_with_parent
 from loragrid.jobs.publish import publish_finished
@@ -254,7 +255,7 @@ def _run(command: list[str], stop: Stop, on_poll: Callable[[], None], locks: lis
     # The launcher would kill the workers 30 s after it was told to end. They know better how long they need, so it is
     # told nothing: TERM is ignored in it (see `_before_worker`), and not taken up again.
     environment = os.environ | {"TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT"}
-    before = _oom_kills()
+    before = oom_kills()
     # In a session of its own, so that Ctrl-C comes to the workers through this process, and once.
     worker = subprocess.Popen(
         command, env=environment, start_new_session=True, preexec_fn=_before_worker, pass_fds=locks
@@ -266,7 +267,7 @@ def _run(command: list[str], stop: Stop, on_poll: Callable[[], None], locks: lis
             _terminate(worker.pid)
         on_poll()
         time.sleep(0.1)
-    if _oom_kills() > before:
+    if oom_kills() > before:
         return "out of host memory", "the job's memory limit was reached"
     if worker.returncode < 0:
         return "killed", f"by {signal.Signals(-worker.returncode).name}"
@@ -285,22 +286,3 @@ def _terminate(worker: int) -> None:
         for process in (first, *first.children(recursive=True)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGTERM)
-
-
-def _oom_kills() -> int:
-    """How many processes of this job the kernel has killed because the job's memory limit was reached."""
-    groups = Path("/proc/self/cgroup")
-    for line in groups.read_text().splitlines() if groups.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        below = path.lstrip("/")
-        if controllers == "memory":  # version 1
-            file = Path("/sys/fs/cgroup/memory", below, "memory.oom_control")
-        elif not controllers:  # version 2
-            file = Path("/sys/fs/cgroup", below, "memory.events")
-        else:
-            continue
-        with contextlib.suppress(OSError):
-            counts = dict(entry.split() for entry in file.read_text().splitlines())
-            if "oom_kill" in counts:
-                return int(counts["oom_kill"])
-    return 0

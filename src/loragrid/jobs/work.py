@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from safetensors import SafetensorError
 
-from loragrid.errors import NodeError, UserError
+from loragrid.errors import NodeError, ServerFailed, ServerOutOfMemory, UserError
 from loragrid.jobs.attempts import (
     FAILED,
     Blocked,
@@ -165,6 +165,8 @@ def _attempt(members: Sequence[M], stage: str, stop: Stop, work: WorkTogether[M]
 
 def _unexpected(error: Exception) -> str:
     """How an attempt ended that no error of ours ended."""
+    if isinstance(error, ServerOutOfMemory):
+        return "out of host memory"
     if is_out_of_memory(error):
         return "out of memory"
     # gloo's and NCCL's words for a process that trained together with this one, and does not answer any more.
@@ -186,6 +188,8 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that a memory is too small, the GPU's or the host's."""
     # torch.OutOfMemoryError names itself; cuBLAS and CUDA's own errors only say so.
     said = str(error)
+    if isinstance(error, ServerFailed):  # its log's words are about another process, which no smaller batch helps
+        return False
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

@@ -92,9 +92,8 @@ def judge_batch(batch: Batch[ScoreMember], log: str) -> None:
                 # that the server cannot read.
                 if len(silent[model]) > 1:
                     raise silent[model][-1]
-                if _is_answered(member, score):
-                    judge_answers(member, score, out)
-                silent[model] = []
+                if _is_answered(member, score) and judge_answers(member, score, out):
+                    silent[model] = []
             except UserError as error:
                 if isinstance(error, ServerError):
                     silent[model].append(error)
@@ -119,13 +118,16 @@ def _is_answered(member: ScoreMember, score: Mapping[str, Any]) -> bool:
     return not missing
 
 
-def judge_answers(member: ScoreMember, score: Mapping[str, Any], out: Path) -> None:
+def judge_answers(member: ScoreMember, score: Mapping[str, Any], out: Path) -> int:
     """Judge one set of answers by one rubric, and write what was said of each.
 
     Args:
         member: of a batch: `answers` and `prompts_file`.
         score: as answers hold it.
         out: JSON Lines to write: a judgement for each item, criterion, repeat and order. What it took lies beside it.
+
+    Returns:
+        How often somebody was asked.
 
     Raises:
         UserError: answers are missing, there is no endpoint, it fails, or it would take too many requests.
@@ -140,6 +142,7 @@ def judge_answers(member: ScoreMember, score: Mapping[str, Any], out: Path) -> N
     pairs = zip(asked, said, strict=True)
     write_jsonl(out, (record for one, reply in pairs for record in _records(folder, one, reply, options)))
     print(f"{out}: judged, {judge.requests} requests to {judge.endpoint or 'nobody'}", flush=True)
+    return judge.requests
 
 
 def _questions(member: ScoreMember, score: Mapping[str, Any], options: Options) -> Iterator[Question]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from loragrid.errors import UserError
 from loragrid.files import read_json, read_jsonl, sha256_of
-from loragrid.generation.records import answers_sha256, is_scored, shown_of
+from loragrid.generation.records import REFUSED, answers_sha256, is_scored, shown_of
 from loragrid.metrics.base import Texts
 from loragrid.modeling.messages import Message
 from loragrid.study.grid import Answers
@@ -54,10 +54,15 @@ def read_rows(prompts: Path, generations: Path, seen: Callable[[list[Message]], 
         [answered[id_]["answer"] for id_ in asked],
         # What was recorded as the next turn of a conversation answers other words than the subject's own.
         ["" if "after" in prompt else prompt["reference"] for prompt in asked.values()],
-        [seen(shown_of(answered[id_], prompt)) for id_, prompt in asked.items()] if seen else None,
+        [_seen(answered[id_], prompt, seen) for id_, prompt in asked.items()] if seen else None,
     )
     about = [{"id": id_, "dialogue": prompt["dialogue"]} for id_, prompt in asked.items()]
     return Rows(about, texts, {"prompts_sha256": sha256_of(prompts), "answers_sha256": answers_sha256(generations)})
+
+
+def _seen(row: dict[str, Any], prompt: dict[str, Any], seen: Callable[[list[Message]], str]) -> str:
+    """The text of a prompt as the model saw it; nothing where the template refuses it, so that it was not asked."""
+    return "" if row.get("ended") == REFUSED else seen(shown_of(row, prompt))
 
 
 def check_whose(generations: Path, answers: Answers) -> None:

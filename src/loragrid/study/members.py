@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from loragrid.errors import UserError
 from loragrid.files import read_json
 from loragrid.study.grid import Answers, LogProbabilities, ModelEntry, Run, run_of
 from loragrid.study.score_files import about_of
@@ -229,8 +230,14 @@ class ScoreMember(_OfAnswers):
 
     def _has_failed(self, product: str) -> bool:
         failure = failure_of(self.work, product)
+        if not failure.exists():
+            return False
+        try:
+            record = read_json(failure)
+        except UserError:  # damaged, which tables and status tell
+            return True
         # Earlier versions recorded what a judge failed at where a failure to score is recorded.
-        return failure.exists() and read_json(failure).get("stage") != "judge"
+        return not isinstance(record, dict) or record.get("stage") != "judge"
 
 
 def failure_of(work: Path, product: str | Path) -> Path:

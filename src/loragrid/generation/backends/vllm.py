@@ -25,12 +25,13 @@ import requests
 from requests.adapters import HTTPAdapter
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
-from loragrid.errors import NodeError, UserError, shortened
+from loragrid.errors import NodeError, ServerFailed, ServerOutOfMemory, UserError, shortened
 from loragrid.files import read_json
 from loragrid.generation.backends import Adapter, Row
 from loragrid.generation.decoding import ends_of, read_answer
 from loragrid.jobs import guard
 from loragrid.jobs.adapter import CONFIGURATION
+from loragrid.jobs.oom import oom_kills
 from loragrid.jobs.stop import Stop
 from loragrid.jobs.tail import last_lines
 from loragrid.modeling.architecture import Architecture, architecture_of
@@ -71,10 +72,6 @@ BASE = "base"
 
 _NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TORCHDYNAMO_DISABLE", "CUBLAS_WORKSPACE_CONFIG")
 """Variables that are about this process and its packages: the server finds its own, and compiles."""
-
-
-class ServerFailed(RuntimeError):
-    """The server did not start, ended, or answers what nobody understands."""
 
 
 def executable_of(environment: Mapping[str, str] = os.environ) -> str:
@@ -194,6 +191,9 @@ class Vllm:
         self._session.headers["Connection"] = "close"
         self._session.mount("http://", HTTPAdapter(pool_maxsize=IN_FLIGHT))
         self._version: str | None = None
+        self._longest: int | None = None
+        """Tokens of a prompt and its answer that the server has room for."""
+        self._kills = oom_kills()
 
     @property
     def architecture(self) -> Architecture:
@@ -221,9 +221,9 @@ class Vllm:
             stop.unless_time_for(0)
             stop.check("before vLLM answered", progress=False)
             if self._process.poll() is not None:
-                raise ServerFailed(f"vLLM ended with status {self._process.returncode} before it answered{self._end()}")
+                raise self._failed(f"vLLM ended with status {self._process.returncode} before it answered")
             if time.monotonic() > until:
-                raise ServerFailed(f"vLLM did not answer within {START:.0f} s{self._end()}")
+                raise self._failed(f"vLLM did not answer within {START:.0f} s")
             time.sleep(POLL)
         self._version = self._get("/version").get("version")
 
@@ -231,6 +231,12 @@ class Vllm:
         self, rows: Sequence[Row], adapters: Sequence[Adapter], chat: Chat, decoding: Mapping[str, Any]
     ) -> Generator[dict[int, dict[str, Any]]]:
         """As of `Backend`, each answer as soon as it is there; adapters are folders."""
+        needed = max((len(row.prompt) for row in rows), default=0) + decoding["max_new_tokens"]
+        if self._longest is not None and needed > self._longest:
+            raise UserError(
+                f"vLLM has room for {self._longest} tokens at a time on this GPU, and the longest prompt with its "
+                f"answer may have {needed}: use `precision: nf4`, a smaller max_new_tokens or a GPU with more memory"
+            )
         names = [self._names[adapter] if isinstance(adapter, Path) else BASE for adapter in adapters]
         ends = [end for end in ends_of(self._generation, chat) if end < self._architecture.rows]
         made: queue.SimpleQueue[tuple[int, dict[str, Any] | Exception]] = queue.SimpleQueue()
@@ -245,9 +251,9 @@ class Vllm:
         # Those whose adapters are on the GPU at the same time follow each other.
         order = sorted(range(len(rows)), key=lambda number: rows[number].subject // SLOTS)
         pool = ThreadPoolExecutor(IN_FLIGHT)
+        refused: UserError | None = None
         try:
-            for number in order:
-                pool.submit(answer, number)
+            futures = [pool.submit(answer, number) for number in order]
             left = len(rows)
             while left:
                 try:
@@ -255,13 +261,21 @@ class Vllm:
                 except queue.Empty:
                     yield {}
                     continue
+                left -= 1
+                if isinstance(found, UserError):
+                    # What is in flight is answered, and not asked again.
+                    if refused is None:
+                        left -= sum(future.cancel() for future in futures)
+                    refused = refused or found
+                    continue
                 if isinstance(found, Exception):
                     # Who ends this process may have ended the server first: that is heard now.
                     time.sleep(POLL)
                     yield {}
                     raise found
-                left -= 1
                 yield {number: found}
+            if refused is not None:
+                raise refused
         finally:
             # Those that wait for an answer end with the server.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -284,7 +298,7 @@ class Vllm:
         choice = self._post("/v1/completions", body)["choices"][0]
         tokens, reason = choice.get("token_ids"), choice.get("finish_reason")
         if reason not in ("stop", "length"):  # `abort`, where the server ends
-            raise ServerFailed(f"vLLM did not finish an answer ({reason}){self._end()}")
+            raise self._failed(f"vLLM did not finish an answer ({reason})")
         if not isinstance(tokens, list):
             raise ServerFailed("vLLM returns no token ids: it is older than the one of envs/vllm.txt")
         answer = read_answer(chat, tokens, ends)
@@ -299,7 +313,11 @@ class Vllm:
             found = self._get("/v1/models")
         except (requests.RequestException, ServerFailed, UserError):
             return False
-        return {BASE, *self._names.values()} <= {each["id"] for each in found["data"]}
+        served = {each["id"]: each for each in found["data"]}
+        if not {BASE, *self._names.values()} <= served.keys():
+            return False
+        self._longest = served[BASE].get("max_model_len")
+        return True
 
     def _get(self, path: str) -> dict[str, Any]:
         return self._read(self._session.get(self._url + path, timeout=TIMEOUT[0], allow_redirects=False))
@@ -309,15 +327,20 @@ class Vllm:
             return self._read(self._session.post(self._url + path, json=body, timeout=TIMEOUT, allow_redirects=False))
         except requests.RequestException as error:
             # Only the kind of error: its text may repeat what was sent.
-            raise ServerFailed(f"vLLM does not answer any more ({type(error).__name__}){self._end()}") from None
+            raise self._failed(f"vLLM does not answer any more ({type(error).__name__})") from None
 
     def _read(self, response: requests.Response) -> dict[str, Any]:
         if response.status_code in (400, 404, 422):
             raise UserError(f"vLLM refuses a request: {shortened(' '.join(response.text.split()))}")
         if response.status_code != 200:
-            raise ServerFailed(f"vLLM answers {response.status_code}{self._end()}")
+            raise self._failed(f"vLLM answers {response.status_code}")
         found: dict[str, Any] = response.json()
         return found
+
+    def _failed(self, what: str) -> ServerFailed:
+        """An error with the end of the server's log, and whether it was killed for want of memory."""
+        kind = ServerOutOfMemory if oom_kills() > self._kills else ServerFailed
+        return kind(f"{what}{self._end()}")
 
     def _end(self) -> str:
         """The end of the server's log, for a message."""
