@@ -292,7 +292,7 @@ def pair(number: int) -> dict[str, Any]:
 
 def batch_of(stage: Any, *members: Member) -> Batch[Any]:
     """A batch."""
-    return Batch(stage=stage, id="0123456789", members=members, needs=[], after=[])
+    return Batch(stage=stage, id="0123456789", members=list(members), needs=[], after=[])
 
 
 def records(work: Path) -> list[dict[str, Any]]:
