@@ -207,6 +207,21 @@ def train(folder, checkpoint_minutes=60.0, **recipe):
     return work
 
 
+GREEDY = {"max_new_tokens": 10, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
+SAMPLING = GREEDY | {"temperature": 1.2, "top_p": 0.95, "top_k": 40, "repetition_penalty": 1.1}
+"""Ways of decoding."""
+
+SIX = [
+    {},
+    {"r": 16, "target_modules": "all-linear"},
+    {"r": 9, "use_rslora": True, "target_modules": ["down_proj", "k_proj"]},
+    {"r": 2, "target_modules": ["o_proj"]},
+    {"rank_pattern": {"q_proj": 8}, "alpha_pattern": {"v_proj": 2}},
+    {"layers_to_transform": [1], "target_modules": ["gate_proj", "up_proj"]},
+]
+"""Fields of LoraConfig of six adapters."""
+
+
 def write_adapter(folder, seed, model_folder=MODEL, **config):
     """An adapter with random weights, large enough to be heard, as a training saves it."""
     torch.manual_seed(seed)
@@ -217,6 +232,11 @@ def write_adapter(folder, seed, model_folder=MODEL, **config):
             torch.nn.init.normal_(weight, std=0.5)
     lora.save(model, Recipe(), folder, str(model_folder))
     return folder
+
+
+def write_six(place, model_folder=MODEL):
+    """Six adapters of different kinds, in folders of their own."""
+    return [write_adapter(place / f"{n}", n, model_folder, **config) for n, config in enumerate(SIX)]
 
 
 def adapter(work):

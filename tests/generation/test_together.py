@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from nano import MODEL, dialogue, interrupted, never, write_adapter
+from nano import GREEDY, MODEL, SAMPLING, dialogue, interrupted, never, write_six
 
 from loragrid.files import read_jsonl
 from loragrid.generation.answer import answer_prompts, answer_together
@@ -16,24 +16,10 @@ from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.mixed import read_updates
 from loragrid.modeling.tokenizer import load_tokenizer
 
-GREEDY = {"max_new_tokens": 10, "temperature": 0.0, "top_p": 1.0, "top_k": 0, "repetition_penalty": 1.0}
-SAMPLING = GREEDY | {"temperature": 1.2, "top_p": 0.95, "top_k": 40, "repetition_penalty": 1.1}
-
-CONFIGS = [
-    {},
-    {"r": 16, "target_modules": "all-linear"},
-    {"r": 9, "use_rslora": True, "target_modules": ["down_proj", "k_proj"]},
-    {"r": 2, "target_modules": ["o_proj"]},
-    {"rank_pattern": {"q_proj": 8}, "alpha_pattern": {"v_proj": 2}},
-    {"layers_to_transform": [1], "target_modules": ["gate_proj", "up_proj"]},
-]
-"""Fields of LoraConfig of six adapters."""
-
 
 @pytest.fixture(scope="module")
 def folders(nano_root, tmp_path_factory):
-    place = tmp_path_factory.mktemp("adapters")
-    return [write_adapter(place / f"{n}", n, nano_root / MODEL, **config) for n, config in enumerate(CONFIGS)]
+    return write_six(tmp_path_factory.mktemp("adapters"), nano_root / MODEL)
 
 
 @pytest.fixture
