@@ -29,10 +29,10 @@ from bench import DID, KIND, WHO, Bench, batch_of
 
 from loragrid.estimates.devices import DEVICES, Device, for_this_machine
 from loragrid.estimates.memory import generation_memory, training_memory
-from loragrid.estimates.sizes import Dimensions
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.estimates.workload import GenerationWork, TrainingWork
 from loragrid.files import read_json, write_json, write_jsonl
+from loragrid.modeling.dimensions import Dimensions
 from loragrid.modeling.tokenizer import load_plain_tokenizer
 from loragrid.study.members import plain
 from loragrid.study.recipe import Recipe

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from loragrid.estimates.sizes import Dimensions
 from loragrid.metrics import METRICS
+from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Clean, Formatted, Grid, LogProbabilities, ModelEntry, Prompts, Run, Untrained
 from loragrid.study.schema import RecipeSpec

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from loragrid.estimates.devices import Device
-from loragrid.estimates.sizes import Dimensions
+from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.recipe import Recipe
 
 NF4_SCALES = 1 / 64 + 4 / (64 * 256)

@@ -12,10 +12,11 @@ from loragrid.estimates.growth import memory_factor
 from loragrid.estimates.judging import judging_minutes
 from loragrid.estimates.measured import Ratio, Record, ratios
 from loragrid.estimates.memory import Memory, generation_memory, training_memory
-from loragrid.estimates.sizes import Dimensions, dimensions, encoder_parameters, file_bytes, guess
+from loragrid.estimates.sizes import dimensions, encoder_parameters, file_bytes, guess
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.estimates.workload import GenerationWork, Workload
 from loragrid.jobs.attempts import out_of_memory_attempts
+from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
 from loragrid.study.members import MOST_TOGETHER, AnswerMember, CompareMember, Member, ScoreMember, TrainMember

@@ -8,8 +8,8 @@ those marked *measured* here were calibrated on a CPU as described in loragrid/e
 import math
 
 from loragrid.estimates.devices import Device
-from loragrid.estimates.sizes import Dimensions
 from loragrid.estimates.workload import GenerationWork, TrainingWork
+from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.recipe import Recipe
 
 PADDING = 1.1
