@@ -31,6 +31,7 @@ with importing():
     from loragrid.modeling.load import attach_adapter, empty_base, load_base
     from loragrid.modeling.mixed import read_updates
     from loragrid.modeling.tokenizer import load_chat
+    from loragrid.study.micro_batch import MOST_ANSWERS
     from loragrid.study.recipe import Recipe
 
 MODELS = {"demo": DEMO, "smollm2-135m": SMOLLM2_135M, "small": SMALL}
@@ -108,8 +109,8 @@ def alone(subjects: Subjects, number: int) -> tuple[dict[int, Answers], float]:
     chat, out, began = load_chat(subjects.folder, CHAT), Path(f"{os.getpid()}/generations.jsonl"), time.perf_counter()
     out.parent.mkdir()
     answer_prompts(
-        model, chat, subjects.prompts, out, decoding=subjects.decoding, seed=0, batch_size=MICRO_BATCH, stop=Stop(),
-        reporter=Reporter(out.parent), about={},
+        model, chat, subjects.prompts, out, decoding=subjects.decoding, seed=0, batch_size=MICRO_BATCH,
+        most=MOST_ANSWERS, stop=Stop(), reporter=Reporter(out.parent), about={},
     )  # fmt: skip
     return {number: answers_in(out)}, time.perf_counter() - began
 
@@ -123,7 +124,7 @@ def together(subjects: Subjects, _: int) -> tuple[dict[int, Answers], float]:
         out = Path(f"{os.getpid()}/{number}/generations.jsonl")
         out.parent.mkdir(parents=True)
         requests.append(Request(subjects.prompts, out, 0, {}, Reporter(out.parent), adapter))
-    backend = Transformers(base, MICRO_BATCH)
+    backend = Transformers(base, MICRO_BATCH, MOST_ANSWERS)
     answer_together(backend, chat, requests, decoding=subjects.decoding, stop=Stop())
     found = {number: answers_in(request.out) for number, request in enumerate(requests)}
     return found, time.perf_counter() - began

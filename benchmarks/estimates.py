@@ -28,13 +28,14 @@ from pathlib import Path
 from bench import DID, KIND, WHO, Bench, batch_of
 
 from loragrid.estimates.devices import DEVICES, Device, for_this_machine
-from loragrid.estimates.memory import generation_memory, training_memory
+from loragrid.estimates.memory import generation_memory, rows_at_a_time, training_memory
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.estimates.workload import GenerationWork, TrainingWork
 from loragrid.files import read_json, write_json, write_jsonl
 from loragrid.modeling.dimensions import Dimensions
 from loragrid.modeling.tokenizer import load_plain_tokenizer
 from loragrid.study.members import plain
+from loragrid.study.micro_batch import MOST_ANSWERS
 from loragrid.study.recipe import Recipe
 from loragrid.study.swiglu import swiglu_width
 
@@ -190,11 +191,13 @@ def estimate(setting: Setting, trained: TrainingWork, asked: GenerationWork, cpu
     )
     seconds = training_seconds(size, cpu, precision, recipe, trained, micro_batch=micro_batch, gpus=1)
     adapter = size.adapter(setting.rank, "all-linear")
+    rows = rows_at_a_time(size, cpu, precision, adapter, least=micro_batch, most=max(micro_batch, MOST_ANSWERS))
     of_answers = generation_memory(
-        size, cpu, precision, adapter, batch=micro_batch, prompt=asked.longest_prompt, answer=asked.answer_tokens,
-        file_bytes=2,
+        size, cpu, precision, adapter, rows=min(rows.of(asked.longest_prompt + asked.answer_tokens), asked.prompts),
+        batch=micro_batch, prompt=asked.longest_prompt, answer=asked.answer_tokens, file_bytes=2,
     )  # fmt: skip
-    answering = generation_seconds(size, cpu, precision, asked, batch=micro_batch)
+    at_a_time = min(rows.of(round(asked.prompt_tokens + asked.answer_tokens)), asked.prompts)
+    answering = generation_seconds(size, cpu, precision, asked, batch=at_a_time)
     answering += likelihood_seconds(size, cpu, precision, asked, batch=micro_batch) + loading_seconds(size, cpu)
     return (
         Taken(memory.host / 1e6, cpu.start_seconds + seconds),

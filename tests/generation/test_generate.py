@@ -14,7 +14,7 @@ from loragrid.generation.backends import transformers as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.generation.records import repeatable
 from loragrid.jobs.attempts import read_attempts
-from loragrid.modeling import lend
+from loragrid.modeling import at_a_time, lend
 from loragrid.scoring.of_model import write_of_model
 from loragrid.study.members import AnswerMember
 
@@ -41,7 +41,13 @@ def member(nano, tmp_path):
 
 
 @pytest.fixture
-def told_to_end(monkeypatch):
+def few_at_a_time(monkeypatch):
+    """No room for more than a micro-batch."""
+    monkeypatch.setattr(at_a_time, "CPU_ROOM", 0)
+
+
+@pytest.fixture
+def told_to_end(monkeypatch, few_at_a_time):
     """Sends SIGTERM with one of the batches to come; the list of all batches."""
 
     def told_to_end(at):
@@ -121,6 +127,18 @@ def test_told_to_end_between_batches_it_goes_on_from_there(member, told_to_end):
     assert ask(cut)
     assert len(calls) == 3
     assert results(cut)[0] == results(whole)[0]
+
+
+def test_prompts_share_a_batch_where_the_memory_has_room(member, request):
+    def rows(member):
+        return json.loads((work(member) / "generation.json").read_text())["rows_at_a_time"]
+
+    roomy, tight = member("roomy"), member("tight")
+    assert ask(roomy)
+    request.getfixturevalue("few_at_a_time")
+    assert ask(tight)
+    assert (rows(roomy), rows(tight)) == (5, 2)
+    assert results(roomy)[0] == results(tight)[0]
 
 
 def test_a_run_that_failed_blocks_its_answers_until_that_is_mended(member, tmp_path):

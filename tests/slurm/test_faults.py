@@ -119,12 +119,14 @@ def test_a_node_that_fails_a_killed_process_and_a_damaged_checkpoint(head, slurm
 
 ANSWERS = "results/runs/*/*/r2-a4-*/eval/*"
 
-# Answers that a test interrupts take their time.
+# Answers that a test interrupts take their time, in batches of a few.
 SLOW_ANSWERS = """
 import sys
 if "worker" in sys.orig_argv and "generate" in sys.orig_argv:
     import time
     import loragrid.generation.backends.transformers as answer
+    import loragrid.modeling.at_a_time as at_a_time
+    at_a_time.CPU_ROOM = 0
     generate = answer.generate
     def slow(*arguments):
         time.sleep(4)

@@ -37,6 +37,8 @@ if "worker" in sys.orig_argv and "train" in sys.orig_argv:
     sft.SupervisedTrainer.training_step = training_step
 elif "worker" in sys.orig_argv:
     import loragrid.generation.backends.transformers as answer
+    import loragrid.modeling.at_a_time as at_a_time
+    at_a_time.CPU_ROOM = 0  # batches of a few
     generate = answer.generate
     def slow(*arguments):
         time.sleep(8)

@@ -11,7 +11,7 @@ from objects import make_run
 from loragrid.files import canonical
 from loragrid.study.grid import run_of
 from loragrid.study.members import plain
-from loragrid.study.micro_batch import micro_batches, pairs_at_a_time
+from loragrid.study.micro_batch import answers_at_a_time, micro_batches, pairs_at_a_time
 from loragrid.study.recipe import NAMES, Recipe
 from loragrid.study.schema import RecipeSpec
 from loragrid.study.swiglu import swiglu_width
@@ -87,6 +87,11 @@ def test_examples_at_a_time_divide_a_gpus_share_of_the_batch_and_are_halved(most
 def test_pairs_at_a_time_are_halved_until_none_fits():
     assert [pairs_at_a_time(8, attempts) for attempts in range(4)] == [4, 2, 1, 0]
     assert [pairs_at_a_time(rows, 0) for rows in (1, 3)] == [1, 1]
+
+
+def test_out_of_memory_answers_come_back_to_the_micro_batch_and_are_then_halved():
+    assert [answers_at_a_time(4, attempts) for attempts in range(5)] == [(4, 64), (4, 4), (2, 2), (1, 1), (0, 0)]
+    assert answers_at_a_time(100, 0) == (100, 100)
 
 
 @pytest.mark.parametrize(("hidden", "width"), [(64, 192), (192, 512), (4096, 10944)])

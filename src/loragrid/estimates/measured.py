@@ -72,9 +72,13 @@ def ratios(records: Iterable[Record], device: Device) -> dict[Which, Ratio]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Device, seconds, peak_memory_bytes, and `tokens` and `micro_batch` of a run."""
+    """Device, seconds, peak_memory_bytes; `tokens` and `micro_batch` of a run, `rows` of a batch of answers.
+
+    Those of an earlier version say nothing of their batches, which were micro-batches.
+    """
     content = read_json(file)
     if file.name == "run.json":
         cost = {name: content["cost"][name] for name in ("seconds", "tokens", "peak_memory_bytes")}
         return {**cost, "micro_batch": content["micro_batch"], "device": content["environment"]["device"]}
-    return {name: content[name] for name in ("seconds", "answers", "peak_memory_bytes", "device")}
+    cost = {name: content[name] for name in ("seconds", "answers", "peak_memory_bytes", "device")}
+    return {**cost, "rows": content.get("rows_at_a_time")}

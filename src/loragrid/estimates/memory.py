@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 from loragrid.estimates.devices import Device
+from loragrid.modeling.at_a_time import RowsAtATime, cache_bytes, layer_bytes, room_for_rows, row_bytes
 from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.recipe import Recipe
 
@@ -144,6 +145,7 @@ def generation_memory(
     precision: str,
     adapter: int,
     *,
+    rows: int,
     batch: int,
     prompt: int,
     answer: int,
@@ -158,7 +160,8 @@ def generation_memory(
         device: what it runs on.
         precision: of the base weights.
         adapter: parameters of the adapter, 0 without one.
-        batch: prompts at a time.
+        rows: prompts that are answered at a time; 0 where none is.
+        batch: references, or choices, at a time.
         prompt: tokens of the longest prompt.
         answer: tokens of the longest answer.
         file_bytes: bytes of a weight in the model's files.
@@ -166,22 +169,49 @@ def generation_memory(
         of_choices: whether choices are compared: lm-evaluation-harness has the logits of all of a prompt, and their
             logarithms in 32 bits.
     """
-    number = device.half if device.is_gpu else 4
-    tokens = batch * (prompt + answer)
-    cache = 2 * size.layers * tokens * size.kv_heads * size.head_width * number  # a key and a value for each token
-    # Nothing is kept for a backward pass: what one layer holds at a time, and the mask.
-    layer = number * tokens * (4 * size.hidden + 3 * size.intermediate + prompt + answer)
-    logits = batch * answer * size.vocabulary * (number + LOGITS)
+    number = _bytes_of_a_number(precision, device)
+    length = prompt + answer
+    of_answers = rows * row_bytes(size, length, number)
+    # The cache is made, too, though nothing goes on from it.
+    cache, layer = length * cache_bytes(size, number), length * layer_bytes(size, length, number)
+    compared = layer + max(cache, answer * size.vocabulary * (number + LOGITS))
+    if of_choices:
+        compared = cache + max(layer, length * size.vocabulary * (number + 4))
     unpacked = 2 * _largest(size) * number if precision == "nf4" else 0
-    working = max(cache + layer, layer + logits) + unpacked
-    if of_choices:  # the cache is made, and stays, though nothing goes on from it
-        working = cache + max(layer, tokens * size.vocabulary * (number + 4)) + unpacked
+    working = max(of_answers, batch * compared) + unpacked
     if device.is_gpu:
-        layers = math.ceil(size.layers / gpus) / size.layers
-        held = layers * (_weights(size, precision, device) + 4 * adapter) + working
-        return Memory(device.host_memory + min(size.parameters * file_bytes, SHARD), device.context + ALLOCATOR * held)
+        held = _held(size, device, precision, adapter, gpus) + ALLOCATOR * working
+        return Memory(device.host_memory + min(size.parameters * file_bytes, SHARD), held)
     weights = _weights_on_cpu(size, precision) + 4 * adapter
     return Memory(device.host_memory + weights + max(working, _loading(size, precision)), None)
+
+
+def rows_at_a_time(
+    size: Dimensions, device: Device, precision: str, adapter: int, *, least: int, most: int, gpus: int = 1
+) -> RowsAtATime:
+    """How many prompts jobs will find the memory large enough for.
+
+    Args:
+        size: the base model.
+        device: what it runs on.
+        precision: of the base weights.
+        adapter: parameters of the adapter, 0 without one.
+        least: as of `RowsAtATime`.
+        most: as of `RowsAtATime`.
+        gpus: that the layers are divided among.
+    """
+    left = None if device.memory is None else device.memory - _held(size, device, precision, adapter, gpus)
+    return RowsAtATime(size, _bytes_of_a_number(precision, device), room_for_rows(left), least, most)
+
+
+def _held(size: Dimensions, device: Device, precision: str, adapter: int, gpus: int) -> float:
+    """What answering holds on each GPU beside its rows."""
+    layers = math.ceil(size.layers / gpus) / size.layers
+    return device.context + ALLOCATOR * layers * (_weights(size, precision, device) + 4 * adapter)
+
+
+def _bytes_of_a_number(precision: str, device: Device) -> int:
+    return device.half if device.is_gpu and precision != "32bit" else 4
 
 
 def _weights(size: Dimensions, precision: str, device: Device) -> float:

@@ -11,7 +11,7 @@ from loragrid.estimates.devices import Device
 from loragrid.estimates.growth import memory_factor
 from loragrid.estimates.judging import judging_minutes
 from loragrid.estimates.measured import Ratio, Record, ratios
-from loragrid.estimates.memory import Memory, generation_memory, training_memory
+from loragrid.estimates.memory import Memory, generation_memory, rows_at_a_time, training_memory
 from loragrid.estimates.sizes import dimensions, encoder_parameters, file_bytes, guess
 from loragrid.estimates.time import generation_seconds, likelihood_seconds, loading_seconds, training_seconds
 from loragrid.estimates.workload import GenerationWork, Workload
@@ -20,7 +20,7 @@ from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Grid, LogProbabilities, References, Run
 from loragrid.study.members import MOST_TOGETHER, AnswerMember, CompareMember, Member, ScoreMember, TrainMember
-from loragrid.study.micro_batch import micro_batches, pairs_at_a_time
+from loragrid.study.micro_batch import answers_at_a_time, micro_batches, pairs_at_a_time
 from loragrid.study.registry import Registry
 
 M = TypeVar("M", bound=Member)
@@ -147,15 +147,20 @@ class Estimator:
         """What a set of answers needs, the likelihood of references included."""
         run = self.grid.runs.get(answers.subject)
         rank = str((run.recipe.rank, run.recipe.target_modules)) if run else ""
-        halvings = out_of_memory_attempts(Path(answers.folder, "work"))
-        batch = max(1, self.grid.models[answers.model].micro_batch >> halvings)
+        attempts = out_of_memory_attempts(Path(answers.folder, "work"))
         how = rank + str(answers.decoding) + answers.backend
-        key = (answers.prompts, answers.model, answers.precision, how, batch)
+        key = (answers.prompts, answers.model, answers.precision, how, attempts)
         if key not in self._asked:
             # What transformers took says nothing of vLLM.
             known = answers.backend == "transformers"
             ratio = self._answer_ratios.get((answers.model, answers.precision)) if known else None
-            self._asked[key] = self._corrected(self.estimated(answers, batch), ratio)
+            self._asked[key] = self._corrected(
+                self._estimated_answers(
+                    answers, self.grid.models[answers.model].micro_batch, answers.precision, self.device,
+                    attempts=attempts,
+                ),
+                ratio,
+            )  # fmt: skip
         return self._asked[key]
 
     def request(
@@ -213,8 +218,8 @@ class Estimator:
         pairs = max(1, pairs_at_a_time(model.micro_batch, attempts))
         run = self.grid.runs.get(compared.run or "")
         memory = generation_memory(
-            size, self.device, compared.precision, _adapter(size, run), batch=2 * pairs, prompt=work.longest_prompt,
-            answer=0, file_bytes=self.file_bytes[compared.model], gpus=gpus,
+            size, self.device, compared.precision, _adapter(size, run), rows=0, batch=2 * pairs,
+            prompt=work.longest_prompt, answer=0, file_bytes=self.file_bytes[compared.model], gpus=gpus,
         )  # fmt: skip
         seconds = likelihood_seconds(size, self.device, compared.precision, work, batch=pairs)
         loading = loading_seconds(size, self.device)
@@ -344,14 +349,26 @@ class Estimator:
         return Need(gpus, Memory(memory.host * gpus, memory.gpu), seconds, loading_seconds(size, device))
 
     def _estimated_answers(
-        self, answers: Answers, batch: int, precision: str, device: Device, shards: int | None = None
+        self,
+        answers: Answers,
+        micro_batch: int,
+        precision: str,
+        device: Device,
+        shards: int | None = None,
+        *,
+        attempts: int = 0,
     ) -> Need:
         size, work = self._size(answers.model), self._work_of(answers)
         gpus = (shards or self.grid.models[answers.model].gpus_to_answer) if device.is_gpu else 1
         run = self.grid.runs.get(answers.subject)
         adapter = _adapter(size, run)
+        least, most = answers_at_a_time(micro_batch, attempts)
+        rows = rows_at_a_time(size, device, precision, adapter, least=max(1, least), most=most, gpus=gpus)
+        batch = max(1, micro_batch >> attempts)
+        by_itself = answers.generations and answers.backend == "transformers"
         memory = generation_memory(
             size, device, precision, adapter, batch=batch, prompt=work.longest_prompt,
+            rows=rows.of(work.longest_prompt + work.answer_tokens) if by_itself else 0,
             answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model], gpus=gpus,
             of_choices=self.grid.prompts[answers.prompts].choice is not None,
         )  # fmt: skip
@@ -361,7 +378,8 @@ class Estimator:
             memory = Memory(memory.host + VLLM_HOST, memory.gpu)
             loading = seconds = loading + VLLM_SECONDS
         if answers.generations:
-            seconds += generation_seconds(size, device, precision, work, batch=batch)
+            at_a_time = rows.of(math.ceil(work.prompt_tokens + work.answer_tokens))
+            seconds += generation_seconds(size, device, precision, work, batch=min(at_a_time, work.prompts))
         if answers.made_with("model"):
             seconds += likelihood_seconds(size, device, precision, work, batch=batch)
         return Need(gpus, memory, seconds, loading)
@@ -425,8 +443,8 @@ class Estimator:
         return Record(
             (answers.model, answers.precision),
             file,
-            lambda _: generation_seconds(size, self.device, answers.precision, work, batch=batch),
-            lambda _: self._on_device(self.estimated(answers, batch)),
+            lambda found: generation_seconds(size, self.device, answers.precision, work, batch=found["rows"] or batch),
+            lambda found: self._on_device(self.estimated(answers, batch)) if found["rows"] else None,
         )
 
     def _on_device(self, need: Need) -> float:

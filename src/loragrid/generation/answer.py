@@ -30,6 +30,7 @@ def answer_prompts(
     decoding: dict[str, Any],
     seed: int,
     batch_size: int,
+    most: int | None = None,
     stop: Stop,
     reporter: Reporter,
     about: Mapping[str, Any],
@@ -43,7 +44,8 @@ def answer_prompts(
         out: as of `Request`.
         decoding: as of `answer_together`.
         seed: as of `Request`.
-        batch_size: prompts at a time.
+        batch_size: prompts at a time, whatever the memory.
+        most: prompts at a time where it has room. Default: no more.
         stop: tells when to end.
         reporter: as of `Request`.
         about: as of `Request`.
@@ -53,7 +55,7 @@ def answer_prompts(
         UserError: as of `answer_together`.
     """
     request = Request(prompts, out, seed, about, reporter)
-    answer_together(Transformers(model, batch_size), chat, [request], decoding=decoding, stop=stop)
+    answer_together(Transformers(model, batch_size, most), chat, [request], decoding=decoding, stop=stop)
 
 
 def answer_together(

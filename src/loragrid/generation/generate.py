@@ -28,6 +28,7 @@ from loragrid.modeling.mixed import read_updates, why_alone
 from loragrid.modeling.tokenizer import load_chat, load_plain_tokenizer
 from loragrid.study.batches import Batch
 from loragrid.study.members import MOST_TOGETHER, AnswerMember, failure_of
+from loragrid.study.micro_batch import answers_at_a_time
 
 WriteScore = Callable[
     [Path, Mapping[str, Any], Sequence[dict[str, Any]], Sequence[dict[str, str]], Mapping[str, Any]], None
@@ -122,7 +123,7 @@ class _Asking:
         self._stop = stop
         self._lender = lender
         self._write_score = write_score
-        self._micro = min(_micro_batch(member.model.micro_batch, member.work) for member in members)
+        self._micro, self._least, self._most = _at_a_time(members)
         self._made = False
         """Whether anything was made in this attempt."""
         self._reporters = {member.folder: Reporter(member.work) for member in members}
@@ -157,7 +158,7 @@ class _Asking:
             except UserError as error:
                 self._fail(member, "generations", error)
         together = [member for member in asked if member.folder in requests]
-        self._answer_some(Transformers(base, self._micro), together, requests)
+        self._answer_some(Transformers(base, self._least, self._most), together, requests)
 
     def _answer_by_vllm(self, asked: Sequence[AnswerMember], adapters: Mapping[str, Path | None]) -> None:
         from loragrid.generation.backends import vllm  # with requests, which nobody else needs
@@ -269,8 +270,8 @@ class _Asking:
         elif part == "generations":
             answer_prompts(
                 model, chat, prompts, out,
-                decoding=answers.decoding, seed=answers.seed, batch_size=self._micro, stop=self._stop,
-                reporter=reporter, about=self._about(member),
+                decoding=answers.decoding, seed=answers.seed, batch_size=self._least, most=self._most,
+                stop=self._stop, reporter=reporter, about=self._about(member),
             )  # fmt: skip
         else:
             items, excluded = reference_likelihoods(
@@ -306,16 +307,18 @@ class _Asking:
         return {"of": member.answers.id, "key": member.answers.key}
 
 
-def _micro_batch(most: int, work: Path) -> int:
-    """Prompts at a time; each attempt that ran out of the GPU's memory halves it.
+def _at_a_time(members: Sequence[AnswerMember]) -> tuple[int, int, int]:
+    """References and choices at a time, and prompts: whatever the memory, and where it has room.
 
     Raises:
-        UserError: not even one fits.
+        UserError: not even one prompt fits the GPU's memory.
     """
-    halvings = out_of_memory_attempts(work)
-    if most >> halvings == 0:
+    attempts = max(out_of_memory_attempts(member.work) for member in members)
+    micro_batch = min(member.model.micro_batch for member in members)
+    least, most = answers_at_a_time(micro_batch, attempts)
+    if least == 0:
         raise UserError(
             "a single prompt does not fit the GPU's memory: use `precision: nf4`, a smaller max_new_tokens or a GPU "
-            f"with more memory. It was tried {halvings} times"
+            f"with more memory. It was tried {attempts} times"
         )
-    return most >> halvings
+    return max(1, micro_batch >> attempts), least, most

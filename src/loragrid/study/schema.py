@@ -109,7 +109,10 @@ class ModelSpec(ChatSpec):
         None, gt=0, description="Number of parameters, for the plan before the model is downloaded, e.g. 7.2e9."
     )
     micro_batch: int = Field(
-        8, ge=1, description="Most rows at a time on one device. Changes speed and memory, not results or keys."
+        8,
+        ge=1,
+        description="Most rows at a time on one device; answers have more, up to 64, where its memory has room. "
+        "Changes speed and memory, not results or keys.",
     )
     gpus: int = Field(1, ge=1, description="GPUs that train together. Changes speed and memory, not results or keys.")
     gradient_checkpointing: Literal["auto"] | bool = Field(
