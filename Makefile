@@ -56,7 +56,7 @@ lint: $(VENV)/installed-dev ## check style, types and rules
 	snakemake --lint
 	mypy
 
-schema: $(VENV)/installed-cpu ## rewrite the schema of studies after a change of src/loragrid/study/schema.py
+schema: $(VENV)/installed-cpu ## rewrite the schema of studies after a change of src/loragrid/study/schema/
 	python -m loragrid schema > $(VENV)/study.schema.yaml
 	mv $(VENV)/study.schema.yaml workflow/schemas/study.schema.yaml
 

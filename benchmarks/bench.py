@@ -30,7 +30,8 @@ with importing():
     from loragrid.study.batches import Batch
     from loragrid.study.grid import Answers, ModelEntry, Run
     from loragrid.study.members import AnswerMember, Compared, Member, TrainMember
-    from loragrid.study.schema import Decoding, RecipeSpec
+    from loragrid.study.schema.evaluations import Decoding
+    from loragrid.study.schema.recipe import RecipeSpec
     from loragrid.training.train import train_batch
 
 TINYLLAMA = {

@@ -23,7 +23,7 @@ from loragrid.modeling import load, lora
 from loragrid.modeling.build import build_model
 from loragrid.study.members import Compared, CompareMember, TrainMember, plain
 from loragrid.study.recipe import Recipe
-from loragrid.study.schema import Build
+from loragrid.study.schema.models import Build
 from loragrid.training import arguments
 from loragrid.training.references import reference_batch
 from loragrid.training.train import train_batch

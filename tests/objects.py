@@ -6,7 +6,7 @@ from loragrid.metrics import METRICS
 from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.batches import Batch
 from loragrid.study.grid import Answers, Clean, Formatted, Grid, LogProbabilities, ModelEntry, Prompts, Run, Untrained
-from loragrid.study.schema import RecipeSpec
+from loragrid.study.schema.recipe import RecipeSpec
 
 CHAT = {"name": "chat", "version": 1, "options": {}}
 """The format of dialogues, resolved."""

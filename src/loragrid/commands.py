@@ -121,7 +121,7 @@ def ask(arguments: argparse.Namespace) -> None:
         from loragrid.generation.ask import ask as asked
     from loragrid.generation.subjects import subjects_of
     from loragrid.reporting.ask_show import side_by_side
-    from loragrid.study.schema import Decoding
+    from loragrid.study.schema.evaluations import Decoding
 
     wanted = {name: getattr(arguments, name) for name in ("max_new_tokens", "temperature")}
     subjects = subjects_of(grid, [run for run in runs if is_trained(run)], base=arguments.base)

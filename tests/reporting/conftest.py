@@ -21,7 +21,7 @@ from objects import (
 
 from loragrid.scoring.file import write_score
 from loragrid.study.grid import Answers, Formatted
-from loragrid.study.schema import RecipeSpec
+from loragrid.study.schema.recipe import RecipeSpec
 
 
 class Tree:

@@ -13,7 +13,9 @@ from loragrid.study import resolve as resolve_module
 from loragrid.study import schema as schema_module
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, key_of, short
 from loragrid.study.recipe import Recipe
-from loragrid.study.schema import Build, Decoding, RecipeSpec
+from loragrid.study.schema.evaluations import Decoding
+from loragrid.study.schema.models import Build
+from loragrid.study.schema.recipe import RecipeSpec
 
 GOLDEN_STUDY = """
     title: Golden

@@ -13,7 +13,7 @@ from loragrid.study.grid import run_of
 from loragrid.study.members import plain
 from loragrid.study.micro_batch import answers_at_a_time, micro_batches, pairs_at_a_time
 from loragrid.study.recipe import NAMES, Recipe
-from loragrid.study.schema import RecipeSpec
+from loragrid.study.schema.recipe import RecipeSpec
 from loragrid.study.swiglu import swiglu_width
 
 

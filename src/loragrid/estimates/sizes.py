@@ -8,7 +8,7 @@ from loragrid.files import read_json
 from loragrid.modeling.dimensions import Dimensions, dimensions_of
 from loragrid.study.grid import Encoder, ModelEntry
 from loragrid.study.references import expand
-from loragrid.study.schema import Build
+from loragrid.study.schema.models import Build
 from loragrid.study.swiglu import swiglu_width
 
 SHAPE = 128

@@ -21,13 +21,8 @@ from loragrid.study.keys import (
 )
 from loragrid.study.materials import Materials
 from loragrid.study.registry import Registry
-from loragrid.study.schema import (
-    AnsweredEvaluation,
-    ChoiceEvaluation,
-    EvaluationSpec,
-    ReplayEvaluation,
-    Study,
-)
+from loragrid.study.schema.evaluations import AnsweredEvaluation, ChoiceEvaluation, EvaluationSpec, ReplayEvaluation
+from loragrid.study.schema.study import Study
 from loragrid.study.scores import Score, resolved_scores, usual_options
 
 

@@ -19,7 +19,10 @@ from loragrid.study.keys import (
 from loragrid.study.local import digest
 from loragrid.study.references import expand, kind_of
 from loragrid.study.registry import Registry
-from loragrid.study.schema import ChoiceEvaluation, DatasetSpec, MixtureSpec, Point, Study
+from loragrid.study.schema.data import DatasetSpec, MixtureSpec
+from loragrid.study.schema.evaluations import ChoiceEvaluation
+from loragrid.study.schema.recipe import Point
+from loragrid.study.schema.study import Study
 
 SPLITS = ("train", "validation", "test")
 

@@ -14,7 +14,8 @@ from loragrid.study.arguments import argument_problems
 from loragrid.study.problems import check_part, describe, suggestion, unknown
 from loragrid.study.references import reference_problems
 from loragrid.study.registry import Registry
-from loragrid.study.schema import Point, RecipeSpec, Study
+from loragrid.study.schema.recipe import Point, RecipeSpec
+from loragrid.study.schema.study import Study
 from loragrid.study.scores import column_problems
 
 

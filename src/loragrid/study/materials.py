@@ -10,7 +10,8 @@ from loragrid.study.keys import BUILD_VERSION, FORMAT_VERSION, changed, key_of, 
 from loragrid.study.local import digest
 from loragrid.study.recipe import Recipe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import ChatSpec, ModelSpec, Study
+from loragrid.study.schema.models import ChatSpec, ModelSpec
+from loragrid.study.schema.study import Study
 
 
 class Materials:

@@ -8,7 +8,7 @@ from loragrid.study.grid import Grid
 from loragrid.study.load import find_study, load_study
 from loragrid.study.registry import Registry
 from loragrid.study.resolve import resolve
-from loragrid.study.schema import DialogueEvaluation
+from loragrid.study.schema.evaluations import DialogueEvaluation
 
 
 def open_study(name: str, registry: Registry) -> Grid:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from loragrid.study.grid import Chat, Run
 from loragrid.study.recipe import Recipe
-from loragrid.study.schema import Point
+from loragrid.study.schema.recipe import Point
 from loragrid.study.together import BESIDE_MATRICES, SUBTRACTED, asks_for
 
 OF_THE_ADAPTER = ("rank", "alpha", "target_modules", "rslora", "dora", "initialisation", "lora_config")

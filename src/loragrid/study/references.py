@@ -15,7 +15,8 @@ from loragrid.study import choices
 from loragrid.study.encoders import is_local
 from loragrid.study.problems import check_part, suggestion, unknown
 from loragrid.study.registry import Registry
-from loragrid.study.schema import DatasetSpec, RecipeSpec
+from loragrid.study.schema.data import DatasetSpec
+from loragrid.study.schema.recipe import RecipeSpec
 from loragrid.study.scores import column_names, score_problems
 
 

@@ -38,7 +38,9 @@ from loragrid.study.preflights import preflights_of
 from loragrid.study.problems import describe
 from loragrid.study.recipe import Recipe
 from loragrid.study.registry import Registry
-from loragrid.study.schema import ChoiceEvaluation, EvaluationSpec, Point, RecipeSpec, ReplayEvaluation, Study
+from loragrid.study.schema.evaluations import ChoiceEvaluation, EvaluationSpec, ReplayEvaluation
+from loragrid.study.schema.recipe import Point, RecipeSpec
+from loragrid.study.schema.study import Study
 from loragrid.study.served import why_not_served
 from loragrid.study.together import clashes
 
