@@ -6,13 +6,16 @@ from nano import MODEL, dialogue, never
 from objects import OWN_CHAT
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
+from loragrid.errors import UserError
 from loragrid.files import read_jsonl
 from loragrid.generation.answer import answer_prompts
 from loragrid.generation.ask import Subject
 from loragrid.generation.ask import ask as ask_at_the_command_line
+from loragrid.generation.backends import transformers as answering
 from loragrid.generation.records import repeatable
 from loragrid.generation.sampling import DrawByRow, processors
 from loragrid.jobs.standing import Reporter
+from loragrid.modeling import at_a_time
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import load_base
 from loragrid.modeling.tokenizer import load_tokenizer
@@ -72,15 +75,46 @@ def test_an_answer_depends_on_the_seed_and_on_the_prompt(ask, prompts):
     assert len({record["answer"] for record in ask(same, 8, **WAYS["warm"]).values()}) > 1
 
 
-def test_what_is_asked_at_the_command_line_does_not_depend_on_its_batch(nano, prompts):
-    asked = [prompt["messages"] for prompt in prompts]
+@pytest.fixture
+def at_the_command_line(nano, prompts, monkeypatch):
+    """Answers of `loragrid ask`, so many at a time; and of how many rows its batches were."""
+    rows, generate = [], answering.generate
+    monkeypatch.setattr(at_a_time, "CPU_ROOM", 0)
+    monkeypatch.setattr(answering, "generate", lambda *given: rows.append(len(given[2])) or generate(*given))
 
-    def answers(at_a_time):
-        subject = Subject("nano", MODEL, "32bit", OWN_CHAT, None, at_a_time)
+    def answers(micro_batch):
+        rows.clear()
+        subject = Subject("nano", MODEL, "32bit", OWN_CHAT, None, micro_batch)
+        asked = [prompt["messages"] for prompt in prompts]
         (found,) = ask_at_the_command_line([subject], asked, PLAIN | WAYS["hot"], seed=3)
-        return found
+        return found, rows.copy()
 
-    assert answers(1) == answers(5) == answers(17)
+    return answers
+
+
+def test_what_is_asked_at_the_command_line_does_not_depend_on_its_batch(at_the_command_line, prompts, monkeypatch):
+    answers, rows = at_the_command_line(5)
+    assert rows[0] == 5
+    assert at_the_command_line(1) == (answers, [1] * len(prompts))
+    monkeypatch.setattr(at_a_time, "CPU_ROOM", 2**30)
+    assert at_the_command_line(5) == (answers, [len(prompts)])
+
+
+def test_injected_out_of_memory_asks_fewer_at_a_time_at_the_command_line(at_the_command_line, monkeypatch):
+    answers, _ = at_the_command_line(4)
+    generate = answering.generate
+
+    def too_small(*given):
+        if len(given[2]) > room:
+            raise torch.OutOfMemoryError
+        return generate(*given)
+
+    monkeypatch.setattr(answering, "generate", too_small)
+    room = 1
+    assert at_the_command_line(4)[0] == answers
+    room = 0
+    with pytest.raises(UserError, match="a single prompt does not fit"):
+        at_the_command_line(4)
 
 
 def test_tokens_are_drawn_as_often_as_they_are_likely():

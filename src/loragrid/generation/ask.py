@@ -1,6 +1,7 @@
 """Ask runs and untrained models a few prompts, as an evaluation would: a look, of which nothing is kept."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,8 @@ import torch
 from safetensors import SafetensorError
 
 from loragrid.errors import UserError
-from loragrid.generation.decoding import generate, only_as_asked
+from loragrid.generation.backends import Row
+from loragrid.generation.backends.transformers import Transformers
 from loragrid.generation.sampling import row_seed
 from loragrid.jobs.adapter import adapter_of
 from loragrid.modeling.architecture import architecture_of
@@ -19,6 +21,7 @@ from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.messages import Message, with_system
 from loragrid.modeling.tokenizer import load_chat
 from loragrid.study.grid import Run
+from loragrid.study.micro_batch import answers_at_a_time
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Subject:
         precision: of its weights.
         chat: template, system prompt and end of answers, as answers hold them.
         run: whose adapter is over it; None for the base as it is.
-        prompts_at_a_time: as many as fit.
+        micro_batch: prompts at a time, at least.
         sharded: whether the model is too big for one GPU.
     """
 
@@ -40,7 +43,7 @@ class Subject:
     precision: str
     chat: Mapping[str, Any]
     run: Run | None
-    prompts_at_a_time: int
+    micro_batch: int
     sharded: bool = False
 
 
@@ -91,7 +94,7 @@ def ask(
             with _told(subject):
                 model = attach_adapter(base, adapter)
         model.eval()
-        answers = _answers(model, chat, encoded, decoding, seed, subject.prompts_at_a_time)
+        answers = _answers(model, chat, encoded, decoding, seed, subject.micro_batch)
         cut = [len(ids) < len(all_) for ids, all_ in zip(encoded, whole, strict=True)]
         yield [{**answer, "cut": is_cut} for answer, is_cut in zip(answers, cut, strict=True)]
         if subject.run is None:
@@ -103,29 +106,23 @@ def ask(
 
 
 def _answers(
-    model: Any,
-    chat: Chat,
-    prompts: Sequence[list[int]],
-    decoding: Mapping[str, Any],
-    seed: int,
-    at_a_time: int,
+    model: Any, chat: Chat, prompts: Sequence[list[int]], decoding: Mapping[str, Any], seed: int, micro_batch: int
 ) -> list[dict[str, Any]]:
     """Answers to all prompts; fewer at a time where the GPU's memory is too small."""
-    seeds = [row_seed(seed, f"{number}") for number in range(len(prompts))]
-    while True:
-        answers = []
+    rows = [Row(0, prompt, row_seed(seed, f"{number}")) for number, prompt in enumerate(prompts)]
+    for attempts in itertools.count():
+        least, most = answers_at_a_time(micro_batch, attempts)
+        if least == 0:
+            break
+        answers: dict[int, dict[str, Any]] = {}
         try:
-            with only_as_asked(model, chat) as ends:
-                for start in range(0, len(prompts), at_a_time):
-                    some = slice(start, start + at_a_time)
-                    answers += generate(model, chat, prompts[some], decoding, ends, seeds[some])
-        except torch.OutOfMemoryError as error:
-            if at_a_time == 1:
-                raise UserError("a single prompt does not fit the GPU's memory: use a GPU with more") from error
-            at_a_time //= 2
+            for some in Transformers(model, least, most).answers(rows, [None], chat, decoding):
+                answers |= some
+        except torch.OutOfMemoryError:
             release_memory()
         else:
-            return answers
+            return [answers[number] for number in range(len(rows))]
+    raise UserError("a single prompt does not fit the GPU's memory: use a GPU with more")
 
 
 @contextlib.contextmanager

@@ -41,6 +41,6 @@ def subjects_of(grid: Grid, runs: Sequence[Run], *, base: bool) -> list[Subject]
                 )
                 bases[way] = Subject(name, model.folder, run.precision, chat, None, model.micro_batch, model.sharded)
                 found.append(bases[way])
-        name, at_a_time = names[run.folder], model.micro_batch
-        found.append(Subject(name, model.folder, run.precision, run.chat, run, at_a_time, model.sharded))
+        own = run.precision, run.chat, run, model.micro_batch, model.sharded
+        found.append(Subject(names[run.folder], model.folder, *own))
     return found
