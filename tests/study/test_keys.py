@@ -10,9 +10,9 @@ from studies import SMALL, VOTES
 
 from loragrid.study import asking as asking_module
 from loragrid.study import resolve as resolve_module
-from loragrid.study import schema as schema_module
 from loragrid.study.keys import BUILD_VERSION, RECIPE_VERSION, key_of, short
 from loragrid.study.recipe import Recipe
+from loragrid.study.schema import recipe as schema_module
 from loragrid.study.schema.evaluations import Decoding
 from loragrid.study.schema.models import Build
 from loragrid.study.schema.recipe import RecipeSpec
