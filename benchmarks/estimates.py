@@ -35,7 +35,6 @@ from loragrid.files import read_json, write_json, write_jsonl
 from loragrid.modeling.dimensions import Dimensions
 from loragrid.modeling.tokenizer import load_plain_tokenizer
 from loragrid.study.members import plain
-from loragrid.study.micro_batch import MOST_ANSWERS
 from loragrid.study.recipe import Recipe
 from loragrid.study.swiglu import swiglu_width
 
@@ -191,9 +190,9 @@ def estimate(setting: Setting, trained: TrainingWork, asked: GenerationWork, cpu
     )
     seconds = training_seconds(size, cpu, precision, recipe, trained, micro_batch=micro_batch, gpus=1)
     adapter = size.adapter(setting.rank, "all-linear")
-    rows = rows_at_a_time(size, cpu, precision, adapter, least=micro_batch, most=max(micro_batch, MOST_ANSWERS))
+    rows = rows_at_a_time(size, cpu, precision, adapter, least=micro_batch, most=max(micro_batch, asked.prompts))
     of_answers = generation_memory(
-        size, cpu, precision, adapter, rows=min(rows.of(asked.longest_prompt + asked.answer_tokens), asked.prompts),
+        size, cpu, precision, adapter, of_rows=rows.bytes_of(asked.longest_prompt + asked.answer_tokens),
         batch=micro_batch, prompt=asked.longest_prompt, answer=asked.answer_tokens, file_bytes=2,
     )  # fmt: skip
     at_a_time = min(rows.of(round(asked.prompt_tokens + asked.answer_tokens)), asked.prompts)

@@ -421,9 +421,8 @@ def find_answers(bench: GpuBench) -> Found:
         raise RuntimeError(f"answers: {read_attempts(work)[-1]['why']}")
     made = read_json(work / "generation.json")
     per_second, tokens = made["answers"] / made["seconds"], made["answer_tokens"] / made["seconds"]
-    figure = (
-        f"{per_second:.2f} answers/s, {tokens:.0f} tokens/s, {MICRO_BATCH} at a time, at most {longest} tokens each"
-    )
+    rows = made["rows_at_a_time"]
+    figure = f"{per_second:.2f} answers/s, {tokens:.0f} tokens/s, {rows} at a time, at most {longest} tokens each"
     return Found(figure, made["answers"] == 16, {"answers_per_second": per_second, "tokens_per_second": tokens})
 
 

@@ -38,7 +38,7 @@ def test_questions_are_read_once_with_their_examples(tmp_path, monkeypatch, more
 
 def test_comparing_choices_takes_the_logits_of_whole_prompts():
     size = make_dimensions(vocabulary=128_256)
-    given = {"rows": 0, "batch": 2, "prompt": 2000, "answer": 1, "file_bytes": 2}
+    given = {"of_rows": 0, "batch": 2, "prompt": 2000, "answer": 1, "file_bytes": 2}
     plain, choices = (
         generation_memory(size, find_device("a100"), "nf4", 0, **given, of_choices=of_choices).gpu
         for of_choices in (False, True)

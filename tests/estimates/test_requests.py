@@ -100,7 +100,7 @@ def test_memory_grows_with_what_it_should():
 def test_generation_needs_room_for_keys_values_and_logits():
     def gib(**changes):
         sizes = {"batch": 8, "prompt": 256, "answer": 128} | changes
-        return generation_memory(LLAMA_3_8B, DEVICES["t4"], "nf4", 0, rows=8, **sizes, file_bytes=2).gpu / GIB
+        return generation_memory(LLAMA_3_8B, DEVICES["t4"], "nf4", 0, of_rows=0, **sizes, file_bytes=2).gpu / GIB
 
     assert gib(prompt=2048) > gib()
     assert gib(batch=32) > gib()

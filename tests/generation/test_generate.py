@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from architectures import write_model
 from nano import base_model, batch_of, dialogue, train, train_member
 from objects import make_answers
@@ -261,6 +262,39 @@ def test_after_a_death_together_each_is_asked_alone(several, monkeypatch):
     assert ask(*members.values())
     logs = {read_attempts(work(each))[1]["log"] for each in members.values()}
     assert len(logs) == 4
+
+
+def test_injected_out_of_memory_of_one_holds_up_no_other(several, monkeypatch, tmp_path):
+    alone, members = several("alone"), several("together")
+    said = "a b c d e f g h " * 12
+    long = [{"id": "long", "dialogue": "d", "messages": [{"role": "user", "content": said}], "reference": "a"}]
+    write_jsonl(tmp_path / "long.jsonl", long)
+    members = {name: members[name] for name in ("untrained", "low", "high")}
+    members["low"] = replace(members["low"], prompts_file=str(tmp_path / "long.jsonl"))
+    generate = answering.generate
+
+    def too_small(model, chat, prompts, *rest):
+        if max(map(len, prompts)) > 110:
+            raise torch.OutOfMemoryError
+        return generate(model, chat, prompts, *rest)
+
+    monkeypatch.setattr(answering, "generate", too_small)
+    ends = []
+    while not ask(*members.values()):
+        ends = [attempt["ended"] for attempt in read_attempts(work(members["low"]))]
+        assert len(ends) < 6
+    assert ends == ["out of memory"] * 3  # many rows, a micro-batch of two, one
+    for name in ("untrained", "high"):
+        assert ask(alone[name])
+        (answers, likelihoods), (expected, exact) = results(members[name]), results(alone[name])
+        assert answers == expected
+        assert likelihoods["metrics"] == pytest.approx(exact["metrics"])  # one at a time, and not two
+    # It is the answers that do not fit; likelihoods do.
+    failures = {file.name for file in work(members["low"]).glob("*failed.json")}
+    assert failures == {"generations.jsonl.failed.json"}
+    reason = json.loads((work(members["low"]) / "generations.jsonl.failed.json").read_text())["reason"]
+    assert reason.startswith("a single prompt does not fit the GPU's memory")
+    assert (work(members["low"]) / "likelihood-llllllllll.json").exists()
 
 
 def test_interrupted_together_they_go_on_where_they_were(several, told_to_end):

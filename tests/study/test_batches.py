@@ -292,12 +292,20 @@ def test_what_needs_something_that_failed_is_in_no_batch(place):
     assert [member.run.label for batch in made.score.values() for member in batch.members] == ["c"]
 
 
-def test_a_damaged_batch_is_recorded_anew(place):
+def test_a_damaged_batch_is_told_and_recorded_anew(place, capsys):
     made = plan(place.small())
     batch = only(made.train)
     touch(batch.file, '{"stage": "train", "mem')
+    other = batch.file.with_name("train-0123456789.json")
+    touch(other, "{")
     made.record({("train", batch.id)}, {})
     assert open_batch(batch.file) == batch
+    told = capsys.readouterr().err
+    assert f"warning: {batch.file}: " in told
+    assert "(it is recorded anew now)" in told
+    assert f"warning: {other}: " in told
+    made.record({("train", batch.id)}, {})
+    assert f"{batch.file}" not in capsys.readouterr().err
 
 
 def test_recorded_once_and_read_by_jobs(place):

@@ -68,7 +68,7 @@ def clean(
         by_split = without_leaks(entries, drops)
         for split in needs:
             if not by_split[split]:
-                raise UserError(_empty(split, source, shares, drops))
+                raise UserError(_empty(split, source, shares, drops, raw))
         available = {split: len(by_split[split]) for split in SPLITS}
         by_split = {split: choose(by_split[split], wanted.get(split)) for split in SPLITS}
         taken: set[str] = set()
@@ -142,9 +142,12 @@ def _entries(
         )
 
 
-def _empty(split: str, source: str, shares: dict[str, float], drops: Drops) -> str:
+def _empty(split: str, source: str, shares: dict[str, float], drops: Drops, raw: Path) -> str:
     """The message for a split of which nothing is left."""
     pools = [name for name in ("all", *SPLITS) if name in drops.rows_read or name in drops.reasons]
+    if not pools:
+        files = sorted(path.name for path in raw.iterdir()) if raw.is_dir() else []
+        return f"{source}: there is not one row in the data ({raw}: {', '.join(files)})"
     if split not in pools and split not in shares and split != "train":
         held = ", ".join(pools) or "nothing"
         return f"{source}: the data has no {split} split (it has: {held}); set `splits`, such as {{{split}: 0.1}}"

@@ -53,7 +53,10 @@ def write_prompts(
     ]
     if not prompts:
         why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(dropped.items()))
-        raise UserError(f"{file}: no record has an answer to ask for{why}")
+        raise UserError(
+            f"{file}: no record has an answer to ask for{why}\nPrompts without a reference are asked by an evaluation "
+            "of `kind: replay`, of a dataset with `format: replay`"
+        )
     if context:
         counts: Counter[str] = Counter()
         for prompt in prompts:

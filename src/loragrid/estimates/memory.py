@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from loragrid.estimates.devices import Device
-from loragrid.modeling.at_a_time import RowsAtATime, cache_bytes, layer_bytes, room_for_rows, row_bytes
+from loragrid.modeling.at_a_time import RowsAtATime, cache_bytes, layer_bytes, room_for_rows
 from loragrid.modeling.dimensions import Dimensions
 from loragrid.study.recipe import Recipe
 
@@ -145,7 +145,7 @@ def generation_memory(
     precision: str,
     adapter: int,
     *,
-    rows: int,
+    of_rows: float,
     batch: int,
     prompt: int,
     answer: int,
@@ -160,7 +160,7 @@ def generation_memory(
         device: what it runs on.
         precision: of the base weights.
         adapter: parameters of the adapter, 0 without one.
-        rows: prompts that are answered at a time; 0 where none is.
+        of_rows: bytes of the rows that are answered at a time, as of `RowsAtATime`; 0 where none is.
         batch: references, or choices, at a time.
         prompt: tokens of the longest prompt.
         answer: tokens of the longest answer.
@@ -171,14 +171,13 @@ def generation_memory(
     """
     number = _bytes_of_a_number(precision, device)
     length = prompt + answer
-    of_answers = rows * row_bytes(size, length, number)
     # The cache is made, too, though nothing goes on from it.
     cache, layer = length * cache_bytes(size, number), length * layer_bytes(size, length, number)
     compared = layer + max(cache, answer * size.vocabulary * (number + LOGITS))
     if of_choices:
         compared = cache + max(layer, length * size.vocabulary * (number + 4))
     unpacked = 2 * _largest(size) * number if precision == "nf4" else 0
-    working = max(of_answers, batch * compared) + unpacked
+    working = max(of_rows, batch * compared) + unpacked
     if device.is_gpu:
         held = _held(size, device, precision, adapter, gpus) + ALLOCATOR * working
         return Memory(device.host_memory + min(size.parameters * file_bytes, SHARD), held)
@@ -187,7 +186,7 @@ def generation_memory(
 
 
 def rows_at_a_time(
-    size: Dimensions, device: Device, precision: str, adapter: int, *, least: int, most: int, gpus: int = 1
+    size: Dimensions, device: Device, precision: str, adapters: int, *, least: int, most: int, gpus: int = 1
 ) -> RowsAtATime:
     """How many prompts jobs will find the memory large enough for.
 
@@ -195,12 +194,12 @@ def rows_at_a_time(
         size: the base model.
         device: what it runs on.
         precision: of the base weights.
-        adapter: parameters of the adapter, 0 without one.
+        adapters: parameters of all adapters that share a batch.
         least: as of `RowsAtATime`.
         most: as of `RowsAtATime`.
         gpus: that the layers are divided among.
     """
-    left = None if device.memory is None else device.memory - _held(size, device, precision, adapter, gpus)
+    left = None if device.memory is None else device.memory - _held(size, device, precision, adapters, gpus)
     return RowsAtATime(size, _bytes_of_a_number(precision, device), room_for_rows(left), least, most)
 
 

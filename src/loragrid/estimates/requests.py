@@ -1,10 +1,11 @@
 """What the jobs of a study ask of the scheduler: GPUs, memory and time."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from loragrid.errors import UserError
 from loragrid.estimates.devices import Device
@@ -115,6 +116,7 @@ class Estimator:
         self.workload = Workload(grid, registry)
         self.sizes = {id_: dimensions(model) for id_, model in grid.models.items()}
         self.file_bytes = {id_: file_bytes(model) for id_, model in grid.models.items()}
+        self._asked_beside = Counter((run.model, run.precision) for run in grid.runs.values())
         self._trained: dict[tuple[str, str, str, int], Need] = {}
         self._asked: dict[tuple[str, str, str, str, int], Need] = {}
         self._ratios = ratios(self._trainings(), device)
@@ -218,7 +220,7 @@ class Estimator:
         pairs = max(1, pairs_at_a_time(model.micro_batch, attempts))
         run = self.grid.runs.get(compared.run or "")
         memory = generation_memory(
-            size, self.device, compared.precision, _adapter(size, run), rows=0, batch=2 * pairs,
+            size, self.device, compared.precision, _adapter(size, run), of_rows=0, batch=2 * pairs,
             prompt=work.longest_prompt, answer=0, file_bytes=self.file_bytes[compared.model], gpus=gpus,
         )  # fmt: skip
         seconds = likelihood_seconds(size, self.device, compared.precision, work, batch=pairs)
@@ -357,18 +359,21 @@ class Estimator:
         shards: int | None = None,
         *,
         attempts: int = 0,
+        most: int | None = None,
     ) -> Need:
         size, work = self._size(answers.model), self._work_of(answers)
         gpus = (shards or self.grid.models[answers.model].gpus_to_answer) if device.is_gpu else 1
         run = self.grid.runs.get(answers.subject)
         adapter = _adapter(size, run)
-        least, most = answers_at_a_time(micro_batch, attempts)
-        rows = rows_at_a_time(size, device, precision, adapter, least=max(1, least), most=most, gpus=gpus)
+        least, allowed = answers_at_a_time(micro_batch, attempts)
+        least, most = (most, most) if most else (max(1, least), max(1, allowed))
+        beside = adapter * min(MOST_TOGETHER, self._asked_beside[answers.model, answers.precision])
+        rows = rows_at_a_time(size, device, precision, beside, least=least, most=most, gpus=gpus)
         batch = max(1, micro_batch >> attempts)
         by_itself = answers.generations and answers.backend == "transformers"
         memory = generation_memory(
             size, device, precision, adapter, batch=batch, prompt=work.longest_prompt,
-            rows=rows.of(work.longest_prompt + work.answer_tokens) if by_itself else 0,
+            of_rows=rows.bytes_of(work.longest_prompt + work.answer_tokens) if by_itself else 0,
             answer=work.answer_tokens, file_bytes=self.file_bytes[answers.model], gpus=gpus,
             of_choices=self.grid.prompts[answers.prompts].choice is not None,
         )  # fmt: skip
@@ -440,12 +445,20 @@ class Estimator:
     def _generation(self, answers: Answers, file: Path) -> Record:
         batch = self.grid.models[answers.model].micro_batch
         size, work = self._size(answers.model), self._work_of(answers)
-        return Record(
-            (answers.model, answers.precision),
-            file,
-            lambda found: generation_seconds(size, self.device, answers.precision, work, batch=found["rows"] or batch),
-            lambda found: self._on_device(self.estimated(answers, batch)) if found["rows"] else None,
-        )
+
+        def seconds(found: dict[str, Any]) -> float:
+            # Its share of full batches: rows of others may have been in them.
+            rows = found["rows"] or batch
+            full = generation_seconds(size, self.device, answers.precision, replace(work, prompts=rows), batch=rows)
+            return full * work.prompts / rows
+
+        def memory(found: dict[str, Any]) -> float | None:
+            if not found["rows"]:
+                return None
+            need = self._estimated_answers(answers, batch, answers.precision, self.device, most=found["rows"])
+            return self._on_device(need)
+
+        return Record((answers.model, answers.precision), file, seconds, memory)
 
     def _on_device(self, need: Need) -> float:
         """What of a need run.json measures: of a GPU what PyTorch allocated, of a CPU the whole process."""

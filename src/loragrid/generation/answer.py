@@ -3,7 +3,7 @@
 An answer depends on its subject, its prompt and the seed alone: neither on the rows beside it, nor on how many these
 are, nor on where a job was interrupted. What is left is rounding, which in 16 bits may tip the scale between two tokens
 that are nearly as likely; so rows that were not answered yet make the same batches as they would have without an
-interruption.
+interruption, on the same kind of device.
 """
 
 import contextlib

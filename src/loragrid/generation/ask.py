@@ -121,7 +121,8 @@ def _answers(
         except torch.OutOfMemoryError:
             release_memory()
         else:
-            return [answers[number] for number in range(len(rows))]
+            kept = ("answer", "answer_tokens", "ended")
+            return [{name: answers[number][name] for name in kept} for number in range(len(rows))]
     raise UserError("a single prompt does not fit the GPU's memory: use a GPU with more")
 
 

@@ -123,7 +123,10 @@ class _Asking:
         self._stop = stop
         self._lender = lender
         self._write_score = write_score
-        self._micro, self._least, self._most = _at_a_time(members)
+        self._attempts = max(out_of_memory_attempts(member.work) for member in members)
+        micro_batch = min(member.model.micro_batch for member in members)
+        self._least, self._most = answers_at_a_time(micro_batch, self._attempts)
+        self._micro = max(1, micro_batch >> self._attempts)
         self._made = False
         """Whether anything was made in this attempt."""
         self._reporters = {member.folder: Reporter(member.work) for member in members}
@@ -139,6 +142,8 @@ class _Asking:
         Args:
             adapters: of the members that are to be asked, by folder; None for the model as it is.
         """
+        if self._least == 0:
+            self._give_up()
         asked = [
             member
             for member in self._members
@@ -236,7 +241,7 @@ class _Asking:
             member: of the group.
             adapter: its adapter; None for the model as it is.
         """
-        parts = [part for part in sorted(member.parts) if self._is_left(member, part)]
+        parts = self._parts_left(member)
         if self._by_vllm and "generations" in parts:
             raise RuntimeError(f"{member.folder}: vLLM has not answered, and nobody else may")
         if not parts:
@@ -291,6 +296,26 @@ class _Asking:
         divided = model.sharded and torch.cuda.device_count() > 1
         return self._lender.base(model.folder, precision, "divided" if divided else "here").eval()
 
+    def _give_up(self) -> None:
+        """Record that what the last attempt broke off at does not fit the GPU's memory; what is left is tried yet.
+
+        A member for which the memory was too small is alone.
+        """
+        member = self._members[0]
+        parts, too_large = self._parts_left(member), self._attempts - member.model.micro_batch.bit_length()
+        failed = sum(failure_of(member.work, out).exists() for out in member.parts.values())
+        if parts and failed < too_large:
+            error = UserError(
+                "a single prompt does not fit the GPU's memory: use `precision: nf4`, a smaller max_new_tokens or a "
+                f"GPU with more memory. It was tried {self._attempts} times"
+            )
+            self._fail(member, parts[0], error)
+
+    def _parts_left(self, member: AnswerMember) -> list[str]:
+        """In the order in which they are made."""
+        left = [part for part in member.parts if self._is_left(member, part)]
+        return sorted(left, key=lambda part: (part != "generations", part))
+
     def _is_left(self, member: AnswerMember, part: str) -> bool:
         if part not in member.parts:
             return False
@@ -305,20 +330,3 @@ class _Asking:
     @staticmethod
     def _about(member: AnswerMember) -> dict[str, str]:
         return {"of": member.answers.id, "key": member.answers.key}
-
-
-def _at_a_time(members: Sequence[AnswerMember]) -> tuple[int, int, int]:
-    """References and choices at a time, and prompts: whatever the memory, and where it has room.
-
-    Raises:
-        UserError: not even one prompt fits the GPU's memory.
-    """
-    attempts = max(out_of_memory_attempts(member.work) for member in members)
-    micro_batch = min(member.model.micro_batch for member in members)
-    least, most = answers_at_a_time(micro_batch, attempts)
-    if least == 0:
-        raise UserError(
-            "a single prompt does not fit the GPU's memory: use `precision: nf4`, a smaller max_new_tokens or a GPU "
-            f"with more memory. It was tried {attempts} times"
-        )
-    return max(1, micro_batch >> attempts), least, most

@@ -192,6 +192,7 @@ class Sheet:
                 "seconds": round(sum(record["seconds"] for record in in_order), 3),
                 # Those of an earlier version had their batches to themselves.
                 "together": max(record.get("together", 1) for record in in_order),
+                "rows_at_a_time": max((record.get("rows", 0) for record in in_order), default=0) or None,
                 "prompt_tokens": sum(record["prompt_tokens"] for record in in_order),
                 "answer_tokens": sum(record["answer_tokens"] for record in in_order),
                 "refused": sum(record["ended"] == REFUSED for record in in_order),

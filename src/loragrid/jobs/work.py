@@ -19,6 +19,7 @@ from loragrid.jobs.attempts import (
     came_further,
     deaths,
     next_number,
+    out_of_memory_attempts,
     record_begin,
     record_end,
     settle_killed,
@@ -76,7 +77,7 @@ def attempt_groups(
         work: does the work of a group.
         seconds_left: asks for the time that the job has left, in seconds; None without a limit.
         grouped: puts members into groups. Default: each into one of its own, as one that has died before in any case,
-            since it may have been the cause.
+            or for which the memory was too small, since it may have been the cause.
 
     Returns:
         Whether these members are settled now; if not, another process goes on with the rest.
@@ -85,7 +86,11 @@ def attempt_groups(
         if member.is_settled():
             print(f"{member.folder}: nothing left to do", flush=True)
     left = [member for member in members if not member.is_settled()]
-    suspects = {member.folder for member in left if grouped is None or deaths(member.work)}
+    suspects = {
+        member.folder
+        for member in left
+        if grouped is None or deaths(member.work) or out_of_memory_attempts(member.work)
+    }
     groups = list(grouped([member for member in left if member.folder not in suspects])) if grouped else []
     with Stop(seconds_left).listening() as stop:
         for group in [*groups, *([member] for member in left if member.folder in suspects)]:

@@ -54,6 +54,16 @@ class RowsAtATime:
         rows = min(self.most, int(self.room // row_bytes(self.size, tokens, self.number)))
         return max(self.least, rows - rows % self.least)
 
+    def bytes_of(self, tokens: int) -> float:
+        """Bytes that a batch of them takes at most, if the longest row of all has so many tokens with its answer.
+
+        Shorter ones are more at a time, and fill the room.
+        """
+        if self.size is None:
+            return self.room
+        one = row_bytes(self.size, tokens, self.number)
+        return min(max(self.room, self.least * one), self.most * one)
+
     def first(self, tokens: Sequence[int]) -> int:
         """How many of the first of some rows, given the tokens of each with its answer, go together."""
         rows = self.most

@@ -16,16 +16,14 @@ MUCH = 0.1
 NAMED = 3
 """Rows that a warning names."""
 
+_PROMPTS_CUT = Column("prompts_cut", "prompts cut", "share", group="cut or left out")
 COLUMNS = (
     Column("share_at_limit", "answers at the limit", "share", group="cut or left out"),
     Column("train_cut", "training rows cut", "share", group="cut or left out"),
     Column("excluded_share", "references left out", "share", group="cut or left out"),
 )
 _OF_CHOICES = Column("fewer_examples", "questions with fewer examples", "share", group="cut or left out")
-_OF_CONVERSATIONS = (
-    Column("prompts_cut", "prompts cut", "share", group="cut or left out"),
-    Column("turns_refused", "turns not asked", "share", group="cut or left out"),
-)
+_TURNS_REFUSED = Column("turns_refused", "turns not asked", "share", group="cut or left out")
 
 _WARNINGS = {
     "share_at_limit": (
@@ -42,7 +40,7 @@ _WARNINGS = {
         "The scores that need them are about the shorter ones.",
     ),
     "prompts_cut": (
-        "of the turns were asked without the beginning of their conversation, which is longer than the context",
+        "of the prompts were asked without their beginning, being longer than the context",
         "Shorter answers (max_new_tokens), or fewer words of what was said (`context`), leave more of it.",
     ),
     "turns_refused": (
@@ -77,10 +75,12 @@ class Share:
 
 
 def columns(results: Results) -> tuple[Column, ...]:
-    """The columns of a study: some only where questions with choices are asked, or conversations played."""
+    """The columns of a study: some only where questions with choices are asked, conversations played or prompts cut."""
     prompts = results.grid.prompts.values()
     of_choices = (_OF_CHOICES,) if any(each.choice for each in prompts) else ()
-    return (*COLUMNS, *of_choices, *(_OF_CONVERSATIONS if any(each.replay for each in prompts) else ()))
+    plays = any(each.replay for each in prompts)
+    cuts = plays or any(row.generated.get("prompts_cut") for row in results.rows)
+    return (*COLUMNS, *of_choices, *((_PROMPTS_CUT,) if cuts else ()), *((_TURNS_REFUSED,) if plays else ()))
 
 
 def shares(results: Results) -> dict[str, list[Share]]:
@@ -100,7 +100,7 @@ def shares(results: Results) -> dict[str, list[Share]]:
     for row in results.rows:
         counts = [
             ("share_at_limit", row.generated.get("ended_by_length"), row.generated.get("answers")),
-            *_conversations(row, results),
+            *_prompts(row, results),
             ("train_cut", *_training(row, of_data)),
             ("excluded_share", *_references(row)),
             ("fewer_examples", row.fewer_examples, max((score.count for score in row.scores.values()), default=None)),
@@ -135,15 +135,13 @@ def warnings(rows: Sequence[tuple[str, str, Sequence[Share]]]) -> list[str]:
     return told
 
 
-def _conversations(row: Row, results: Results) -> list[tuple[str, int | None, int | None]]:
-    """Turns that were asked without the beginning of their conversation, and such as were not asked."""
-    if not results.grid.prompts[row.answers.prompts].replay:
-        return []
+def _prompts(row: Row, results: Results) -> list[tuple[str, int | None, int | None]]:
+    """Prompts that were asked without their beginning, and turns of conversations that were not asked."""
     made = row.generated
-    return [
-        ("prompts_cut", made.get("prompts_cut"), made.get("answers")),
-        ("turns_refused", made.get("refused"), made.get("answers")),
-    ]
+    found = [("prompts_cut", made.get("prompts_cut"), made.get("answers"))]
+    if results.grid.prompts[row.answers.prompts].replay:
+        found.append(("turns_refused", made.get("refused"), made.get("answers")))
+    return found
 
 
 def _training(row: Row, of_data: Callable[[Run], dict[str, int] | None]) -> tuple[int | None, int | None]:

@@ -1,6 +1,7 @@
 """What is missing of a grid, in batches: which job makes what, and after which others."""
 
 import itertools
+import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -84,7 +85,10 @@ class Plan:
             ours = {id_: batch for id_, batch in batches.items() if (stage, id_) in submitted}
             for id_, batch in ours.items():
                 # What somebody works on stays as it is recorded, if it is not damaged.
-                if id_ not in living.get(stage, ()) or not _is_readable(batch):
+                damage = _damage(batch.file)
+                if damage:
+                    _tell(f"{damage} (it is recorded anew now)")
+                if id_ not in living.get(stage, ()) or damage:
                     batch.record()
             _drop_superseded(stage, ours, living.get(stage, ()))
 
@@ -94,12 +98,17 @@ def _to_make(batch: Batch[M]) -> Iterable[M]:
     return (member for member in batch.members if not member.is_settled())
 
 
-def _is_readable(batch: Batch[Any]) -> bool:
+def _damage(file: Path) -> str:
+    """Why a recorded batch cannot be read; nothing if it can, or is not there."""
     try:
-        open_batch(batch.file)
-    except UserError:
-        return False
-    return True
+        open_batch(file)
+    except UserError as error:
+        return str(error) if file.exists() else ""
+    return ""
+
+
+def _tell(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def _drop_superseded(stage: Stage, batches: Mapping[str, Batch[Member]], living: Collection[str]) -> None:
@@ -109,8 +118,9 @@ def _drop_superseded(stage: Stage, batches: Mapping[str, Batch[Member]], living:
             continue
         try:
             batch = read_batch(stage, id_)
-        except UserError:
-            continue  # of another version, or damaged
+        except UserError as error:
+            _tell(f"{error}. What it was for is planned anew, if it is still to be made; nothing reads this file")
+            continue
         # Somebody else's, who has just recorded it, has at least one member that is not planned here.
         left = [file for member in batch.members if not member.is_settled() for file in member.products]
         if left and set(left) <= planned:

@@ -28,7 +28,6 @@ class Transformers:
         self._base = base
         self._batch_size = batch_size
         self._most = most or batch_size
-        self._largest = 0
 
     @property
     def architecture(self) -> Architecture:
@@ -36,8 +35,8 @@ class Transformers:
         return Architecture.of(self._base.config)
 
     def describe(self) -> dict[str, Any]:
-        """As of `Backend`; with the rows of the largest batch."""
-        return {"rows_at_a_time": self._largest, "peak_memory_bytes": peak_memory(), **describe()}
+        """As of `Backend`."""
+        return {"peak_memory_bytes": peak_memory(), **describe()}
 
     def answers(
         self, rows: Sequence[Row], adapters: Sequence[Adapter], chat: Chat, decoding: Mapping[str, Any]
@@ -51,8 +50,7 @@ class Transformers:
                 choose([row.subject for row in batch])
                 prompts, seeds = [row.prompt for row in batch], [row.seed for row in batch]
                 made = generate(self._base, chat, prompts, decoding, ends, seeds)
-                self._largest = max(self._largest, len(batch))
-                yield dict(enumerate(made, start))
+                yield {row: {**answer, "rows": len(batch)} for row, answer in enumerate(made, start)}
                 start += len(batch)
 
     def _at_a_time(self) -> RowsAtATime:
@@ -69,6 +67,5 @@ class Transformers:
 
 
 def _left(device: torch.device) -> int:
-    """Bytes of a GPU's memory that nobody uses."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    """Bytes of a GPU's memory beside what this process keeps there; of whoever else uses it, batches know nothing."""
+    return torch.cuda.get_device_properties(device).total_memory - torch.cuda.memory_allocated(device)
