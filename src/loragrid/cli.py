@@ -106,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     looked.add_argument("words", nargs="*", metavar="RUN … PROMPT", help="label or name of each run, or its beginning")
     looked.add_argument("--study", help="name, YAML file, or recorded study.json (default: as config/config.yaml says)")
     looked.add_argument("--all", action="store_true", help="all runs that are trained, in place of named ones")
-    looked.add_argument("--base", action="store_true", help="the untrained models beside them")
+    looked.add_argument(
+        "--base", action="store_true", help="the untrained models beside them; alone, where no run is named"
+    )
     looked.add_argument("--file", type=Path, help="prompts, one a line; or JSON Lines with prompt or messages")
     looked.add_argument("--max-new-tokens", type=_positive, default=128, help="of an answer, at most (default: 128)")
     looked.add_argument("--temperature", type=_temperature, default=0.0, help="0 (the default) for greedy decoding")

@@ -105,16 +105,22 @@ def ask(arguments: argparse.Namespace) -> None:
     from loragrid.study.subjects import names_of, runs_called
 
     words, text = list(arguments.words), None
-    if words and not arguments.file:
-        text = words.pop()
-    if not words and not arguments.all:
-        raise UserError('ask: name a run and what to ask it, e.g. loragrid ask r8-a16 "How are you?"; or --all of them')
+    if not arguments.file:
+        text = words.pop() if words else None
+        if text is None:
+            raise UserError('ask: say what to ask, or name a --file of prompts, e.g. loragrid ask --all "How are you?"')
+    bases_alone = arguments.base and not words and not arguments.all
+    if not words and not arguments.all and not arguments.base:
+        raise UserError(
+            'ask: name a run and what to ask it, e.g. loragrid ask r8-a16 "How are you?"; or --all of them, or --base'
+        )
     if words and arguments.all:
         raise UserError("ask: name runs, or --all of them")
     prompts = questions(text, arguments.file)
     grid = open_study(arguments.study or _usual_study())
     runs = runs_called(grid, words) if words else list(grid.runs.values())
-    missing = [name for name, run in zip(names_of(grid, runs), runs, strict=True) if not is_trained(run)]
+    named = zip(names_of(grid, runs), runs, strict=True)
+    missing = [] if bases_alone else [name for name, run in named if not is_trained(run)]
     if missing and (words or len(missing) == len(runs)):
         raise UserError(f"not trained yet: {', '.join(missing)}; see `loragrid status {grid.study}`")
     with _importing():
@@ -124,7 +130,10 @@ def ask(arguments: argparse.Namespace) -> None:
     from loragrid.study.schema.evaluations import Decoding
 
     wanted = {name: getattr(arguments, name) for name in ("max_new_tokens", "temperature")}
-    subjects = subjects_of(grid, [run for run in runs if is_trained(run)], base=arguments.base)
+    asked_runs = runs if bases_alone else [run for run in runs if is_trained(run)]
+    subjects = subjects_of(grid, asked_runs, base=arguments.base)
+    if bases_alone:
+        subjects = [subject for subject in subjects if subject.run is None]
     answers: list[list[dict[str, Any]]] = []
     try:
         for found in asked(subjects, prompts, Decoding(**wanted).model_dump()):

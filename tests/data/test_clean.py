@@ -236,6 +236,14 @@ def test_empty_split_tells_what_became_of_its_rows_and_leaves_nothing(run, tmp_p
     assert [entry.name for entry in tmp_path.iterdir()] == ["raw"]
 
 
+def test_data_without_a_row_is_told_with_its_files(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/prompts.jsonl").touch()
+    given = {"splits": None, "rows": None, "seed": 0, "needs": ["test"]}
+    with pytest.raises(UserError, match=r"prompts: there is not one row in the data \(.*raw: prompts\.jsonl\)"):
+        clean(tmp_path / "raw", tmp_path / "clean", "prompts", {}, [], **given)
+
+
 def test_missing_split_says_how_to_make_it(run):
     with pytest.raises(UserError, match=r"no validation split \(it has: train, test\); set `splits`"):
         run([*many(3, "train"), OTHERS[1]])

@@ -13,7 +13,7 @@ from loragrid.estimates.devices import DEVICES, GIB
 from loragrid.estimates.memory import generation_memory, training_memory
 from loragrid.estimates.requests import EXTRA_MINUTES, MEMORY_MARGIN, Estimator
 from loragrid.estimates.sizes import dimensions, guess
-from loragrid.estimates.time import training_seconds
+from loragrid.estimates.time import generation_seconds, training_seconds
 from loragrid.estimates.workload import TrainingWork
 from loragrid.files import read_json
 from loragrid.study.planning import plan
@@ -239,3 +239,25 @@ def test_answers_by_vllm_ask_for_its_start_and_its_processes_and_learn_nothing_f
     (folder / "generation.json").write_text(json.dumps(made))
     assert asked("here") != here
     assert asked("there") == there
+
+
+def test_what_answers_took_in_batches_with_others_is_compared_with_their_share(place):
+    grid = place.small("untrained: [base]")
+    (answers,) = (answers for answers in grid.answers.values() if answers.subject not in grid.runs)
+
+    def estimator():
+        return Estimator(grid, place.registry, DEVICES["t4"])
+
+    before = estimator().answers(answers)
+    work = estimator().workload.of_answers(answers)
+    size, rows = guess(7e9), 3 * work.prompts
+    batch = generation_seconds(size, DEVICES["t4"], answers.precision, replace(work, prompts=rows), batch=rows)
+    made = {"seconds": batch / 3, "answers": work.prompts, "peak_memory_bytes": None, "device": "Tesla T4"}
+    file = Path(answers.folder, "generation.json")
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(made | {"rows_at_a_time": rows}))
+    after = estimator().answers(answers)
+    assert after.measured
+    assert after.seconds == pytest.approx(before.seconds)
+    file.write_text(json.dumps(made))  # of a version whose batches were micro-batches
+    assert estimator().answers(answers).seconds < before.seconds

@@ -46,6 +46,11 @@ def test_a_batch_is_what_its_longest_row_has_room_for():
     assert [length for batch in batches for length in batch] == lengths
     assert all(len(batch) * row_bytes(SIZE, max(batch), 2) <= rows.room for batch in batches)
     assert len(batches[0]) > len(batches[-2])
+    # What jobs are expected to take is no less than what the fullest batch does.
+    fullest = max(len(batch) * row_bytes(SIZE, max(batch), 2) for batch in batches)
+    assert fullest <= rows.bytes_of(512) <= rows.room
+    assert at_a_time(0).bytes_of(512) == 8 * row_bytes(SIZE, 512, 2)
+    assert at_a_time(1000).bytes_of(512) == 64 * row_bytes(SIZE, 512, 2)
 
 
 def test_rows_leave_a_gpu_some_of_its_memory():

@@ -67,6 +67,20 @@ def test_damage_to_it_stops_nothing(trained, cut):
     assert set(column("train_cut")) == {""}
 
 
+def test_prompts_that_were_cut_are_a_share_of_all_where_any_is(trained):
+    tree, answers = trained
+    tabulate(tree.grid)
+    with pytest.raises(KeyError):
+        column("prompts_cut")
+    file = f"{answers[1].folder}/generation.json"
+    asked = json.loads(Path(file).read_text())["answers"]
+    add(tree, file, prompts_cut=asked // 2)
+    tabulate(tree.grid)
+    assert float(column("prompts_cut")[2]) == pytest.approx(asked // 2 / asked)
+    warning = "of the prompts were asked without their beginning, being longer than the context: "
+    assert f"More than 10 % {warning}" in page()
+
+
 def test_references_that_were_left_out_are_a_share_of_all_that_were_asked(trained):
     tree, answers = trained
     scored = answers[1].score_file("likelihood")

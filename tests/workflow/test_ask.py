@@ -52,6 +52,12 @@ def test_all_runs_are_shown_beside_each_other(finished_once, tmp_path):
             assert block.count(f"\n{name}") == 1, block
 
 
+def test_the_base_is_asked_alone(finished_once):
+    done = finished_once.loragrid("ask", "--base", "Today my dog ran away.", "--study", "nano", "--max-new-tokens", "4")
+    assert done.stdout.startswith("> Today my dog ran away.\n\nuntrained nano")
+    assert "r2-a" not in done.stdout
+
+
 def test_a_run_is_found_by_the_beginning_of_its_name(finished_once):
     done = finished_once.loragrid("ask", "r2-a4", "Today my dog ran away.", "--study", "nano")
     assert done.stdout.startswith("> Today my dog ran away.\n\nr2-a4-s42-")
@@ -61,6 +67,7 @@ def test_a_run_is_found_by_the_beginning_of_its_name(finished_once):
 @pytest.mark.parametrize(("arguments", "said"), [
     (["r2-a4"], "name a run and what to ask it"),
     (["--all", "r2-a4", "Hello"], "name runs, or --all of them"),
+    (["--all"], "say what to ask, or name a --file of prompts"),
     (["r2", "Hello"], "several runs are called 'r2' in nano; there are: results/runs/"),
     (["r9", "Hello"], "no run is called 'r9' in nano; there are: r2-a4-s42-"),
     (["r2-a4", " "], "a prompt is empty"),
