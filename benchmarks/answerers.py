@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import CHAT, DEMO, MICRO_BATCH, SMALL, SMOLLM2_135M, Bench, dialogue
 
-from loragrid.modeling.environment import importing, peak_memory
+from loragrid.jobs.environment import importing, peak_memory
 
 with importing():
     import torch

@@ -13,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from loragrid.modeling.environment import importing
+from loragrid.jobs.environment import importing
 
 with importing():
     import torch

@@ -35,7 +35,7 @@ if __name__ == "__main__":
     import json, sys, time
     from pathlib import Path
 
-    from loragrid.modeling.environment import importing
+    from loragrid.jobs.environment import importing
 
     with importing():
         from loragrid.data.format import format_dataset

@@ -24,7 +24,7 @@ from unittest import mock
 
 from bench import CHAT, LLAMA_2_7B, MICRO_BATCH, SMALL, TINYLLAMA, Bench, LeftOut, batch_of, dialogue, records
 
-from loragrid.modeling.environment import describe, importing, release_memory
+from loragrid.jobs.environment import describe, importing, release_memory
 
 with importing():
     import torch

@@ -27,7 +27,7 @@ from loragrid.study.members import plain
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
 IMPORTS = """
-from loragrid.modeling.environment import importing
+from loragrid.jobs.environment import importing
 with importing():
     import loragrid.training.train
 print("done", flush=True)

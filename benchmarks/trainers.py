@@ -16,7 +16,7 @@ from unittest import mock
 
 from bench import MICRO_BATCH, SMALL, SMOLLM2_135M, Bench, records
 
-from loragrid.modeling.environment import importing, peak_memory, stream
+from loragrid.jobs.environment import importing, peak_memory, stream
 
 with importing():
     import torch

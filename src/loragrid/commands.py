@@ -460,7 +460,7 @@ def table(arguments: argparse.Namespace) -> None:
 
 
 def _importing() -> contextlib.AbstractContextManager[None]:
-    from loragrid.modeling.environment import importing
+    from loragrid.jobs.environment import importing
 
     return importing()
 

@@ -10,12 +10,13 @@ from architectures import write_model
 from nano import base_model, batch_of, dialogue, train, train_member
 from objects import make_answers
 
-from loragrid.files import read_jsonl, write_jsonl
+from loragrid.files import read_json, read_jsonl, write_jsonl
 from loragrid.generation.backends import transformers as answering
 from loragrid.generation.generate import generate_batch
 from loragrid.generation.records import repeatable
 from loragrid.jobs.attempts import read_attempts
 from loragrid.modeling import at_a_time, lend
+from loragrid.modeling.dimensions import dimensions_of
 from loragrid.scoring.of_model import write_of_model
 from loragrid.study.members import AnswerMember
 
@@ -127,6 +128,31 @@ def test_told_to_end_between_batches_it_goes_on_from_there(member, told_to_end):
     assert "after 2 of 5 answers" in attempt["why"]
     assert ask(cut)
     assert len(calls) == 3
+    assert results(cut)[0] == results(whole)[0]
+
+
+def test_told_to_end_between_batches_that_fill_the_memory_the_rest_is_the_same(member, told_to_end, monkeypatch):
+    nano = dimensions_of(read_json(Path(base_model().folder, "config.json")))
+    monkeypatch.setattr(at_a_time, "CPU_ROOM", 3 * at_a_time.row_bytes(nano, 60, 4))
+    whole, cut = member("whole"), member("cut")
+    calls = told_to_end(at=0)
+
+    def ask_it(member):
+        calls.clear()
+        done = ask(member)
+        return done, [len(given[2]) for given in calls]
+
+    done, batches = ask_it(whole)
+    assert done
+    assert 2 <= len(batches) < 5
+    assert max(batches) > 2, "no more than a micro-batch"
+    with monkeypatch.context() as patch:
+        again = answering.generate
+        patch.setattr(answering, "generate", lambda *given: os.kill(os.getpid(), signal.SIGTERM) or again(*given))
+        first = ask_it(cut)
+    rest = ask_it(cut)
+    assert (first[0], rest[0]) == (False, True)
+    assert first[1] + rest[1] == batches
     assert results(cut)[0] == results(whole)[0]
 
 

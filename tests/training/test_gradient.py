@@ -9,7 +9,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from loragrid.modeling.environment import stream
+from loragrid.jobs.environment import stream
 from loragrid.modeling.load import attach_new_adapter, load_base, trainable_parameters
 from loragrid.training import sft
 from loragrid.training.order import WholeTraining

@@ -19,7 +19,7 @@ from trl import SFTTrainer
 
 from loragrid.files import read_json, write_json
 from loragrid.jobs.attempts import read_attempts
-from loragrid.modeling.environment import stream
+from loragrid.jobs.environment import stream
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, load_base, trainable_parameters
 from loragrid.training.order import epoch_order
 from loragrid.training.records import Records

@@ -14,9 +14,9 @@ from loragrid.generation.backends import Row
 from loragrid.generation.backends.transformers import Transformers
 from loragrid.generation.sampling import row_seed
 from loragrid.jobs.adapter import adapter_of
+from loragrid.jobs.environment import release_memory
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.environment import release_memory
 from loragrid.modeling.load import attach_adapter, load_base
 from loragrid.modeling.messages import Message, with_system
 from loragrid.modeling.tokenizer import load_chat

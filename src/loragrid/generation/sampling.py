@@ -13,7 +13,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from loragrid.modeling.environment import stream
+from loragrid.jobs.environment import stream
 
 
 def row_seed(seed: int, prompt: str) -> int:

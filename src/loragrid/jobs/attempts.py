@@ -20,10 +20,10 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_growing
 from loragrid.jobs import slurm
+from loragrid.jobs.environment import is_main_process, peak_memory
 from loragrid.jobs.failures import record_failure
 from loragrid.jobs.owner import LOCK, if_free
 from loragrid.jobs.standing import standing_of
-from loragrid.modeling.environment import is_main_process, peak_memory
 
 MOST_DEATHS = 3
 """Deaths of a member in a row, without its coming further, after which it is not tried again."""

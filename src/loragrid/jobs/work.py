@@ -24,9 +24,9 @@ from loragrid.jobs.attempts import (
     record_end,
     settle_killed,
 )
+from loragrid.jobs.environment import is_main_process, peak_memory, release_memory
 from loragrid.jobs.failures import record_failure
 from loragrid.jobs.stop import Interrupted, Stop
-from loragrid.modeling.environment import is_main_process, peak_memory, release_memory
 from loragrid.study.members import Member
 
 M = TypeVar("M", bound=Member)

@@ -21,8 +21,8 @@ from loragrid.judging.endpoint import endpoint_of
 from loragrid.judging.pace import Pace
 from loragrid.judging.prompt import PROMPT_VERSION, Messages, messages_for
 from loragrid.judging.reply import Values, points, values_in
-from loragrid.judging.rubric import BETTER
 from loragrid.metrics.judge import Options
+from loragrid.metrics.rubric import BETTER
 from loragrid.progress import bar
 from loragrid.study.batches import Batch
 from loragrid.study.members import ScoreMember, failure_of, made_file

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from loragrid.judging.rubric import BETTER, Rubric
+from loragrid.metrics.rubric import BETTER, Rubric
 
 PROMPT_VERSION = 1
 """Raised when the same rubric and answer come to make another prompt."""

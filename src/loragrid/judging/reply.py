@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from loragrid.judging.rubric import BETTER, Rubric
+from loragrid.metrics.rubric import BETTER, Rubric
 
 VERDICTS = ("A", "B", "tie")
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from loragrid.judging.rubric import BETTER, NamedRubric
 from loragrid.metrics.base import Column, Item, MetricOptions, Place, ratio, sums_of, whole_sample
+from loragrid.metrics.rubric import BETTER, NamedRubric
 from loragrid.study.opponents import UNTRAINED
 
 VERSION = 1

@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from loragrid.errors import UserError
 from loragrid.files import read_jsonl, sha256_of, write_json
-from loragrid.modeling.environment import describe, stream
+from loragrid.jobs.environment import describe, stream
 from loragrid.progress import each
 from loragrid.study.swiglu import swiglu_width
 

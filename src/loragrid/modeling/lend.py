@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from loragrid.modeling.environment import release_memory
+from loragrid.jobs.environment import release_memory
 from loragrid.modeling.load import Place, load_base
 
 

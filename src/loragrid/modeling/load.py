@@ -22,10 +22,10 @@ from transformers import (
 from transformers.integrations.bitsandbytes import Bnb4bitQuantize
 
 from loragrid.errors import NodeError, UserError
+from loragrid.jobs.environment import stream
 from loragrid.jobs.slurm import has_job_to_itself
 from loragrid.modeling import lora
 from loragrid.modeling.adapters import refuse_adapter
-from loragrid.modeling.environment import stream
 from loragrid.modeling.rows import merge_rows, rows_for, show_head
 from loragrid.modeling.targets import refuse_packing, targets
 from loragrid.study.recipe import Recipe

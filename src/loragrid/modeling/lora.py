@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from loragrid.errors import UserError
 from loragrid.files import read_json
-from loragrid.modeling.environment import is_main_process
+from loragrid.jobs.environment import is_main_process
 from loragrid.study.recipe import Recipe
 from loragrid.study.together import SUBTRACTED
 

@@ -193,7 +193,7 @@ def _chat(model: ModelEntry, chat: Mapping[str, Any]) -> tuple[Any, str]:
             None,
             f"the tokenizer of {model.label} is not there yet, so that tokens are not shown: run the workflow first",
         )
-    from loragrid.modeling.environment import set_up
+    from loragrid.jobs.environment import set_up
 
     set_up()
     from loragrid.modeling.tokenizer import load_chat

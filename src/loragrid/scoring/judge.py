@@ -9,8 +9,8 @@ from loragrid.errors import UserError
 from loragrid.files import read_jsonl, sha256_of
 from loragrid.generation.records import answers_sha256, is_scored
 from loragrid.judging.judge import EQUAL, answer_sha256
-from loragrid.judging.rubric import Rubric
 from loragrid.metrics.judge import Judged, Options, items, whole
+from loragrid.metrics.rubric import Rubric
 from loragrid.scoring.file import write_score
 from loragrid.scoring.rows import by_id
 from loragrid.study.members import ScoreMember, made_file

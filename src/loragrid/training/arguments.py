@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loragrid.modeling.environment import stream
+from loragrid.jobs.environment import stream
 from loragrid.modeling.load import compute_dtype, device
 from loragrid.study.arguments import TRAINING_ARGUMENTS
 from loragrid.study.members import TrainMember

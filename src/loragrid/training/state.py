@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from loragrid.errors import UserError
+from loragrid.jobs.environment import memory_in_use, stream
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Stop
-from loragrid.modeling.environment import memory_in_use, stream
 from loragrid.training import checkpoint as checkpoints
 from loragrid.training.best import Best
 from loragrid.training.clock import Clock

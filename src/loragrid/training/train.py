@@ -13,13 +13,13 @@ from loragrid.files import read_json, remove, sha256_of, write_json
 from loragrid.jobs import old, slurm
 from loragrid.jobs.adapter import CONFIGURATION, WEIGHTS, adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked, cost_of, out_of_memory_attempts
+from loragrid.jobs.environment import describe, is_main_process, stream
 from loragrid.jobs.stop import Stop
 from loragrid.jobs.work import attempt_members
 from loragrid.modeling import lora
 from loragrid.modeling.architecture import architecture_of
 from loragrid.modeling.attention import flash_attention
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.environment import describe, is_main_process, stream
 from loragrid.modeling.formatted import largest_id, open_rows
 from loragrid.modeling.lend import Lender
 from loragrid.modeling.load import attach_adapter, attach_new_adapter, device

@@ -7,11 +7,11 @@ import torch
 
 from loragrid.generation.backends import Adapter, Row
 from loragrid.generation.decoding import generate, only_as_asked
+from loragrid.jobs.environment import describe, peak_memory
 from loragrid.modeling.architecture import Architecture
 from loragrid.modeling.at_a_time import RowsAtATime, room_for_rows
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.dimensions import dimensions_of
-from loragrid.modeling.environment import describe, peak_memory
 from loragrid.modeling.mixed import mixed
 
 

@@ -31,12 +31,12 @@ from loragrid.generation.backends import Adapter, Row
 from loragrid.generation.decoding import ends_of, read_answer
 from loragrid.jobs import guard
 from loragrid.jobs.adapter import CONFIGURATION
+from loragrid.jobs.environment import describe
 from loragrid.jobs.oom import oom_kills
 from loragrid.jobs.stop import Stop
 from loragrid.jobs.tail import last_lines
 from loragrid.modeling.architecture import Architecture, architecture_of
 from loragrid.modeling.chat import Chat
-from loragrid.modeling.environment import describe
 from loragrid.modeling.load import compute_dtype
 from loragrid.modeling.mixed import read_updates, why_more_than_matrices
 from loragrid.study.served import MOST_RANK

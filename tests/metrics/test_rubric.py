@@ -4,9 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from loragrid.errors import StudyError
-from loragrid.judging.rubric import shipped
 from loragrid.metrics import METRICS, columns_of
 from loragrid.metrics.judge import Options
+from loragrid.metrics.rubric import shipped
 from loragrid.plugins import REGISTRY
 from loragrid.study.open import open_study
 from loragrid.study.planning import plan

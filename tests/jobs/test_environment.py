@@ -5,7 +5,7 @@ import sys
 
 SCRIPT = """
 import logging, sys, warnings
-from loragrid.modeling.environment import set_up
+from loragrid.jobs.environment import set_up
 set_up()
 import transformers
 from loragrid.modeling.load import load_base
