@@ -120,8 +120,11 @@ def test_a_downloaded_model_tells_its_dimensions(tmp_path, monkeypatch):
     assert dimensions(model) == LLAMA_3_8B
     Path(model.folder, "config.json").write_text(json.dumps({"text_config": config}))
     assert dimensions(model) == LLAMA_3_8B
-    Path(model.folder, "config.json").write_text(json.dumps({"model_type": "of another kind"}))
-    assert dimensions(model).guessed
+    for other in ({"model_type": "of another kind"}, config | {"intermediate_size": [14336, 4096]}):
+        Path(model.folder, "config.json").write_text(json.dumps(other))
+        assert dimensions(model).guessed
+    Path(model.folder, "config.json").write_text(json.dumps(config | {"text_config": None}))
+    assert dimensions(model) == LLAMA_3_8B
 
 
 # what a batch asks for

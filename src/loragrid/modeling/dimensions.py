@@ -107,7 +107,7 @@ def dimensions_of(config: Any) -> Dimensions | None:
     """Dimensions from a config.json of transformers; None if it is of no kind that we know."""
     if not isinstance(config, dict):
         return None
-    config = {**config, **config.get("text_config", {})}
+    config = {**config, **(config.get("text_config") or {})}
 
     def first(*names: str) -> Any:
         return next((config[name] for name in names if config.get(name) is not None), None)
@@ -116,12 +116,15 @@ def dimensions_of(config: Any) -> Dimensions | None:
     heads, vocabulary = first("num_attention_heads", "n_head"), first("vocab_size")
     if not (hidden and layers and heads and vocabulary):
         return None
+    intermediate, kv_heads = first("intermediate_size", "n_inner", "ffn_dim"), first("num_key_value_heads")
+    if isinstance(intermediate, list) or isinstance(kv_heads, list):  # each layer has its own, as in OpenELM
+        return None
     return Dimensions(
         hidden=hidden,
-        intermediate=first("intermediate_size", "n_inner", "ffn_dim") or 4 * hidden,
+        intermediate=intermediate or 4 * hidden,
         layers=layers,
         heads=heads,
-        kv_heads=first("num_key_value_heads") or heads,
+        kv_heads=kv_heads or heads,
         head_width=first("head_dim") or hidden // heads,
         vocabulary=vocabulary,
         tied=bool(config.get("tie_word_embeddings", False)),
