@@ -22,6 +22,9 @@ SECONDS = 240
 PAUSE = (5, 14)
 """Seconds between two faults: the least and the most."""
 
+JOBS = ("4", "2", "6")
+"""Jobs at a time: of the first start, and of those after one has ended early."""
+
 PATIENCE = 900
 """Seconds for the rest of the study."""
 
@@ -193,13 +196,14 @@ def where(job):
 
 
 def start_again(head):
-    """Start a head that has ended before its work was done."""
+    """Start a head that has ended before its work was done, with another number of jobs at a time."""
     if head.process.poll() is None or head.process.returncode == 0:
         return
     # cluster/slurm cannot take over the jobs of a head that was killed: one waits until they have ended.
     if head.profile == "cluster/slurm" and jobs(head.workspace.folder):
         return
     head.workspace.snakemake("--unlock", study=head.study)
+    head.options = ("--jobs", JOBS[(JOBS.index(head.options[1]) + 1) % len(JOBS)])
     head.start(until=None)
 
 
@@ -210,7 +214,7 @@ def heads(slurm, fresh, finished_once, tmp_path):
     for profile in ("cluster/slurm", "cluster/submitit"):
         place = fresh.copy_to(tmp_path / profile.replace("/", "-"))
         (place.folder / "src/sitecustomize.py").write_text(SLOW)
-        made.append(Head(place, None, study="nano", profile=profile, options=("--jobs", "4")))
+        made.append(Head(place, None, study="nano", profile=profile, options=("--jobs", JOBS[0])))
         made[-1].checkpoint_every(seconds=5)
     yield made
     for head in made:
@@ -234,6 +238,8 @@ def test_storm(heads, slurm, finished_once):
         folder = head.workspace.folder
         ours, theirs = (place / "results/studies/nano/comparison.csv" for place in (folder, finished_once.folder))
         assert ours.read_bytes() == theirs.read_bytes(), head.profile
+        members = [len(place["members"]) for place in map(head.workspace.json, folder.glob("results/batches/*.json"))]
+        assert max(members) > 1, f"{head.profile}: no job of several members"
         for file in folder.glob("results/**/attempts.jsonl"):
             begun, ids = attempts_in(head.workspace, file)
             hits = [fault.what for fault in storm.faults if fault.jobs & ids]
