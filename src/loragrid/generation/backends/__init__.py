@@ -54,6 +54,5 @@ class Backend(Protocol):
         Yields:
             What was answered since the last time, by the row's number: `answer`, `answer_tokens` (the one that ended
             it included) and `ended` (`stop` or `length`); and, where batches are ours, of how many `rows` it was. It
-            may be nothing, where there was much to wait for: whoever
-            asks can end the work between two of them.
+            may be nothing, where there was much to wait for: whoever asks can end the work between two of them.
         """
