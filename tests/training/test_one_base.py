@@ -34,9 +34,6 @@ KINDS = {
 }
 """By what each changes of a base: layers, weights, biases, flags. Some are refused, at once or in the midst of it."""
 
-WHERE_FORWARD_IS_REPLACED = ("plain", "diverges", "refused", "checkpointing")
-"""After one that ends well, one that fails in its midst and one that is refused: who finds the base clean?"""
-
 
 @pytest.fixture
 def loads(monkeypatch):
@@ -64,13 +61,12 @@ def member_of(folder, kind, precision):
 def test_one_after_the_other_is_as_each_alone(nano, tmp_path, loads, precision, monkeypatch):
     if precision == "16bit":  # on a CPU, too: accelerate then puts a `forward` of its own on the model
         monkeypatch.setattr("loragrid.modeling.load.compute_dtype", lambda: torch.bfloat16)
-    kinds = [kind for kind in KINDS if precision == "nf4" or kind in WHERE_FORWARD_IS_REPLACED]
     one_by_one = {}
-    for kind in kinds:
+    for kind in KINDS:
         one_by_one |= trained(member_of(tmp_path / "alone", kind, precision))
-    assert len(loads) == len(kinds)
+    assert len(loads) == len(KINDS)
     loads.clear()
-    assert trained(*(member_of(tmp_path / "together", kind, precision) for kind in kinds)) == one_by_one
+    assert trained(*(member_of(tmp_path / "together", kind, precision) for kind in KINDS)) == one_by_one
     assert one_by_one["diverges"] is one_by_one["refused"] is None
     assert one_by_one["plain"] is not None
     # Of all these only what has changed weights of the base makes the next one load it again.
