@@ -35,9 +35,9 @@ with importing():
     from loragrid.estimates.memory import training_memory
     from loragrid.estimates.sizes import dimensions
     from loragrid.files import read_json, read_jsonl, write_jsonl
-    from loragrid.generation.backends.vllm import executable_of
     from loragrid.generation.generate import generate_batch
     from loragrid.jobs.attempts import read_attempts
+    from loragrid.jobs.vllm_program import executable_of
     from loragrid.modeling import load
     from loragrid.modeling.attention import FLASH, flash_attention
     from loragrid.modeling.load import compute_dtype, device

@@ -28,16 +28,15 @@ def open_study(name: str) -> Grid:
 def check(arguments: argparse.Namespace) -> None:
     """Check a study as a whole and say what it would run."""
     from loragrid.estimates.devices import DEFAULT, find_device
-    from loragrid.estimates.plan import summary
+    from loragrid.estimates.plan import missing_here, summary
     from loragrid.estimates.requests import Estimator
-    from loragrid.judging.endpoint import what_is_missing
     from loragrid.plugins import REGISTRY
     from loragrid.study.planning import plan as batches_of
 
     grid = open_study(arguments.study)
     batches = batches_of(grid)
     print(summary(grid, batches, Estimator(grid, REGISTRY, find_device(DEFAULT))))
-    if batches.judge and (missing := what_is_missing()):
+    for missing in missing_here(batches):
         print(f"Warning: {missing}", file=sys.stderr)
 
 

@@ -37,6 +37,7 @@ from loragrid.generation.sheet import Request
 from loragrid.jobs.attempts import read_attempts
 from loragrid.jobs.standing import Reporter
 from loragrid.jobs.stop import Interrupted
+from loragrid.jobs.vllm_program import EXECUTABLE, executable_of
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import empty_base, load_base
 from loragrid.modeling.mixed import read_updates
@@ -67,7 +68,7 @@ def stand_in(tmp_path, monkeypatch):
     """Installs the stand-in; the folder that has what it was asked."""
 
     def stand_in(name="vllm-env", **behaviour):
-        monkeypatch.setenv(vllm.EXECUTABLE, str(install(tmp_path / name, **behaviour)))
+        monkeypatch.setenv(EXECUTABLE, str(install(tmp_path / name, **behaviour)))
         return tmp_path / name
 
     return stand_in
@@ -270,12 +271,12 @@ def test_told_to_end_while_it_starts(nano, folders, stand_in, tmp_path):
 
 def test_without_vllm_it_is_said_what_to_install(nano, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv(vllm.EXECUTABLE, raising=False)
+    monkeypatch.delenv(EXECUTABLE, raising=False)
     with pytest.raises(NodeError, match=r"no vllm on PATH.*pip install -r envs/vllm.txt, then export LORAGRID_VLLM="):
-        vllm.executable_of()
-    monkeypatch.setenv(vllm.EXECUTABLE, "/nowhere/vllm")
+        executable_of()
+    monkeypatch.setenv(EXECUTABLE, "/nowhere/vllm")
     with pytest.raises(NodeError, match="LORAGRID_VLLM is /nowhere/vllm, where no program is"):
-        vllm.executable_of()
+        executable_of()
 
 
 @pytest.mark.parametrize(
@@ -357,7 +358,7 @@ def test_runs_that_cannot_be_served_fail_by_name_and_the_others_are_answered_and
 
 
 def test_a_machine_without_vllm_is_no_failure_for_good(member, monkeypatch):
-    monkeypatch.setenv(vllm.EXECUTABLE, "/nowhere/vllm")
+    monkeypatch.setenv(EXECUTABLE, "/nowhere/vllm")
     untrained = member("untrained")
     for _ in range(4):  # one more than deaths that are allowed
         assert not ask(untrained)

@@ -31,3 +31,10 @@ def test_long_answers_are_wrapped_beside_their_names():
     assert all(len(line) <= 120 for line in lines)
     assert all(line.startswith("    ") for line in lines[1:])
     assert " ".join(lines).split() == ["r2"] + ["word"] * 100
+
+
+def test_a_long_prompt_is_shown_by_its_beginning():
+    shown = side_by_side("\n".join(f"line {number}" for number in range(30)), ["r2"], [answer("Fine.")])
+    said = [line for line in shown.splitlines() if line.startswith("> ")]
+    assert said == [*(f"> line {number}" for number in range(11)), "> (… and 19 more lines)"]
+    assert shown.splitlines()[len(said) :] == ["", "r2  Fine."]

@@ -58,6 +58,13 @@ def test_the_base_is_asked_alone(finished_once):
     assert "r2-a" not in done.stdout
 
 
+def test_a_prompt_that_is_longer_than_the_context_is_told_with_the_answer_alone(finished_once):
+    done = finished_once.loragrid("ask", "--base", "My dog ran away. " * 200, "--study", "nano", "--max-new-tokens", "4")
+    assert "(the prompt is longer than the model's context, and was asked without its beginning)" in done.stdout
+    assert done.stdout.count("My dog") < 200
+    assert "sequence length" not in done.stderr
+
+
 def test_a_run_is_found_by_the_beginning_of_its_name(finished_once):
     done = finished_once.loragrid("ask", "r2-a4", "Today my dog ran away.", "--study", "nano")
     assert done.stdout.startswith("> Today my dog ran away.\n\nr2-a4-s42-")

@@ -12,7 +12,11 @@ ASKED = {"decoding": {"max_new_tokens": 8}}
 def test_an_evaluation_by_vllm_stands_beside_that_by_transformers(finished, tmp_path):
     before = finished.table()
     finished.study("nano", evaluations={"test": ASKED, "served": ASKED | {"backend": "vllm"}})
+    checked = finished.loragrid("check", "nano")
+    warning = "Warning: `backend: vllm` needs vLLM, in an environment of its own, on "
+    assert warning in checked.stderr
     failed = finished.snakemake(*ALL, own={"LORAGRID_VLLM": "/nowhere/vllm"}, fails=True)
+    assert warning in failed.stderr
     assert "pip install -r envs/vllm.txt" in failed.stdout + failed.stderr + finished.last_logs()
     assert not list(finished.folder.glob("results/*/**/eval/served-*/work/failed.json"))
     finished.snakemake(*ALL, own={"LORAGRID_VLLM": str(install(tmp_path / "vllm-env"))})

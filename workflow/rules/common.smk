@@ -27,7 +27,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from loragrid.jobs.attempts import ENDING, settle_if_gone, settle_if_over
 from loragrid.estimates.devices import DEFAULT, DEVICES
 from loragrid.estimates.growth import grown_minutes, memory_factor
-from loragrid.estimates.plan import summary
+from loragrid.estimates.plan import missing_here, summary
 from loragrid.estimates.requests import Estimator
 from loragrid.jobs.slurm_plugin import exclude_no_failed_nodes
 from loragrid.jobs.living import living_batches
@@ -38,7 +38,6 @@ from loragrid.jobs.stage import attempts_folder, signal_seconds
 from loragrid.jobs.start import refuse_second_start, warnings
 from loragrid.jobs.workflow_lock import keep_locks_of_others
 from loragrid.jobs.workflow_log import shorten
-from loragrid.judging.endpoint import what_is_missing
 from loragrid.errors import UserError
 from loragrid.plugins import REGISTRY
 from loragrid.study.arguments import REPORTS
@@ -212,7 +211,7 @@ def record_plan():
     check_cluster()
     if old := about_old_runs():
         print(f"Note: {old}.", file=sys.stderr)
-    if PLAN.judge and (missing := what_is_missing()):
+    for missing in missing_here(PLAN):
         print(f"Warning: {missing}. Everything else can run.", file=sys.stderr)
     GRID.record()
     settle_refused(GRID)

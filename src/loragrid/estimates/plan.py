@@ -8,6 +8,8 @@ from typing import Any
 from loragrid.estimates.devices import DEVICES, GIB, Device
 from loragrid.estimates.judging import judging_line
 from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
+from loragrid.jobs.vllm_program import what_is_missing as no_vllm
+from loragrid.judging.endpoint import what_is_missing as no_judge
 from loragrid.study.batches import is_trained
 from loragrid.study.grid import Answers, Grid, Run, Untrained
 from loragrid.study.planning import Plan
@@ -127,6 +129,16 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         lines += ["", f"Does not fit {_called(device)}, which has {(device.memory or 0) / GIB:.3g} GiB:"]
         lines += [f"  {', '.join(cell)}: {_misfit(found, estimator)}" for cell, found in misfits.items()]
     return "\n".join(lines)
+
+
+def missing_here(plan: Plan) -> Iterator[str]:
+    """What jobs will need that this machine does not have: vLLM, or a judge.
+
+    Jobs take the environment of this machine, so that most often they will not have it either.
+    """
+    for is_wanted, missing in ((plan.by_vllm, no_vllm), (plan.judge, no_judge)):
+        if is_wanted and (why := missing()):
+            yield why
 
 
 def _comparison_lines(plan: Plan, estimator: Estimator) -> list[str]:

@@ -345,7 +345,8 @@ class Chat:
         return text, (_border(before), len(text.rstrip()))
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        # Of what is longer than a model's context, which is cut later on, it would warn.
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     def _tokenise(self, text: str, spans: list[tuple[int, int]]) -> Encoded:
@@ -363,7 +364,7 @@ class Chat:
 
     def _offsets(self, text: str) -> list[tuple[int, int, int]]:
         """Each token, where it begins and where it ends."""
-        encoded: Any = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        encoded: Any = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         pieces, end = [], 0
         for id_, (first, last) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
             # Some tokenizers leave the blanks at the beginning of a token out of its place, which may be all of it.

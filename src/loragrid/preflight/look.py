@@ -260,7 +260,7 @@ def _choice_tokens(
 ) -> int:
     text, between = choice_text(messages, chat, system)
     # A chat template says itself how a dialogue begins.
-    return len(tokenizer(text + between + letter, add_special_tokens=chat is None)["input_ids"])
+    return len(tokenizer(text + between + letter, add_special_tokens=chat is None, verbose=False)["input_ids"])
 
 
 def _too_few(file: Path, prompts: list[dict[str, Any]]) -> list[str]:

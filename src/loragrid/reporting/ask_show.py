@@ -11,6 +11,9 @@ from loragrid.terminal import printable
 WIDTH = 120
 """Columns of what is no terminal."""
 
+MOST = 12
+"""Lines of a prompt that are shown."""
+
 GAP = "  "
 
 
@@ -23,7 +26,10 @@ def side_by_side(prompt: str, names: Sequence[str], answers: Sequence[Mapping[st
         answers: `answer`, `answer_tokens`, `ended` and whether the prompt was `cut`, in the same order.
     """
     columns = max(map(len, names))
-    lines = ["\n".join(f"> {line}" for line in _lines(prompt, 2)), ""]
+    asked = _lines(prompt, 2)
+    if len(asked) > MOST:
+        asked[MOST - 1 :] = [f"(… and {len(asked) - MOST + 1} more lines)"]
+    lines = ["\n".join(f"> {line}" for line in asked), ""]
     for name, answer in zip(names, answers, strict=True):
         said = _lines(answer["answer"], columns + len(GAP)) or ["(nothing)"]
         if answer["ended"] == "length":

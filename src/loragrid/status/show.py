@@ -108,7 +108,8 @@ def _summary(overview: Overview) -> list[Text]:
     done = Counter(item.stage for item, cell in overview.data if cell.state == "done")
     if counted != done:
         lines.append(Text("data: " + ", ".join(f"{stage} {done[stage]}/{number}" for stage, number in counted.items())))
-    if not overview.queue_known:
+    is_over = all(row.state in ("done", "failed") for row in overview.rows)
+    if not overview.queue_known and not is_over:
         lines.append(Text("Slurm does not answer: what waits and what runs is told from files alone", "yellow"))
     if not overview.started and any(row.state != "done" for row in overview.rows):
         lines.append(Text("no workflow has this folder locked: nothing new begins until one is started"))

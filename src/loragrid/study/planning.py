@@ -57,6 +57,11 @@ class Plan:
         """The generate batch of each set of answers of which something is still to be made, by its folder."""
         return {member.folder: batch for batch in self.generate.values() for member in _to_make(batch)}
 
+    @property
+    def by_vllm(self) -> bool:
+        """Whether vLLM is to answer anything."""
+        return any(member.answers.backend == "vllm" for batch in self.generate.values() for member in batch.members)
+
     def by_judgements(self) -> dict[str, Batch]:
         """The batch that makes each missing file of judgements, by that file."""
         return {file: batch for batch in self.judge.values() for member in batch.members for file in member.products}

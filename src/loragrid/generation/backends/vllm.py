@@ -8,10 +8,8 @@ refuses is as in vLLM 0.33 (envs/vllm.txt): `vllm serve` (entrypoints/common/cli
 import contextlib
 import json
 import os
-import platform
 import queue
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -25,7 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from transformers import AutoConfig, GenerationConfig, PreTrainedModel
 
-from loragrid.errors import NodeError, ServerFailed, ServerOutOfMemory, UserError, shortened
+from loragrid.errors import ServerFailed, ServerOutOfMemory, UserError, shortened
 from loragrid.files import read_json
 from loragrid.generation.backends import Adapter, Row
 from loragrid.generation.decoding import ends_of, read_answer
@@ -35,16 +33,12 @@ from loragrid.jobs.environment import describe
 from loragrid.jobs.oom import oom_kills
 from loragrid.jobs.stop import Stop
 from loragrid.jobs.tail import last_lines
+from loragrid.jobs.vllm_program import executable_of
 from loragrid.modeling.architecture import Architecture, architecture_of
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.load import compute_dtype
 from loragrid.modeling.mixed import read_updates, why_more_than_matrices
 from loragrid.study.served import MOST_RANK
-
-EXECUTABLE = "LORAGRID_VLLM"
-"""Environment variable: the `vllm` of the environment that it is installed in. Default: that on PATH."""
-
-INSTALL = "python -m venv vllm-env && vllm-env/bin/pip install -r envs/vllm.txt"
 
 IN_FLIGHT = 128
 """Requests at a time: the server shares its passes among them, and a kill loses no more answers than these."""
@@ -72,25 +66,6 @@ BASE = "base"
 
 _NOT_THEIRS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "TORCHDYNAMO_DISABLE", "CUBLAS_WORKSPACE_CONFIG")
 """Variables that are about this process and its packages: the server finds its own, and compiles."""
-
-
-def executable_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The `vllm` that the environment names.
-
-    Raises:
-        NodeError: it names none that is there.
-    """
-    named = environment.get(EXECUTABLE, "").strip()
-    found = shutil.which(named or "vllm", path=environment.get("PATH"))
-    if found is None:
-        what = (
-            f"{EXECUTABLE} is {named}, where no program is" if named else f"no vllm on PATH, and {EXECUTABLE} not set"
-        )
-        raise NodeError(
-            f"`backend: vllm` needs vLLM, in an environment of its own, on {platform.node()}: {what}. Install it with "
-            f"{INSTALL}, then export {EXECUTABLE}=$PWD/vllm-env/bin/vllm and start again"
-        )
-    return str(Path(found).absolute())
 
 
 def check_adapter(base: PreTrainedModel, folder: Path) -> None:
