@@ -7,7 +7,7 @@ import pytest
 from loragrid.errors import UserError
 from loragrid.estimates.devices import DEVICES, find_device
 from loragrid.estimates.plan import detailed, summary
-from loragrid.estimates.requests import Estimator
+from loragrid.estimates.requests import VLLM_SECONDS, Estimator
 from loragrid.metrics import METRICS
 from loragrid.study.planning import plan
 
@@ -76,6 +76,25 @@ def test_each_run_and_untrained_model_has_a_line_before_any_download(place):
     assert "until the data is formatted: letters" in text
     assert "no estimate for secret: give `parameters` to the model" in text
     assert not Path("data").exists()
+
+
+def test_the_base_is_loaded_once_for_those_that_share_a_job(place):
+    """Each line stands for itself; what is to go is less than all of them, by what jobs of several save."""
+    study = """
+    title: Eight runs
+    models: {base: {id: org/base, parameters: 1e9}}
+    datasets: {letters: {source: letters}}
+    recipe: {max_steps: 1}
+    grid: {rank: [1, 2, 3, 4, 5, 6, 7, 8]}
+    evaluations: {test: {backend: vllm, decoding: {max_new_tokens: 1}, scores: [rouge]}}
+    """
+    text = shown(place, place.open(study))
+    each = [float(line.split()[-2]) for line in text.splitlines() if line.startswith("base")]
+    (to_go,) = (float(line.split()[0]) for line in text.splitlines() if "GPU hours to go" in line)
+    server = VLLM_SECONDS / 3600
+    assert min(each) > server
+    assert server < to_go < sum(each) - 6 * server
+    assert "each line above counts that for itself" in text
 
 
 def test_what_does_not_fit_is_told_with_what_would(place):

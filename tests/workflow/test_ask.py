@@ -59,7 +59,9 @@ def test_the_base_is_asked_alone(finished_once):
 
 
 def test_a_prompt_that_is_longer_than_the_context_is_told_with_the_answer_alone(finished_once):
-    done = finished_once.loragrid("ask", "--base", "My dog ran away. " * 200, "--study", "nano", "--max-new-tokens", "4")
+    done = finished_once.loragrid(
+        "ask", "--base", "My dog ran away. " * 200, "--study", "nano", "--max-new-tokens", "4"
+    )
     assert "(the prompt is longer than the model's context, and was asked without its beginning)" in done.stdout
     assert done.stdout.count("My dog") < 200
     assert "sequence length" not in done.stderr

@@ -1,7 +1,8 @@
 """What a study would run and what it would take, told before anything is downloaded or submitted."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ Cell = tuple[str, str]
 SHARDS = (2, 4, 8, 16)
 """Numbers of GPUs that a node may have."""
 
+JOB = 30 * 60
+"""Seconds of work in a job of several members, as `batch_minutes` is by default."""
+
 Misfit = tuple[float, Sequence[Run | Answers]]
 """Bytes that a GPU would need, and what for."""
 
 
 def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     """The plan in a few lines: runs by model and dataset, what exists already, estimated hours."""
-    total, done, hopeless, hours = Counter[Cell](), Counter[Cell](), Counter[Cell](), defaultdict[Cell, float](float)
+    total, done, hopeless = Counter[Cell](), Counter[Cell](), Counter[Cell]()
+    to_train = defaultdict[Cell, list[Run]](list)
     refused = refusals(grid)
     for run in grid.runs.values():
         cell = grid.models[run.model].label, run.dataset
@@ -37,10 +42,11 @@ def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         elif run.folder in refused:
             hopeless[cell] += 1
         else:
-            hours[cell] += _gpu_hours(estimator.run(run))
+            to_train[cell].append(run)
+    hours = {cell: _hours_of_jobs(runs, estimator) for cell, runs in to_train.items()}
     missing = _missing_answers(grid, plan)
     known = [answers for answers in missing.values() if estimator.knows(answers.model)]
-    answering = sum(_gpu_hours(estimator.answers(answers)) for answers in known)
+    answering = _hours_of_jobs(known, estimator)
     unknown = {model.label for model in grid.models.values() if not estimator.knows(model.id)}
     rows: list[tuple[str, ...]] = [("model", "dataset", "runs", "trained", "to train", _unit(estimator.device))]
     for cell, number in total.items():
@@ -73,7 +79,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         to_ask[answers.subject].append(answers)
     heading = ("model", "dataset", "run", "GPUs", "GPU GiB", "host GiB", "training", "answers", _unit(device), "from")
     rows: list[tuple[str, ...]] = [heading]
-    total, unknown, misfits = 0.0, set[str](), defaultdict[Cell, list[Misfit]](list)
+    to_go, unknown, misfits = list[Run | Answers](), set[str](), defaultdict[Cell, list[Misfit]](list)
     refused = refusals(grid)
     for folder, subject in (grid.runs | grid.untrained).items():
         names = _names(grid, subject)
@@ -89,8 +95,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
             rows.append((*names, *["?"] * 6, "no estimate"))
         else:
             needs = [estimator.need(part) for part in parts]
-            hours = sum(map(_gpu_hours, needs))
-            total += hours
+            to_go += parts
             trained = "done" if isinstance(subject, Run) else ""
             rows.append(
                 (
@@ -98,7 +103,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
                     *_sizes(needs),
                     _clock(needs[: len(training)]) or trained,
                     _clock(needs[len(training) :]) or "done",
-                    f"{hours:.2g}",
+                    f"{sum(map(_gpu_hours, needs)):.2g}",
                     _source(needs),
                 )
             )
@@ -108,9 +113,10 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         f"study {grid.study}: {grid.title}",
         *_table(rows, names=3),
         "",
-        f"{total:.3g} {_unit(device)} to go, on {_called(device)}: {_basis(estimator)}.",
+        f"{_hours_of_jobs(to_go, estimator):.3g} {_unit(device)} to go, on {_called(device)}: {_basis(estimator)}.",
         *_comparison_lines(plan, estimator),
         *_encoder_lines(grid, plan, estimator),
+        "Jobs of several members load their base once; each line above counts that for itself.",
         f"Jobs ask for {MEMORY_MARGIN - 1:.0%} more of the host's memory, {TIME_MARGIN - 1:.0%} more time and some "
         f"minutes. Another GPU: --device {' | '.join(DEVICES)}",
     ]
@@ -186,6 +192,20 @@ def _names(grid: Grid, subject: Run | Untrained) -> tuple[str, str, str]:
 
 def _gpu_hours(need: Need) -> float:
     return need.gpus * need.seconds / 3600
+
+
+def _hours_of_jobs(parts: Iterable[Run | Answers], estimator: Estimator) -> float:
+    """GPU hours of all parts, in jobs of several that load their base, or start its server, once."""
+    groups = defaultdict[tuple[str, ...], list[Need]](list)
+    for part in parts:
+        backend = part.backend if isinstance(part, Answers) else "training"
+        groups[part.model, part.precision, backend].append(estimator.need(part))
+    seconds = 0.0
+    for needs in groups.values():
+        jobs = min(len(needs), math.ceil(sum(need.seconds - need.loading for need in needs) / JOB))
+        seconds += sum(need.gpus * (need.seconds - need.loading) for need in needs)
+        seconds += jobs * max(need.gpus * need.loading for need in needs)
+    return seconds / 3600
 
 
 def _sizes(needs: Sequence[Need]) -> tuple[str, str, str]:
