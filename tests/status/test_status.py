@@ -353,6 +353,13 @@ def test_jobs_of_data_and_scores_in_a_fake_slurm(place):
 def test_a_fake_slurm_that_does_not_answer(place):
     place.write(place.bin / "squeue", "#!/bin/sh\nexit 1\n").chmod(0o755)
     assert "Slurm does not answer" in summary(place)
+    # Where nothing is left to be done, nobody has to be asked.
+    for run in place.grid.runs.values():
+        place.finish(run)
+    for answers in place.grid.answers.values():
+        place.answer(answers)
+        place.score(answers)
+    assert "Slurm" not in summary(place)
 
 
 def test_a_stage_that_runs_on_this_machine(place):
