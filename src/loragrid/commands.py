@@ -133,17 +133,22 @@ def ask(arguments: argparse.Namespace) -> None:
     subjects = subjects_of(grid, asked_runs, base=arguments.base)
     if bases_alone:
         subjects = [subject for subject in subjects if subject.run is None]
-    answers: list[list[dict[str, Any]]] = []
+    answers: dict[str, list[dict[str, Any]]] = {}
+    reasons: list[str] = []
     try:
-        for found in asked(subjects, prompts, Decoding(**wanted).model_dump()):
-            answers.append(found)
-            print(f"{subjects[len(answers) - 1].name} has answered", file=sys.stderr)
-    finally:  # one that cannot be asked does not take with it what the others have said
-        names = [each.name for each in subjects[: len(answers)]]
-        for number, prompt in enumerate(prompts if names else []):
-            print(side_by_side(prompt[-1]["content"], names, [each[number] for each in answers]))
+        for subject, found in zip(subjects, asked(subjects, prompts, Decoding(**wanted).model_dump()), strict=True):
+            if isinstance(found, UserError):  # the others are asked all the same
+                reasons.append(str(found))
+                continue
+            answers[subject.name] = found
+            print(f"{subject.name} has answered", file=sys.stderr)
+    finally:  # as far as they have come
+        for number, prompt in enumerate(prompts if answers else []):
+            print(side_by_side(prompt[-1]["content"], list(answers), [each[number] for each in answers.values()]))
     if missing:
         print(f"not trained yet: {', '.join(missing)}")
+    if reasons:
+        raise UserError("\n".join(dict.fromkeys(reasons)))
 
 
 def _usual_study() -> str:

@@ -201,6 +201,20 @@ def test_a_damaged_run_is_not_measured(place):
     assert "a rough estimate" in plan_text(place, grid)
 
 
+def test_what_has_failed_is_not_to_go(place):
+    grid = place.small("grid: {rank: [4, 8]}")
+    bad, good = grid.runs
+    write(f"{bad}/work/failed.json", {"reason": "the loss is not a number"})
+    write(f"{good}/run.json", {})
+    for answers in grid.answers.values():
+        write(f"{answers.folder}/work/failed.json", {"reason": "no template"})
+    text = plan_text(place, grid)
+    assert text.splitlines()[2].split() == ["base", "letters", "2", "1", "0", "0"]
+    text = shown(place, grid)
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith("base")] == ["failed", "failed"]
+    assert "\n0 GPU hours to go" in text
+
+
 def test_nothing_left(place):
     grid = place.small("untrained: [base]")
     for folder in grid.runs:

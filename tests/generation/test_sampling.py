@@ -87,6 +87,8 @@ def at_the_command_line(nano, prompts, monkeypatch):
         subject = Subject("nano", MODEL, "32bit", OWN_CHAT, None, micro_batch)
         asked = [prompt["messages"] for prompt in prompts]
         (found,) = ask_at_the_command_line([subject], asked, PLAIN | WAYS["hot"], seed=3)
+        if isinstance(found, UserError):
+            raise found
         return found, rows.copy()
 
     return answers

@@ -100,6 +100,28 @@ def test_after_one_that_dies_a_new_process_makes_the_others_and_the_third_death_
     assert job.ends()[4] == [ended] * 4 + ["finished"]
 
 
+NEVER_BEGINS = """
+import sys
+if "worker" in sys.orig_argv:
+    with open({!r}, "a") as starts:
+        starts.write("x")
+    raise SystemExit("no torch here")
+"""
+
+
+def test_a_worker_that_cannot_begin_is_not_started_for_each_member(nano, tmp_path):
+    batch = write_batch(
+        tmp_path / "batch.json", *(train_member(tmp_path / f"r{rank}", rank=rank) for rank in range(1, 9))
+    )
+    (tmp_path / "sitecustomize.py").write_text(NEVER_BEGINS.format(str(tmp_path / "starts")))
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{SOURCE}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "loragrid", "train", str(batch)], env=environment, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    assert (tmp_path / "starts").read_text() == "xxx"
+
+
 def test_one_whose_settings_fail_keeps_its_reason_and_the_others_are_made_in_the_same_process(job):
     said, status = job("from loragrid.errors import UserError; raise UserError('the rate is too high')")
     assert status == 0, said

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from loragrid.files import read_json, write_json
 from loragrid.jobs.refusals import forget_refusals, settle_hopeless, settle_refused
 from loragrid.study.planning import plan
@@ -45,6 +47,28 @@ def test_what_a_report_that_was_made_again_does_not_repeat_is_forgotten(place):
     forget_refusals(batch)
     assert not (member.work / "failed.json").exists()
     assert list(plan(grid).train) == [batch.id]
+
+
+@pytest.mark.parametrize("content", ['{"stage": "tr', "[]", "{}", ""])
+def test_a_damaged_record_of_a_failure_is_one_and_holds_up_no_other(place, content):
+    grid = place.small("grid: {rank: [4, 8]}")
+    whole = plan(grid)
+    damaged, other = (member for batch in whole.train.values() for member in batch.members)
+    file = damaged.work / "failed.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    settle_refused(grid)
+    for batch in (*whole.train.values(), *whole.generate.values()):
+        forget_refusals(batch)
+        settle_hopeless(batch)
+    left = plan(grid)
+    assert [member.folder for batch in left.train.values() for member in batch.members] == [other.folder]
+    assert [member.run.folder for batch in left.generate.values() for member in batch.members] == [other.folder]
+    (blocked,) = Path(damaged.folder).glob("eval/*/work/failed.json")
+    assert f"its training failed: {file}" in read_json(blocked)["reason"]
+    assert file.read_text() == content
+    file.unlink()
+    assert len(plan(grid).train) == len(whole.train)
 
 
 def test_a_trained_parent_is_no_reason_to_refuse_its_children(place):

@@ -46,6 +46,22 @@ def test_failures_that_the_next_start_tries_again(place):
     assert "  to try again: mend the cause, start the workflow again\n" in said
 
 
+def test_the_log_of_a_job_is_shown_once_and_each_evaluation_is_named(place):
+    log = str(place.write("results/logs/generate/b.log", "no room\n"))
+    runs = [place.first, place.second]
+    for run in runs:
+        place.finish(run)
+        for answers in place.grid.answers.values():
+            if answers.subject == run.folder:
+                place.fail(answers, "generate", "no room for a prompt", log)
+    said = place.loragrid("failures", "small")
+    evaluations = len({answers.evaluation for answers in place.grid.answers.values()})
+    assert said.count("  | no room\n") == 1
+    assert said.count(f"  log: {log} (above)\n") == 2 * evaluations - 1
+    heads = [line for line in said.splitlines() if line.endswith(" failed")]
+    assert len(set(heads)) == len(heads) == 2 * evaluations
+
+
 def test_failed_data_and_scores(place):
     (raw,) = place.grid.raw.values()
     log = place.write(f"results/logs/download_dataset/{raw.id}.log", "loragrid: https://x: the server answers 403\n")

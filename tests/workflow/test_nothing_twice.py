@@ -1,5 +1,6 @@
 """Nothing is trained, generated or scored twice: shown by file times after real executions."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -92,6 +93,25 @@ def test_deleting_downloads_and_intermediate_data_retrains_nothing(finished):
         shutil.rmtree(finished.folder / "data" / folder)
     finished.snakemake()
     assert finished.made() == before
+
+
+def test_deleted_answers_are_made_again_and_nothing_else(finished):
+    """As `check` says it, though all scores of them are there."""
+    run = finished.runs()["r2-a4-s42"]
+    (file,) = run.glob("eval/*/generations.jsonl")
+    texts = [json.loads(line)["answer"] for line in file.read_text().splitlines()]
+    before = finished.made()
+    for name in ("generations.jsonl", "generation.json"):
+        for place in (file.parent, file.parent / "work"):
+            (place / name).unlink()
+    assert "answers to make: 1 of" in finished.loragrid("check", "nano").stdout
+    finished.snakemake()
+    assert [json.loads(line)["answer"] for line in file.read_text().splitlines()] == texts
+    after = finished.made()
+    remade = {name for name in before if after[name] != before[name]}
+    folder = str(file.parent.relative_to(finished.folder))
+    assert f"{folder}/generations.jsonl" in remade
+    assert all(name.startswith(folder) and "/scores/" not in name for name in remade)
 
 
 def test_a_deleted_run_is_trained_again_to_the_same_adapter(finished):

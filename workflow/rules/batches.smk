@@ -219,7 +219,8 @@ def minutes_of_score(wildcards):
 
 def all_scores(wildcards):
     runs = [f"{run.folder}/run.json" for run in GRID.runs.values()]
-    return runs + [answers.score_file(id_) for answers in GRID.answers.values() for id_ in answers.scores]
+    answered = [answers.generations for answers in GRID.answers.values() if answers.generations]
+    return runs + answered + [answers.score_file(id_) for answers in GRID.answers.values() for id_ in answers.scores]
 
 
 def category_of_figure(wildcards):

@@ -52,7 +52,9 @@ def by_utterances(score: ScoreFile, answers: Answers) -> list[AtUtterances]:
         if item.keys() >= {"utterances", "prompt_tokens"}:
             groups[item["utterances"]].append(item)
     context = score.made.get("counts", {}).get("context")
-    room = None if context is None else context - (answers.decoding["max_new_tokens"] if answers.generations else 0)
+    room = context
+    if context is not None and answers.generations:
+        room = max(0, context - answers.decoding["max_new_tokens"])
     perplexity = next(column for column in METRICS["likelihood"].COLUMNS if column.name == "perplexity")
     return [
         AtUtterances(

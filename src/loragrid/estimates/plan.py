@@ -11,8 +11,9 @@ from loragrid.estimates.judging import judging_line
 from loragrid.estimates.requests import MEMORY_MARGIN, TIME_MARGIN, Estimator, Need
 from loragrid.jobs.vllm_program import what_is_missing as no_vllm
 from loragrid.judging.endpoint import what_is_missing as no_judge
-from loragrid.study.batches import is_trained
+from loragrid.study.batches import is_trained, missing_parts
 from loragrid.study.grid import Answers, Grid, Run, Untrained
+from loragrid.study.members import has_failed
 from loragrid.study.planning import Plan
 from loragrid.study.preflights import found_before, refusals
 
@@ -34,12 +35,12 @@ def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     total, done, hopeless = Counter[Cell](), Counter[Cell](), Counter[Cell]()
     to_train = defaultdict[Cell, list[Run]](list)
     refused = refusals(grid)
-    for run in grid.runs.values():
+    for folder, run in grid.runs.items():
         cell = grid.models[run.model].label, run.dataset
         total[cell] += 1
         if is_trained(run):
             done[cell] += 1
-        elif run.folder in refused:
+        elif run.folder in refused or has_failed(Path(folder, "work")):
             hopeless[cell] += 1
         else:
             to_train[cell].append(run)
@@ -75,21 +76,26 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     """The plan with a line for each run and each untrained model, totals, and what does not fit the device."""
     device = estimator.device
     to_ask = defaultdict[str, list[Answers]](list)
-    for answers in _missing_answers(grid, plan).values():
+    missing = _missing_answers(grid, plan)
+    for answers in missing.values():
         to_ask[answers.subject].append(answers)
+    failed = {answers.subject for id_, answers in grid.answers.items() if id_ not in missing and missing_parts(answers)}
     heading = ("model", "dataset", "run", "GPUs", "GPU GiB", "host GiB", "training", "answers", _unit(device), "from")
     rows: list[tuple[str, ...]] = [heading]
     to_go, unknown, misfits = list[Run | Answers](), set[str](), defaultdict[Cell, list[Misfit]](list)
     refused = refusals(grid)
     for folder, subject in (grid.runs | grid.untrained).items():
         names = _names(grid, subject)
-        if folder in refused and not is_trained(grid.runs[folder]):
-            rows.append((*names, *[""] * 6, "cannot be trained"))
+        untrained = isinstance(subject, Run) and not is_trained(subject)
+        if untrained and (folder in refused or has_failed(Path(folder, "work"))):
+            rows.append((*names, *[""] * 6, "cannot be trained" if folder in refused else "failed"))
             continue
-        training = [subject] if isinstance(subject, Run) and not is_trained(subject) else []
+        # Answers that are missing, and that no start would make.
+        answered = "failed" if folder in failed and not to_ask[folder] else "done"
+        training = [subject] if isinstance(subject, Run) and untrained else []
         parts: list[Run | Answers] = [*training, *to_ask[folder]]
         if not parts:
-            rows.append((*names, *[""] * 6, "done"))
+            rows.append((*names, *[""] * 6, answered))
         elif not estimator.knows(subject.model):
             unknown.add(names[0])
             rows.append((*names, *["?"] * 6, "no estimate"))
@@ -102,7 +108,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
                     *names,
                     *_sizes(needs),
                     _clock(needs[: len(training)]) or trained,
-                    _clock(needs[len(training) :]) or "done",
+                    _clock(needs[len(training) :]) or answered,
                     f"{sum(map(_gpu_hours, needs)):.2g}",
                     _source(needs),
                 )

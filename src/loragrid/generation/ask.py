@@ -49,7 +49,7 @@ class Subject:
 
 def ask(
     subjects: Sequence[Subject], prompts: Sequence[Sequence[Message]], decoding: Mapping[str, Any], seed: int = 0
-) -> Iterator[list[dict[str, Any]]]:
+) -> Iterator[list[dict[str, Any]] | UserError]:
     """Ask each subject each prompt. A base model is loaded once for all that follow each other on it.
 
     Args:
@@ -60,49 +60,80 @@ def ask(
 
     Yields:
         For each subject, in their order, of each prompt: `answer`, `answer_tokens`, `ended`, and whether the prompt was
-        `cut` at its beginning to fit the model's context.
-
-    Raises:
-        UserError: a model or an adapter cannot be loaded, or is not the one that was trained; or the longest answer
-            leaves no room for a prompt.
+        `cut` at its beginning to fit the model's context. Of one that cannot be asked, why: a model or an adapter
+        cannot be loaded, or is not the one that was trained; or the longest answer leaves no room for a prompt.
     """
-    loaded: tuple[str, str] | None = None
-    base: Any = None
-    model: Any = None
+    asker = _Asker(prompts, decoding, seed)
     for subject in subjects:
+        try:
+            yield asker.ask(subject)
+        except UserError as error:
+            asker.unload()
+            yield error
+
+
+class _Asker:
+    """Asks one after the other, and keeps the base as long as it is the same.
+
+    Args:
+        prompts: conversations that end with what the user says.
+        decoding: as in `loragrid.generation.answer`.
+        seed: of sampling.
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[Message]], decoding: Mapping[str, Any], seed: int):
+        self._prompts, self._decoding, self._seed = prompts, decoding, seed
+        self._loaded: tuple[str, str] | None = None
+        self._base: Any = None
+
+    def unload(self) -> None:
+        """Forget the base."""
+        self._loaded = self._base = None
+        release_memory()
+
+    def ask(self, subject: Subject) -> list[dict[str, Any]]:
+        """The subject's answers.
+
+        Args:
+            subject: who is asked.
+
+        Raises:
+            UserError: the subject cannot be asked.
+        """
         # First, since it tells best what is wrong with a model's folder.
         architecture = architecture_of(subject.model)
         with _told(subject):
             chat = load_chat(subject.model, subject.chat)
         architecture = architecture.grown(chat.added_token)
         architecture.check_padding(chat.tokenizer)
-        room = architecture.prompt_room(decoding["max_new_tokens"])
-        whole = [chat.prompt(with_system(prompt, None, subject.chat["system"])) for prompt in prompts]
+        room = architecture.prompt_room(self._decoding["max_new_tokens"])
+        whole = [chat.prompt(with_system(prompt, None, subject.chat["system"])) for prompt in self._prompts]
         encoded = [ids if room is None else ids[-room:] for ids in whole]
         architecture.check_ids(max(id_ for ids in encoded for id_ in ids))
-        if loaded != (subject.model, subject.precision):
-            base = model = None
-            release_memory()
-            # As in the evaluation: the layers of a model that is too big for one GPU are divided among them.
-            divided = subject.sharded and torch.cuda.device_count() > 1
-            with _told(subject):
-                base = load_base(subject.model, subject.precision, "divided" if divided else "here")
-            loaded = (subject.model, subject.precision)
-        model = base
+        model = self._load(subject)
         if subject.run is not None:
             adapter = adapter_of(subject.run.folder, subject.run.key, "its training")
             with _told(subject):
-                model = attach_adapter(base, adapter)
+                model = attach_adapter(self._base, adapter)
         model.eval()
-        answers = _answers(model, chat, encoded, decoding, seed, subject.micro_batch)
+        answers = _answers(model, chat, encoded, self._decoding, self._seed, subject.micro_batch)
+        if subject.run is not None:
+            if chat.added_token is not None or model.peft_config["default"].bias != "none":
+                self._loaded = None  # the base has grown by a token, or has the run's own biases
+            else:
+                self._base = model.unload()
         cut = [len(ids) < len(all_) for ids, all_ in zip(encoded, whole, strict=True)]
-        yield [{**answer, "cut": is_cut} for answer, is_cut in zip(answers, cut, strict=True)]
-        if subject.run is None:
-            continue
-        if chat.added_token is not None or model.peft_config["default"].bias != "none":
-            loaded = None  # the base has grown by a token, or has the run's own biases
-        else:
-            base = model.unload()
+        return [{**answer, "cut": is_cut} for answer, is_cut in zip(answers, cut, strict=True)]
+
+    def _load(self, subject: Subject) -> Any:
+        if self._loaded != (subject.model, subject.precision):
+            self.unload()
+            # As in the evaluation: the layers of a model that is too big for one GPU are divided among them.
+            divided = subject.sharded and torch.cuda.device_count() > 1
+            with _told(subject):
+                self._base = load_base(subject.model, subject.precision, "divided" if divided else "here")
+            self._loaded = (subject.model, subject.precision)
+        return self._base
 
 
 def _answers(

@@ -6,6 +6,7 @@ from typing import Any
 from loragrid.errors import UserError
 from loragrid.files import read_json, sha256_of
 from loragrid.jobs.attempts import FAILED, Blocked
+from loragrid.jobs.failures import read_failure
 
 WEIGHTS = "adapter_model.safetensors"
 """The file that holds an adapter's weights."""
@@ -30,7 +31,7 @@ def adapter_of(folder: str, key: str, what: str) -> Path:
         if (place / "run.json").exists():
             return _checked(place, key)
     failed = Path(folder, "work", FAILED)
-    reason = read_json(failed)["reason"] if failed.exists() else "there is no adapter"
+    reason = read_failure(failed)["reason"] if failed.exists() else "there is no adapter"
     raise Blocked(f"{what} failed: {reason}", by=failed)
 
 

@@ -39,6 +39,10 @@ ACCELERATE = Path(__file__).parents[3] / "cluster" / "accelerate"
 REPEAT = 2.0
 """Seconds between two SIGTERMs to a worker, which may not listen yet while it imports its packages."""
 
+MOST_FRUITLESS = 3
+"""Workers in a row that begin nothing before the job ends: what keeps them from it, missing packages, say, would keep
+the next from it, too. One alone may have been kept by the deleted folder of a member."""
+
 PUBLISH = 10.0
 """Seconds between two looks at what has been finished: each asks for some files of every member, on a shared disk."""
 
@@ -84,7 +88,7 @@ def run_batch(
             settle_hopeless(batch)
             job.work(locks, stop, on_poll)
         for member in job.others():
-            if stop.requested:
+            if stop.requested or job.is_fruitless:
                 break
             with owned(member.work, member.is_settled, stop, on_poll) as lock:
                 job.waited = stop.requested
@@ -115,6 +119,12 @@ class _Job:
         self._left_before = len(self.left())
         self._begun: set[str] = set()
         self._tried: set[str] = set()
+        self._fruitless = 0
+
+    @property
+    def is_fruitless(self) -> bool:
+        """Whether no worker begins anything here."""
+        return self._fruitless >= MOST_FRUITLESS
 
     def left(self) -> list[Member]:
         """Members that are not settled: last come those that were often tried in vain, and may end this job, too."""
@@ -135,7 +145,7 @@ class _Job:
             stop: ends the work.
             on_poll: called often.
         """
-        while not stop.requested and not self._is_out_of_time():
+        while not (self.is_fruitless or stop.requested or self._is_out_of_time()):
             todo = [member for member in self.left() if member.folder in locks and member.folder not in self._tried]
             todo = todo[: self._at_once]
             if not todo:
@@ -155,6 +165,7 @@ class _Job:
                     self._tried.add(member.folder)
                 if not member.is_settled():
                     give_up_if_hopeless(member.work, self.batch.stage)
+            self._fruitless = 0 if new else self._fruitless + 1
             if not new:
                 # It did not come so far as to begin: packages are missing, say, or its folder was deleted.
                 self._tried.add(todo[0].folder)

@@ -79,9 +79,9 @@ def failure_in(file: Path) -> Outcome:
         reason = str(record.get("reason"))
         return Outcome("failed", reason, record.get("stage"), log, number, record=file, blocked_by=blocked_by)
     except UserError as error:
-        return Outcome("damaged", str(error))
+        return Outcome("damaged", str(error), record=file)
     except (AttributeError, KeyError, TypeError):
-        return Outcome("damaged", f"{file}: damaged record")
+        return Outcome("damaged", f"{file}: damaged record", record=file)
 
 
 def _attempts(work: Path) -> list[dict[str, Any]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from loragrid.errors import UserError
-from loragrid.files import read_json, remove
+from loragrid.files import remove
 from loragrid.jobs.attempts import read_attempts
+from loragrid.jobs.failures import read_failure
 from loragrid.study.members import Member, TrainMember, failure_of, has_failed
 
 
@@ -27,8 +28,8 @@ def publish(folder: Path, outputs: list[Path]) -> None:
     finished = {out: _in_work(work, folder, out) for out in outputs}
     missing = [str(out) for out, place in finished.items() if not place.exists()]
     if failed := _failure(work, outputs) if missing else None:
-        failure = read_json(failed)
-        cause = failure.get("blocked_by") or failed
+        failure = read_failure(failed)
+        cause = failure["blocked_by"] or failed
         raise UserError(
             f"{folder}: {failure['stage']} failed: {failure['reason']}\n"
             f"log: {failure['log']}\nTo try again, mend the cause and delete {cause}."

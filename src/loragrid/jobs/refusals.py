@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from loragrid.errors import UserError
-from loragrid.files import read_json
 from loragrid.jobs.adapter import adapter_of, parent_in_words
 from loragrid.jobs.attempts import FAILED, Blocked
-from loragrid.jobs.failures import record_failure
+from loragrid.jobs.failures import read_failure, record_failure
 from loragrid.study.batches import Batch, is_trained, missing_parts
 from loragrid.study.grid import Grid, Run
 from loragrid.study.members import AnswerMember, CompareMember, Member, TrainMember, has_failed
@@ -52,7 +51,7 @@ def forget_refusals(batch: Batch[Member]) -> None:
     """
     for member in batch.members:
         record = member.work / FAILED
-        if record.exists() and read_json(record).get("stage") == STAGE and _refused(member) is None:
+        if record.exists() and read_failure(record)["stage"] == STAGE and _refused(member) is None:
             record.unlink()
 
 

@@ -195,7 +195,11 @@ def _prompts_in_words(chat: Chat, asked: Mapping[str, Any], architecture: Archit
     """What is doubtful of prompts that are answered, and of references whose likelihood is asked for."""
     prompts = list(read_jsonl(file))
     found = _too_few(file, prompts)
-    room = architecture.prompt_room(asked["max_new_tokens"])
+    room = None
+    try:
+        room = architecture.prompt_room(asked["max_new_tokens"])
+    except UserError as error:
+        found.append(f"{file}: {error}")
     encoded = [chat.prompt(_nearly_as_asked(prompt)) for prompt in prompts]
     cut = sum(len(ids) > room for ids in encoded) if room is not None else 0
     if cut > MANY * len(prompts):

@@ -13,7 +13,7 @@ OTHERS = 2
 
 
 def short(overview: Overview, rows: Sequence[TableRow], *, compact: bool = False) -> Table:
-    """The headline with its gain, and the first of the other metrics that the study has.
+    """The headline with its gain, and the first of the other metrics that some of the rows have.
 
     Args:
         overview: the study.
@@ -24,7 +24,11 @@ def short(overview: Overview, rows: Sequence[TableRow], *, compact: bool = False
         A row that is not done has its reason under `verdict`.
     """
     main = overview.headline
-    others = [metric for name, metric in overview.metrics.items() if metric.is_brief and name != main.name][:OTHERS]
+    # An evaluation may have no value of the headline, and of other metrics than the first ones.
+    scored = [name for name in overview.metrics if any(row.get(name) is not None for row in rows)]
+    has_main = main.name in scored or not scored
+    others = [overview.metrics[name] for name in scored if name != main.name and overview.metrics[name].is_brief]
+    others = others[: OTHERS if has_main else OTHERS + 1]
     telling = [name for name in ("evaluation", "chat", "data") if len({row.get(name) or "" for row in rows}) > 1]
     loss = Column("validation_loss", "val. loss", "number", higher_is_better=False)
     columns = [
@@ -33,8 +37,7 @@ def short(overview: Overview, rows: Sequence[TableRow], *, compact: bool = False
         *(Column(name, name, "setting") for name in ("rank", "alpha", "scale")),
         Column("trainable_parameters", "params", "count"),
         loss,
-        _brief(of_metric(main)),
-        Column("gain", "gain"),
+        *([_brief(of_metric(main)), Column("gain", "gain")] if has_main else []),
         *(_brief(of_metric(metric)) for metric in others),
         Column("verdict", "verdict", "verdict"),
     ]

@@ -9,6 +9,7 @@ from loragrid.comparing.compare import Comparison
 from loragrid.comparing.effects import Effect
 from loragrid.comparing.gains import WHOLE, Gains, gain_columns
 from loragrid.comparing.seeds import over_seeds
+from loragrid.metrics import METRICS
 from loragrid.reporting import shares as cut_or_left_out
 from loragrid.reporting.columns import Column, Table, TableRow, of_metric
 from loragrid.reporting.overview import Overview
@@ -81,7 +82,7 @@ def comparison(overview: Overview) -> Table:
                 f"{main.name}_p": gain.p_holm if gain else None,
                 "verdict": gain.verdict if gain else None,
                 "best": "yes" if row.run and row.run.folder in overview.best else None,
-                "answers": max((score.count for score in row.scores.values()), default=None),
+                "answers": _answers(row),
                 **{column.key: shares.get(column.key) for column in cut_or_left_out.columns(results)},
                 "excluded": row.excluded or None,
                 "share_in_training": overview.overlaps.share(row),
@@ -91,6 +92,12 @@ def comparison(overview: Overview) -> Table:
             }
         )
     return Table(columns, rows)
+
+
+def _answers(row: Row) -> int | None:
+    """How many answers are scored, or questions with choices; likelihoods of references alone are none."""
+    of_references = {column.name for column in METRICS["likelihood"].COLUMNS} if row.answers.generations else set()
+    return max((score.count for name, score in row.scores.items() if name not in of_references), default=None)
 
 
 def gains_table(overview: Overview) -> Table:

@@ -169,11 +169,16 @@ def _lines(study: Overview, comparison: Table, rows: list[Row]) -> list[TableRow
 
 
 def _notes(metric: Metric) -> list[str]:
+    if metric.higher_is_better is None:
+        gain, verdict = f"gain: by how much {metric.title} is above the untrained model's", "Higher or lower"
+    else:
+        gain = f"gain: improvement in {metric.title} over the untrained model (above 0 is better)"
+        verdict = "Better or worse"
     return [
-        f"gain: improvement in {metric.title} over the untrained model (above 0 is better), with its 95 % interval. "
+        f"{gain}, with its 95 % interval. "
         "Runs are tested against the untrained model, not against one another (over_best.csv has that). "
         "* marks the lowest validation loss: the best run is chosen on validation data and tested on test data.",
-        f"verdict: about {metric.title}; gains.csv has the other metrics. Better or worse only if the interval "
+        f"verdict: about {metric.title}; gains.csv has the other metrics. {verdict} only if the interval "
         "excludes 0 and p < 0.05 after Holm's correction for all runs in the table; else chance may explain the "
         "difference, or the dialogues are too few to say. Paired bootstrap and permutation over dialogues.",
     ]

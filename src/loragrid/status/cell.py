@@ -1,7 +1,7 @@
 """What one cell of the status says: how far one stage of one subject is."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ class Failure:
         attempt: number of the attempt.
         record: the file that keeps it from being tried again, if there is one.
         blocked_by: the record of another failure that this one follows from.
+        evaluation: whose answers or scores it is about, where there are several.
     """
 
     what: str
@@ -31,6 +32,12 @@ class Failure:
     attempt: int | None = None
     record: Path | None = None
     blocked_by: Path | None = None
+    evaluation: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What failed, in words."""
+        return f"{self.what} ({self.evaluation})" if self.evaluation else self.what
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,6 @@ def together(cells: dict[str, Cell]) -> Cell:
         return DONE
     name, urgent = next((name, cell) for name, cell in cells.items() if cell.state == state)
     done = sum(cell.state == "done" for cell in cells.values())
-    failures = tuple(failure for cell in cells.values() for failure in cell.failures)
+    failures = tuple(replace(failure, evaluation=name) for name, cell in cells.items() for failure in cell.failures)
     text = urgent.text if all(cell.text == urgent.text for cell in cells.values()) else f"{name}: {urgent.text}"
     return Cell(state, f"{done}/{len(cells)} done, {text}" if done else text, failures)

@@ -22,25 +22,33 @@ def describe_failures(overview: Overview, lines: int) -> str:
     following: dict[Path, list[str]] = {}
     for who, failure in failures:
         if failure.blocked_by:
-            following.setdefault(failure.blocked_by, []).append(f"{failure.what} of {who}")
+            following.setdefault(failure.blocked_by, []).append(f"{failure.title} of {who}")
     # A parent's failure may belong to another study.
     own = {failure.record for _, failure in failures if failure.record}
     causes = [
         (who, failure) for who, failure in failures if failure.blocked_by is None or failure.blocked_by not in own
     ]
-    parts = ["\n".join(_part(who, failure, following, lines)) for who, failure in causes]
+    # Members of one job share its log.
+    first: dict[Path | None, int] = {}
+    for index, (_, failure) in enumerate(causes):
+        if failure.blocked_by is None:
+            first.setdefault(failure.log, index)
+    parts = [
+        "\n".join(_part(who, failure, following, lines if first.get(failure.log) == index else 0))
+        for index, (who, failure) in enumerate(causes)
+    ]
     return "\n\n".join(parts)
 
 
 def _part(who: str, failure: Failure, following: dict[Path, list[str]], lines: int) -> Iterator[str]:
     attempt = f", attempt {failure.attempt}" if failure.attempt else ""
-    yield printable(f"{who}: {failure.what} failed{attempt}" if who else f"{failure.what} failed")
+    yield printable(f"{who}: {failure.title} failed{attempt}" if who else f"{failure.title} failed")
     first, *more = failure.reason.splitlines() or [""]
     yield f"  reason: {printable(first)}"
     yield from (f"          {printable(line)}" for line in more)
     if failure.log and failure.blocked_by is None:
-        yield f"  log: {printable(str(failure.log))}"
-        yield from (f"  | {printable(line)}" for line in last_lines(failure.log, lines))
+        yield f"  log: {printable(str(failure.log))}{'' if lines else ' (above)'}"
+        yield from (f"  | {printable(line)}" for line in (last_lines(failure.log, lines) if lines else ()))
     for other in following.get(failure.record, []) if failure.record else []:
         yield f"  cannot go on because of it: {printable(other)}"
     cause = failure.blocked_by or failure.record

@@ -262,7 +262,11 @@ def has_failed(work: Path) -> bool:
     file = work / "failed.json"
     if not file.exists():
         return False
-    blocked_by = read_json(file).get("blocked_by")
+    try:
+        record = read_json(file)
+    except UserError:  # damaged, which tables and status tell
+        return True
+    blocked_by = record.get("blocked_by") if isinstance(record, dict) else None
     return blocked_by is None or Path(blocked_by).exists()
 
 

@@ -226,4 +226,5 @@ def findings(grid: Grid) -> list[Finding]:
 
 def found_before(grid: Grid) -> list[str]:
     """The same in lines for people."""
-    return [f"{finding.model} on {', '.join(finding.datasets)}: {finding.text}" for finding in findings(grid)]
+    lines = (f"{finding.model} on {', '.join(finding.datasets)}: {finding.text}" for finding in findings(grid))
+    return list(dict.fromkeys(lines))

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from loragrid.errors import UserError, shortened
+from loragrid.errors import UserError
 from loragrid.study.grid import Grid, Run
+
+MOST = 8
+"""Names in a message."""
 
 
 def runs_called(grid: Grid, names: Sequence[str]) -> list[Run]:
@@ -17,7 +20,7 @@ def runs_called(grid: Grid, names: Sequence[str]) -> list[Run]:
     Raises:
         UserError: none or several are called so.
     """
-    return [_run_called(grid, name) for name in names]
+    return list({run.folder: run for run in (_run_called(grid, name) for name in names)}.values())
 
 
 def _run_called(grid: Grid, name: str) -> Run:
@@ -28,13 +31,10 @@ def _run_called(grid: Grid, name: str) -> Run:
     if len(found) == 1:
         return found[0]
     several = "several runs are" if found else "no run is"
-    there = shortened(", ".join(_full_name(run, many=len(found) > 1) for run in found or runs)) or "none"
-    raise UserError(f"{several} called {name!r} in {grid.study}; there are: {there}")
-
-
-def _full_name(run: Run, *, many: bool) -> str:
     # Runs of two models, or on two datasets, may differ in nothing else.
-    return run.folder if many else run.label or run.name
+    there = sorted(dict.fromkeys(run.folder if len(found) > 1 else run.label or run.name for run in found or runs))
+    more = f" and {len(there) - MOST} more" if len(there) > MOST else ""
+    raise UserError(f"{several} called {name!r} in {grid.study}; there are: {', '.join(there[:MOST]) or 'none'}{more}")
 
 
 def names_of(grid: Grid, runs: Sequence[Run]) -> list[str]:
