@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from loragrid.comparing.collect import collect
 from loragrid.reporting.columns import Column, Table
 from loragrid.reporting.formats import to_csv, to_latex, to_markdown, to_text
+from loragrid.reporting.overview import overview
+from loragrid.reporting.short import short
+from loragrid.reporting.tables import comparison
 from loragrid.reporting.tabulate import tabulate, terminal_table
 
 TABLE = Table(
@@ -63,3 +67,12 @@ def test_the_short_table_shows_the_headline_and_the_first_others_that_the_study_
         demo.grid.answers[id_] = dataclasses.replace(answers, scores={"rouge": answers.scores["rouge"]})
     assert header() == ["ROUGE-L ↑", "gain"]
     assert "ROUGE-L" in terminal_table(demo.grid)
+
+
+def test_an_evaluation_without_the_headline_shows_what_it_has(demo):
+    study = overview(collect(demo.grid))
+    rows = [row | {"bits_per_byte": None, "sacrebleu": None} for row in comparison(study).rows]
+    table = short(study, rows)
+    assert [column.title for column in table.columns[-2:]] == ["ROUGE-L", "verdict"]
+    assert "gain" not in {column.title for column in table.columns}
+    assert any(row["rougeL"] is not None for row in table.rows)  # one has failed

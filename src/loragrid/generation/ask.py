@@ -65,11 +65,14 @@ def ask(
     """
     asker = _Asker(prompts, decoding, seed)
     for subject in subjects:
+        found: list[dict[str, Any]] | UserError
         try:
-            yield asker.ask(subject)
+            found = asker.ask(subject)
         except UserError as error:
+            found = UserError(str(error))  # anew: that one would keep the model of its frames in memory
+        if isinstance(found, UserError):
             asker.unload()
-            yield error
+        yield found
 
 
 class _Asker:
