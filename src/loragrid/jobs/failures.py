@@ -25,7 +25,7 @@ def read_failure(file: Path) -> dict[str, Any]:
     try:
         record = read_json(file)
         more = {name: record.get(name) for name in ("log", "blocked_by")}
-        return {"reason": record["reason"], "stage": record["stage"], **more}
+        return {"reason": record["reason"], "stage": record.get("stage") or "work", **more}
     except UserError as error:
         reason = str(error)
     except (AttributeError, KeyError, TypeError):
