@@ -86,13 +86,12 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     refused = refusals(grid)
     for folder, subject in (grid.runs | grid.untrained).items():
         names = _names(grid, subject)
-        untrained = isinstance(subject, Run) and not is_trained(subject)
-        if untrained and (folder in refused or has_failed(Path(folder, "work"))):
+        training = [subject] if isinstance(subject, Run) and not is_trained(subject) else []
+        if training and (folder in refused or has_failed(Path(folder, "work"))):
             rows.append((*names, *[""] * 6, "cannot be trained" if folder in refused else "failed"))
             continue
         # Answers that are missing, and that no start would make.
         answered = "failed" if folder in failed and not to_ask[folder] else "done"
-        training = [subject] if isinstance(subject, Run) and untrained else []
         parts: list[Run | Answers] = [*training, *to_ask[folder]]
         if not parts:
             rows.append((*names, *[""] * 6, answered))

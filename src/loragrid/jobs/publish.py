@@ -29,10 +29,10 @@ def publish(folder: Path, outputs: list[Path]) -> None:
     missing = [str(out) for out, place in finished.items() if not place.exists()]
     if failed := _failure(work, outputs) if missing else None:
         failure = read_failure(failed)
-        cause = failure["blocked_by"] or failed
+        cause, log = failure["blocked_by"] or failed, f"log: {failure['log']}\n" if failure["log"] else ""
         raise UserError(
             f"{folder}: {failure['stage']} failed: {failure['reason']}\n"
-            f"log: {failure['log']}\nTo try again, mend the cause and delete {cause}."
+            f"{log}To try again, mend the cause and delete {cause}."
         )
     if missing:
         raise UserError(f"{folder}: not finished ({_last_attempt(work)}); missing: {', '.join(missing)}")
