@@ -35,6 +35,9 @@ REPEAT_SECONDS = 2.0
 # Patience with a controller that does not answer.
 PATIENCE_SECONDS = 60.0
 
+# How long a command without work may take to end: Snakemake is about to say that its work is done, or is just starting.
+ENDING_SECONDS = 5.0
+
 # How often in a row a job is put back into the queue that has not come further: it would go on for ever.
 FRUITLESS = 3
 
@@ -105,7 +108,8 @@ class JobCommand:
             if _has_ended(self._pid) and not (self._terminated or self._goes_on):
                 raise _NotContinued
             _say("the job has to end: its trainings save")
-            self._stop_trainings()
+            if not self._stop_trainings():
+                self._wait_for_the_end(ENDING_SECONDS)
             if _status_if_ended(self._pid) == 0:
                 raise _NotContinued
         answer = self._answer()
@@ -175,14 +179,17 @@ class JobCommand:
             with _listening():
                 signal.raise_signal(signal.SIGUSR2)
 
-    def _stop_trainings(self) -> None:
+    def _stop_trainings(self) -> bool:
         """Send SIGTERM to the trainings, and wait until they and the command are over, or time is.
+
+        Returns:
+            Whether there were any.
 
         They may outlive the command: the shell between it and a training dies of the SIGTERM that Slurm sends to all.
         """
         trainings = _trainings()
         if not trainings:
-            return  # nothing below would save anything
+            return False  # nothing below would save anything
         deadline, repeat = time.monotonic() + self.saving_seconds, 0.0
         while (any(map(_runs, trainings)) or not _has_ended(self._pid)) and time.monotonic() < deadline:
             if time.monotonic() >= repeat:
@@ -190,6 +197,12 @@ class JobCommand:
                 for training in trainings:
                     with contextlib.suppress(psutil.NoSuchProcess):
                         training.terminate()
+            time.sleep(0.1)
+        return True
+
+    def _wait_for_the_end(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not _has_ended(self._pid) and time.monotonic() < deadline:
             time.sleep(0.1)
 
     def _note_termination(self, *_: Any) -> None:

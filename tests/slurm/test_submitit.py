@@ -31,7 +31,9 @@ TRAINING = """
 import json, os, pathlib, signal, sys, time
 
 name, steps = sys.argv[1], int(sys.argv[2])
-saved = pathlib.Path(f"{name}.saved")
+saved, finished = pathlib.Path(f"{name}.saved"), pathlib.Path(f"{name}.finished")
+if finished.exists():
+    sys.exit()  # told to end between its end and its job's, and started again
 step = int(saved.read_text()) if saved.exists() else 0
 signals = []
 signal.signal(signal.SIGTERM, lambda *_: signals.append(True))
@@ -56,6 +58,7 @@ while step < steps or held.exists():
             pathlib.Path(os.environ["LORAGRID_RESUBMITS"]).touch()
         say("saved")
         sys.exit(75)
+finished.touch()
 say("finished")
 """
 

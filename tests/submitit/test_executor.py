@@ -12,6 +12,13 @@ rule a:
     shell: "echo started >> starts; while [ ! -e go ]; do sleep 0.1; done; touch {output}"
 """
 
+DONE_WHEN_TOLD = """
+rule a:
+    output: "a.out"
+    resources: gpu=1
+    shell: "touch {output} starts; sleep 2"
+"""
+
 ON_GPUS = """
 rule all:
     input: expand("{i}.out", i=range(3)), "none.out"
@@ -55,6 +62,16 @@ def test_running_job_is_found_again_after_the_head_was_killed(workflow):
                    "--cpus-per-task=1", "--job-name=loragrid-a"):  # fmt: skip
         assert f"#SBATCH {option}\n" in script
     assert json.loads((job / "arguments").read_text()) == ["--reservation=class"]
+
+
+def test_job_that_is_told_to_end_when_its_work_is_done_is_not_put_back_into_the_queue(workflow):
+    workflow.start(DONE_WHEN_TOLD, cluster="slurm")
+    workflow.wait_for("starts")
+    (submitit,) = [
+        process for process in workflow.processes() if process.cmdline()[2:4] == ["-m", "submitit.core._submit"]
+    ]
+    submitit.send_signal(signal.SIGUSR2)
+    workflow.ends()  # there is no command here that would put it back
 
 
 def test_preempted_job_that_does_not_come_back_is_submitted_again(workflow):
