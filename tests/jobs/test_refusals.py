@@ -7,18 +7,39 @@ import pytest
 from loragrid.files import read_json, write_json
 from loragrid.jobs.refusals import forget_refusals, settle_hopeless, settle_refused
 from loragrid.study.planning import plan
-from loragrid.study.preflights import refusals, training_of
+from loragrid.study.preflights import found_before, refusals, training_of
+
+LONG_AND_SHORT = """
+evaluations:
+  short: {scores: [rouge]}
+  long: {scores: [rouge], decoding: {max_new_tokens: 999}}
+"""
 
 
 def test_a_model_that_cannot_be_used_is_not_asked(place):
     grid = place.small("untrained: [base]")
     (batch,) = (each for each in plan(grid).generate.values() if each.members[0].run is None)
     precision = batch.members[0].answers.precision
-    report = {"key": "k", "unusable": {precision: "of no kind"}, "refused": [], "warnings": []}
+    report = {"key": "k", "unusable": {precision: "of no kind"}, "refused": [], "unasked": [], "warnings": []}
     write_json(Path(batch.members[0].preflight_file), report)
     settle_hopeless(batch)
     assert read_json(batch.members[0].work / "failed.json")["reason"] == "of no kind"
     assert batch.id not in plan(grid).generate
+
+
+def test_answers_that_do_not_fit_the_model_are_not_asked_for_and_the_others_are(place):
+    grid = place.small(LONG_AND_SHORT)
+    (report,) = grid.preflights.values()
+    (long,) = (each for each in grid.answers.values() if each.evaluation == "long")
+    (asked,) = (each for each in report.asked if each["max_new_tokens"] == 999)
+    unasked = [{"asked": asked, "reason": "no room"}]
+    write_json(Path(report.file), {"key": "k", "unusable": {}, "refused": [], "unasked": unasked, "warnings": []})
+    assert found_before(grid) == ["base on letters: cannot be asked: long: no room"]
+    settle_refused(grid)
+    assert read_json(Path(long.folder, "work/failed.json"))["reason"] == "no room"
+    left = plan(grid)
+    assert [member.answers.evaluation for batch in left.generate.values() for member in batch.members] == ["short"]
+    assert len(left.train) == 1
 
 
 def test_what_untrained_models_are_asked_waits_for_no_training_data(place):
@@ -36,7 +57,7 @@ def test_what_a_report_that_was_made_again_does_not_repeat_is_forgotten(place):
     grid = place.small()
     (batch,) = plan(grid).train.values()
     (member,) = batch.members
-    report = {"key": "k", "unusable": {}, "warnings": []}
+    report = {"key": "k", "unusable": {}, "unasked": [], "warnings": []}
     refused = [{"training": training_of(member.run), "reason": "no template"}]
     write_json(Path(member.preflight_file), report | {"refused": refused})
     settle_refused(grid)
@@ -77,7 +98,7 @@ def test_a_trained_parent_is_no_reason_to_refuse_its_children(place):
     runs = {run.label: run for run in grid.runs.values()}
     (report,) = (each for each in grid.preflights.values() if each.formatted)
     refused = [{"training": training_of(runs["a"]), "reason": "a name of nothing"}]
-    write_json(Path(report.file), {"key": "k", "unusable": {}, "refused": refused, "warnings": []})
+    write_json(Path(report.file), {"key": "k", "unusable": {}, "refused": refused, "unasked": [], "warnings": []})
     assert set(refusals(grid)) >= {runs["a"].folder}
     write_json(Path(runs["a"].folder, "run.json"), {})
     assert runs["a"].folder not in refusals(grid)

@@ -68,7 +68,7 @@ def changed(tmp_path, folder, file, **changes):
 
 
 def test_nothing_is_said_of_what_is_in_order(nano, tmp_path):
-    assert report(tmp_path) == {"key": "p" * 64, "unusable": {}, "refused": [], "warnings": []}
+    assert report(tmp_path) == {"key": "p" * 64, "unusable": {}, "refused": [], "unasked": [], "warnings": []}
 
 
 def test_each_training_is_refused_for_its_own_reason(nano, tmp_path):
@@ -119,7 +119,11 @@ def test_what_is_doubtful_is_a_warning(nano, tmp_path):
     )
     assert "5 dialogues are too few for any verdict" in said[2]
     assert "prompts do not fit the model's context of 128 tokens beside an answer of 125" in said[3]
-    assert "leaves no room for a prompt" in report(tmp_path, max_new_tokens=128)["warnings"][-1]
+    said = report(tmp_path, max_new_tokens=128)
+    (unasked,) = said["unasked"]
+    assert unasked["asked"] == answering(128)
+    assert "leaves no room for a prompt" in unasked["reason"]
+    assert (said["refused"], said["warnings"]) == ([], [])
 
 
 def test_references_that_do_not_fit_are_counted(nano, tmp_path):
@@ -201,7 +205,7 @@ def prompts_of_dialogues(tmp_path):
 def test_a_model_that_is_only_asked_is_looked_at_with_its_prompts(nano, tmp_path):
     prompts = prompts_of_dialogues(tmp_path)
     assert found(tmp_path, [], [answering()], prompts) == {
-        "key": "p" * 64, "unusable": {}, "refused": [], "warnings": [],
+        "key": "p" * 64, "unusable": {}, "refused": [], "unasked": [], "warnings": [],
     }  # fmt: skip
     (said,) = found(tmp_path, [], [answering(125)], prompts)["warnings"]
     assert "prompts do not fit the model's context of 128 tokens beside an answer of 125" in said

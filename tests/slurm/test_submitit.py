@@ -91,6 +91,15 @@ class Workflow:
         with (self.folder / "head.log").open("a") as log:
             self.head = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
 
+    def hold(self, names: str = "") -> None:
+        """Let trainings run on, whatever their steps, until they are released: however long a busy Slurm takes."""
+        for name in (names or self.names).split():
+            (self.folder / f"{name}.held").touch()
+
+    def release(self) -> None:
+        for held in self.folder.glob("*.held"):
+            held.unlink()
+
     def unlock(self) -> None:
         """As Snakemake tells its user to after it was killed."""
         command = [sys.executable, "-m", "snakemake", "--unlock", "--config", f"names={self.names}", "steps=0"]
@@ -120,6 +129,9 @@ class Workflow:
         while not there():
             assert time.monotonic() < deadline, f"{what}\n{self.said()}{self.logs()}\n{self.queue()}"
             time.sleep(0.5)
+
+    def has_saved(self) -> bool:
+        return any(event["event"] == "saved" for event in self.events())
 
     def begins(self, times: int = 1, name: str = "") -> dict:
         """Wait until a training has begun so many times, and return how it did last."""
@@ -177,11 +189,13 @@ def test_time_limit(workflow):
 
 @pytest.mark.parametrize("partition", ["gpu", "cancelling", "abrupt", "abrupt-cancelling"])
 def test_preemption(workflow, partition):
+    workflow.hold()
     workflow.start(steps=40, partition=partition)
     began = workflow.begins()
     with urgent_job(node_of(began["job"])):
-        workflow.wait_for(lambda: any(event["event"] == "saved" for event in workflow.events()), "saved")
+        workflow.wait_for(workflow.has_saved, "saved")
         time.sleep(5)
+    workflow.release()
     said = workflow.ends()
     # Slurm forgets a job that it cancels without a grace; it is submitted again, and has not failed.
     assert_continued(workflow, jobs=2 if partition == "abrupt-cancelling" else 1)
@@ -191,8 +205,11 @@ def test_preemption(workflow, partition):
 @pytest.mark.parametrize("sent", ["TERM", "USR2"])
 def test_preemption_by_signal(workflow, sent):
     """USR2 as with `preempt_send_user_signal`; TERM as without: the job still runs, so it was not cancelled."""
+    workflow.hold()
     workflow.start(steps=40)
     subprocess.run(["scancel", f"--signal={sent}", workflow.begins()["job"]], check=True)
+    workflow.wait_for(workflow.has_saved, "saved")
+    workflow.release()
     workflow.ends()
     assert_continued(workflow)
 
@@ -208,8 +225,10 @@ def test_no_progress_is_not_continued_for_ever(workflow):
 
 
 def test_killed_training_is_tried_again(workflow):
+    workflow.hold()
     workflow.start("--retries", "1", steps=12)
     os.kill(workflow.begins()["pid"], signal.SIGKILL)
+    workflow.release()
     said = workflow.ends()
     assert "ended with status" in said
     first, second = [event["job"] for event in workflow.events() if event["event"] == "begins"]
@@ -218,8 +237,11 @@ def test_killed_training_is_tried_again(workflow):
 
 
 def test_job_ended_by_somebody_is_tried_again(workflow):
+    workflow.hold()
     workflow.start("--retries", "1", steps=30)
     subprocess.run(["scancel", workflow.begins()["job"]], check=True)
+    workflow.wait_for(workflow.has_saved, "saved")
+    workflow.release()
     said = workflow.ends()
     assert [event["event"] for event in workflow.events()] == ["begins", "saved", "begins", "finished"]
     assert "Error in rule train" in said
@@ -227,11 +249,13 @@ def test_job_ended_by_somebody_is_tried_again(workflow):
 
 def test_interrupt_ends_all_jobs_and_a_new_start_continues(workflow):
     names = f"{workflow.names}a {workflow.names}b"
+    workflow.hold(names)
     workflow.start(names=names, steps=40)
     for name in names.split():
         workflow.begins(name=name)
     workflow.head.send_signal(signal.SIGINT)
     workflow.wait_for(lambda: not workflow.queue(), "jobs are gone from the queue")
+    workflow.release()
     workflow.ends(status=1)
     workflow.start(names=names, steps=40)
     workflow.ends()
@@ -241,8 +265,7 @@ def test_interrupt_ends_all_jobs_and_a_new_start_continues(workflow):
 
 def test_new_start_after_the_head_was_killed(workflow):
     runs, ends = f"{workflow.names}a", f"{workflow.names}b"
-    held = workflow.folder / f"{runs}.held"  # however long the rest takes
-    held.touch()
+    workflow.hold(runs)
     (workflow.folder / f"{ends}.saved").write_text("38")
     workflow.start(names=f"{runs} {ends}", steps=40)
     for name in (runs, ends):
@@ -253,7 +276,7 @@ def test_new_start_after_the_head_was_killed(workflow):
     workflow.unlock()
     workflow.start(names=f"{runs} {ends}", steps=40)
     workflow.wait_for(lambda: "it is not submitted again" in workflow.said(), "the job is found again")
-    held.unlink()
+    workflow.release()
     said = workflow.ends()
     for name in (runs, ends):
         assert [event["event"] for event in workflow.events(name)] == ["begins", "finished"], said

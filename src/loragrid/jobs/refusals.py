@@ -75,7 +75,7 @@ def _refused(member: Member) -> Refusal | None:
     if isinstance(member, TrainMember):
         return refusal_of(member.run, member.preflight_file)
     if isinstance(member, AnswerMember):
-        return refusal_to_ask(member.answers.precision, member.preflight_file)
+        return refusal_to_ask(member.answers, member.preflight_file)
     return None
 
 

@@ -44,11 +44,11 @@ def look(
     asked: Sequence[Mapping[str, Any]],
     prompts: Mapping[str, Path],
 ) -> None:
-    """Write a report: `key`, `unusable`, `refused` and `warnings`.
+    """Write a report: `key`, `unusable`, `refused`, `unasked` and `warnings`.
 
     `unusable` says by precision why the model can neither be trained nor asked; what is `refused` has the `training`
-    and the `reason`. It is written whatever is found, and whatever cannot be looked at: that is a
-    warning, and the work itself will tell.
+    and the `reason`, and what is `unasked` the settings `asked` and the `reason`. It is written whatever is found, and
+    whatever cannot be looked at: that is a warning, and the work itself will tell.
 
     Args:
         out: the report.
@@ -62,6 +62,7 @@ def look(
         prompts: files of prompts by id.
     """
     refused: list[dict[str, Any]] = []
+    unasked: list[dict[str, Any]] = []
     warnings: list[str] = []
 
     def tried(what: str, found: Callable[[], list[str]]) -> None:
@@ -90,6 +91,11 @@ def look(
             tried("the trainings", partial(_refused, trainings, known, formatted, unusable, refused))
             tried("the rows", partial(_rows_in_words, formatted))
         for each in asked:
+            try:
+                known.architecture.prompt_room(each["max_new_tokens"])
+            except UserError as error:
+                unasked.append({"asked": dict(each), "reason": str(error)})
+                continue
             file = prompts[each["prompts"]]
             if each["choices"]:
                 read = partial(_choice_tokens, known.tokenizer, known.chat if each["in_chat"] else None, chat["system"])
@@ -99,8 +105,8 @@ def look(
         return []
 
     tried(str(model), look_at_all)
-    report = {"key": key, "unusable": unusable, "refused": refused, "warnings": list(dict.fromkeys(warnings))}
-    write_json(out, report)
+    told = list(dict.fromkeys(warnings))
+    write_json(out, {"key": key, "unusable": unusable, "refused": refused, "unasked": unasked, "warnings": told})
 
 
 @dataclass(frozen=True)
@@ -195,11 +201,7 @@ def _prompts_in_words(chat: Chat, asked: Mapping[str, Any], architecture: Archit
     """What is doubtful of prompts that are answered, and of references whose likelihood is asked for."""
     prompts = list(read_jsonl(file))
     found = _too_few(file, prompts)
-    room = None
-    try:
-        room = architecture.prompt_room(asked["max_new_tokens"])
-    except UserError as error:
-        found.append(f"{file}: {error}")
+    room = architecture.prompt_room(asked["max_new_tokens"])
     encoded = [chat.prompt(_nearly_as_asked(prompt)) for prompt in prompts]
     cut = sum(len(ids) > room for ids in encoded) if room is not None else 0
     if cut > MANY * len(prompts):

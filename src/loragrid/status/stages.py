@@ -112,6 +112,8 @@ class Stages:
             return active_cell(active)
         if failure := _own_failure(work, missing):
             return failed(_in_words(failure_in(failure), "judge"))
+        if unanswered := _unanswered(answers, "judge"):
+            return unanswered
         made = [work / Path(file).name for file in missing]
         if all(file.exists() for file in made):
             return _unpublished("judge", made, _log_of_judgements(answers, missing[0]))
@@ -130,7 +132,8 @@ class Stages:
             "score_by_encoder": list(answers.missing("encoder").values()),
         }
         cells = [self._scored(stage, answers, files) for stage, files in by_stage.items() if files]
-        cells += [WAITING] if unjudged else []
+        if unjudged:
+            cells.append(_unanswered(answers, "score") or WAITING)
         # The one that says more.
         return min(cells, key=lambda cell: URGENCY.index(cell.state), default=DONE)
 
@@ -141,6 +144,8 @@ class Stages:
             return failed(_in_words(failure_in(failure), "score"))
         if active := self.activity.of_member(stage, answers.folder):
             return active_cell(active)
+        if unanswered := _unanswered(answers, "score"):
+            return unanswered
         if not Path(answers.folder, "generations.jsonl").exists():
             return WAITING
         made = [work / Path(file).name for file in missing]
@@ -213,6 +218,16 @@ def _damaged(stage: str, reason: str) -> Cell:
 def _own_failure(work: Path, files: Iterable[str]) -> Path | None:
     """The record of why one of a member's files cannot be made."""
     return next((failure for file in files if (failure := failure_of(work, file)).exists()), None)
+
+
+def _unanswered(answers: Answers, stage: str) -> Cell | None:
+    """What becomes of a stage that reads answers which have failed."""
+    if Path(answers.folder, "generations.jsonl").exists():
+        return None
+    failure = _own_failure(Path(answers.folder, "work"), ["generations.jsonl"])
+    if failure is None:
+        return None
+    return failed(Failure(stage, "its answers failed", blocked_by=failure_in(failure).blocked_by or failure))
 
 
 def _log_of_score(answers: Answers, file: str) -> Path:

@@ -59,7 +59,7 @@ VLLM_VERSION = 1
 ENCODING_VERSION = 1
 """Raised when the same references come to be encoded in another way."""
 
-PREFLIGHT_VERSION = 2
+PREFLIGHT_VERSION = 3
 """Raised when the same model, data and settings come to be looked at in another way."""
 
 SHORT = 10

@@ -113,7 +113,8 @@ def read_report(file: str | Path) -> dict[str, Any] | None:
         found = read_json(Path(file)) if Path(file).exists() else None
     except UserError:
         return None
-    return found if isinstance(found, dict) and found.keys() >= {"unusable", "refused", "warnings"} else None
+    wanted = {"unusable", "refused", "unasked", "warnings"}
+    return found if isinstance(found, dict) and found.keys() >= wanted else None
 
 
 def refusal_of(run: Run, file: str) -> Refusal | None:
@@ -128,27 +129,38 @@ def refusal_of(run: Run, file: str) -> Refusal | None:
     return next((Refusal(each["reason"], file) for each in report["refused"] if each["training"] == wanted), None)
 
 
-def refusal_to_ask(precision: str, file: str) -> Refusal | None:
+def refusal_to_ask(answers: Answers, file: str) -> Refusal | None:
     """Why a model cannot be asked; None if that is not known.
 
     Args:
-        precision: of the model.
+        answers: what it is asked.
         file: the report about it.
     """
-    reason = (read_report(file) or {"unusable": {}})["unusable"].get(precision)
-    return Refusal(reason, file) if reason else None
+    report = read_report(file)
+    return _refusal_to_ask(answers, report, file) if report else None
+
+
+def _refusal_to_ask(answers: Answers, report: Mapping[str, Any], file: str) -> Refusal | None:
+    if reason := report["unusable"].get(answers.precision):
+        return Refusal(reason, file)
+    if not report["unasked"]:
+        return None
+    wanted = _asked(answers)
+    return next(
+        (Refusal(each["reason"], file) for each in report["unasked"] if canonical(each["asked"]) in wanted), None
+    )
 
 
 def refusals_to_ask(grid: Grid) -> dict[str, Refusal]:
     """Why models of a study cannot be asked, by the folder of the answers; `refusals` says why runs are not trained."""
     reports = {preflight.file: read_report(preflight.file) for preflight in grid.preflights.values()}
     found: dict[str, Refusal] = {}
-    if not any(report and report["unusable"] for report in reports.values()):
+    if not any(report and (report["unusable"] or report["unasked"]) for report in reports.values()):
         return found
     for folder, preflight in preflight_of_answers(grid).items():
         report = reports[preflight.file]
-        if report and (reason := report["unusable"].get(grid.answers[folder].precision)):
-            found[folder] = Refusal(reason, preflight.file)
+        if report and (refusal := _refusal_to_ask(grid.answers[folder], report, preflight.file)):
+            found[folder] = refusal
     return found
 
 
@@ -199,9 +211,9 @@ def findings(grid: Grid) -> list[Finding]:
     reports = {preflight.id: read_report(preflight.file) for preflight in grid.preflights.values()}
     if not any(reports.values()):
         return []
-    asked_about: dict[str, set[str]] = defaultdict(set)
+    asked_about = defaultdict[str, list[Answers]](list)
     for folder, preflight in preflight_of_answers(grid).items():
-        asked_about[preflight.id].add(grid.answers[folder].dataset)
+        asked_about[preflight.id].append(grid.answers[folder])
     found = []
     for preflight in grid.preflights.values():
         report = reports[preflight.id]
@@ -218,7 +230,13 @@ def findings(grid: Grid) -> list[Finding]:
             ]
             if names:
                 texts.append(f"cannot be trained: {', '.join(names)}: {refused['reason']}")
-        datasets = (runs[0].dataset,) if runs else tuple(sorted(asked_about[preflight.id]))
+        for unasked in report["unasked"]:
+            wanted = canonical(unasked["asked"])
+            evaluations = dict.fromkeys(
+                answers.evaluation for answers in asked_about[preflight.id] if wanted in _asked(answers)
+            )
+            texts += [f"cannot be asked: {evaluation}: {unasked['reason']}" for evaluation in evaluations]
+        datasets = (runs[0].dataset,) if runs else tuple(sorted({each.dataset for each in asked_about[preflight.id]}))
         model = grid.models[preflight.model].label
         found += [Finding(model, datasets, text) for text in [*texts, *report["warnings"]]]
     return found
