@@ -15,7 +15,7 @@ def test_a_bar_on_a_terminal():
     counting = subprocess.Popen([sys.executable, "-c", COUNT], stdout=subprocess.PIPE, stderr=terminal,
                                 env=os.environ | {"TERM": "xterm", "COLUMNS": "80"})  # fmt: skip
     os.close(terminal)
-    printed, _ = counting.communicate(timeout=60)
+    printed, _ = counting.communicate(timeout=300)
     drawn = os.read(controller, 1 << 16).decode()
     os.close(controller)
     assert printed == b"number 0\nnumber 1\nnumber 2\n"

@@ -121,7 +121,7 @@ def which(found):
 
 def gone(processes):
     """Whether processes end within some seconds."""
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in processes if psutil.pid_exists(pid)], timeout=30)
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in processes if psutil.pid_exists(pid)], timeout=120)
     return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 

@@ -30,7 +30,7 @@ def test_tables_with_their_times_where_there_is_no_terminal(place):
     place.answer(place.answers(place.first))
     said += read_until(watching.stdout.fileno(), "1 done, 2 waiting")
     watching.send_signal(signal.SIGINT)
-    _, errors = watching.communicate(timeout=20)
+    _, errors = watching.communicate(timeout=120)
     assert (watching.returncode, errors) == (0, b"")
     assert "\x1b" not in said
     assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", said, re.M)) >= 2
@@ -49,7 +49,7 @@ def test_drawn_in_place_on_a_terminal_with_as_many_rows_as_it_has(place):
     first = read_until(controller, "loragrid failures small")
     second = read_until(controller, "loragrid failures small")
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(timeout=20) == 0
+    assert watching.wait(timeout=120) == 0
     os.close(controller)
     plain = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", first).splitlines()
     assert all(len(line) <= 80 for line in plain)
@@ -72,5 +72,5 @@ def test_a_fake_slurm_is_not_asked_more_than_every_ten_seconds(place):
     read_until(watching.stdout.fileno(), "3 waiting")
     time.sleep(3)
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(timeout=20) == 0
+    assert watching.wait(timeout=120) == 0
     assert len((place.bin / "asked").read_text().splitlines()) == 1

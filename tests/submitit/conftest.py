@@ -35,7 +35,7 @@ class Workflow:
     def ends(self, status: int = 0) -> str:
         """Wait for Snakemake to end, and return what it said."""
         assert self.head is not None
-        self.head.wait(timeout=60)
+        self.head.wait(timeout=300)
         assert self.head.returncode == status, self.said()
         return self.said()
 
@@ -51,7 +51,7 @@ class Workflow:
         return (self.folder / "head.log").read_text()
 
     def wait_for(self, file: str) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (self.folder / file).exists():
             assert time.monotonic() < deadline, self.said()
             time.sleep(0.1)
