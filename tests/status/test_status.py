@@ -254,8 +254,11 @@ def test_answers_of_a_run_that_failed(place):
     answers = place.answers(place.first)
     place.fail(answers, "generate", "its training failed: the training loss is nan", blocked_by=str(cause))
     assert place.cell(place.first, "generate") == "failed: its training failed: the training loss is nan"
+    assert place.cell(place.first, "score") == "failed: its answers failed"
+    said = place.loragrid("failures", "small")
+    assert said.count("to try again") == said.count("cannot go on because of it: score of") == 1
     cause.unlink()
-    assert place.cell(place.first, "generate") == "waiting"
+    assert place.cell(place.first, "generate") == place.cell(place.first, "score") == "waiting"
 
 
 def test_a_score_that_failed(place):

@@ -118,8 +118,8 @@ class Stages:
         if all(file.exists() for file in made):
             return _unpublished("judge", made, _log_of_judgements(answers, missing[0]))
         for opponent in dict.fromkeys(answers.scores[id_]["opponent"] for id_ in missing_judgements(answers)):
-            if opponent and (failure := _own_failure(Path(opponent, "work"), ["generations.jsonl"])):
-                told = _in_words(failure_in(failure), "generate")
+            if opponent and (cause := _failure_to_answer(opponent)):
+                told = _in_words(cause, "generate")
                 return failed(replace(told, reason=f"who it is compared with has not answered: {told.reason}"))
         early = self._early.get(("judge", answers.folder))
         return failed(early) if early else WAITING
@@ -222,12 +222,19 @@ def _own_failure(work: Path, files: Iterable[str]) -> Path | None:
 
 def _unanswered(answers: Answers, stage: str) -> Cell | None:
     """What becomes of a stage that reads answers which have failed."""
-    if Path(answers.folder, "generations.jsonl").exists():
+    cause = _failure_to_answer(answers.folder)
+    return failed(Failure(stage, "its answers failed", blocked_by=cause.blocked_by or cause.record)) if cause else None
+
+
+def _failure_to_answer(folder: str) -> Outcome | None:
+    """Why there are no answers, if that is for good."""
+    work = Path(folder, "work")
+    if Path(folder, "generations.jsonl").exists():
         return None
-    failure = _own_failure(Path(answers.folder, "work"), ["generations.jsonl"])
-    if failure is None:
-        return None
-    return failed(Failure(stage, "its answers failed", blocked_by=failure_in(failure).blocked_by or failure))
+    if failure := _own_failure(work, ["generations.jsonl"]):
+        return failure_in(failure)
+    outcome = outcome_of(work)
+    return outcome if outcome.record else None
 
 
 def _log_of_score(answers: Answers, file: str) -> Path:
