@@ -10,6 +10,7 @@ from loragrid.estimates.plan import detailed, summary
 from loragrid.estimates.requests import VLLM_SECONDS, Estimator
 from loragrid.metrics import METRICS
 from loragrid.study.planning import plan
+from loragrid.study.shape import Shape
 
 
 def estimator(place, grid, device="t4") -> Estimator:
@@ -213,6 +214,30 @@ def test_what_has_failed_is_not_to_go(place):
     text = shown(place, grid)
     assert [line.split()[-1] for line in text.splitlines() if line.startswith("base")] == ["failed", "failed"]
     assert "\n0 GPU hours to go" in text
+
+
+def test_jobs_that_somebody_works_on_may_have_members_of_another_study(place):
+    place.registry = replace(place.registry, metrics={**place.registry.metrics, "bertscore": METRICS["bertscore"]})
+    evaluations = """
+evaluations:
+  test: {scores: [likelihood, {bertscore: {encoder: org/one, layer: 1}}]}
+  more: {rows: 2, scores: [rouge]}
+"""
+    theirs = place.open(TWO, evaluations.replace("org/one", "org/other"), name="theirs")
+    living = {}
+    for stage, batches in vars(plan(theirs, Shape(lambda _: 1, 99, 99, 1, {}))).items():
+        for batch in batches.values():
+            batch.record()
+            living.setdefault(stage, set()).add(batch.id)
+    ours = place.open(TWO.replace("[4, 8]", "[8]"), evaluations.partition("  more")[0])
+    taken_over = plan(ours, Shape(lambda _: 1, 99, 99, 1, living))
+    assert len(taken_over.by_answers()) > len(ours.answers)
+    text = summary(ours, taken_over, estimator(place, ours))
+    assert f"answers to make: {len(ours.answers)} of {len(ours.answers)}" in text
+    assert "scores by an encoder (one): 3 to make, references to encode: 1" in text
+    detailed(ours, taken_over, estimator(place, ours))
+    for batch in (*taken_over.train.values(), *taken_over.generate.values()):
+        assert estimator(place, ours).request(batch).minutes > 0
 
 
 def test_nothing_left(place):

@@ -10,6 +10,7 @@ from loragrid.errors import UserError
 from loragrid.files import write_json
 from loragrid.jobs.attempts import (
     Blocked,
+    came_further,
     cost_of,
     give_up_if_hopeless,
     out_of_memory_attempts,
@@ -226,6 +227,17 @@ def test_a_line_that_a_loss_of_power_has_torn_is_passed_over(batch):
     (work / "attempts.jsonl").write_text('{"attempt": 1, "started": 1000, "log": "attempt-1.log"}\n{"attempt": 1, "en')
     assert batch(lambda *_: None)
     assert batch.ends()["a"] == ["killed", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("what", "lines", "went_on"),
+    [("answers", 3, True), ("answers", 2, False), ("likelihoods", 3, False)],
+)
+def test_answers_that_were_kept_since_the_last_standing_are_progress(tmp_path, what, lines, went_on):
+    numbers = {"first": 2, "done": 2, "total": 9, "began": 1001.0, "at": 1001.0, "loss": None}
+    write_json(tmp_path / "standing.json", {"what": what, **numbers})
+    (tmp_path / "generations.part.jsonl").write_text("{}\n" * lines + '{"cut')
+    assert came_further(tmp_path, 1000.0) == went_on
 
 
 def of_ends(place, *ends):

@@ -4,7 +4,6 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from loragrid.estimates.devices import DEVICES, GIB, Device
 from loragrid.estimates.judging import judging_line
@@ -45,7 +44,7 @@ def summary(grid: Grid, plan: Plan, estimator: Estimator) -> str:
         else:
             to_train[cell].append(run)
     hours = {cell: _hours_of_jobs(runs, estimator) for cell, runs in to_train.items()}
-    missing = _missing_answers(grid, plan)
+    missing = _missing_answers(plan, estimator)
     known = [answers for answers in missing.values() if estimator.knows(answers.model)]
     answering = _hours_of_jobs(known, estimator)
     unknown = {model.label for model in grid.models.values() if not estimator.knows(model.id)}
@@ -76,7 +75,7 @@ def detailed(grid: Grid, plan: Plan, estimator: Estimator) -> str:
     """The plan with a line for each run and each untrained model, totals, and what does not fit the device."""
     device = estimator.device
     to_ask = defaultdict[str, list[Answers]](list)
-    missing = _missing_answers(grid, plan)
+    missing = _missing_answers(plan, estimator)
     for answers in missing.values():
         to_ask[answers.subject].append(answers)
     failed = {answers.subject for id_, answers in grid.answers.items() if id_ not in missing and missing_parts(answers)}
@@ -154,9 +153,11 @@ def missing_here(plan: Plan) -> Iterator[str]:
 
 def _comparison_lines(plan: Plan, estimator: Estimator) -> list[str]:
     """What runs by DPO are compared with: a sentence, if something of it is still to be computed."""
-    if not plan.log_probabilities:
+    ids = [
+        member.log_probabilities.id for batch in plan.log_probabilities.values() for member in estimator.known(batch)
+    ]
+    if not ids:
         return []
-    ids = [member.log_probabilities.id for batch in plan.log_probabilities.values() for member in batch.members]
     needs = [estimator.compared(estimator.grid.log_probabilities[id_]) for id_ in ids]
     hours = sum(map(_gpu_hours, needs))
     return [f"what DPO compares with: {len(ids)} to compute, estimated {hours:.2g} {_unit(estimator.device)}"]
@@ -164,28 +165,27 @@ def _comparison_lines(plan: Plan, estimator: Estimator) -> list[str]:
 
 def _encoder_lines(grid: Grid, plan: Plan, estimator: Estimator) -> list[str]:
     """What encoders have to do: a sentence, if that is anything."""
-    requests = [estimator.scoring_by_encoder(batch) for batch in plan.score_by_encoder.values()]
-    if not requests:
+    batches = [batch for batch in plan.score_by_encoder.values() if estimator.known(batch)]
+    if not batches:
         return []
-    needed = {score["encoded"]["references"] for _, score in _scores_by_encoder(plan)}
+    requests = [estimator.scoring_by_encoder(batch) for batch in batches]
+    scores = [
+        member.answers.scores[id_] for batch in batches for member in estimator.known(batch) for id_ in member.parts
+    ]
+    needed = {score["encoded"]["references"] for score in scores}
     missing = [grid.references[id_] for id_ in sorted(needed) if not Path(grid.references[id_].file).exists()]
     requests += [estimator.encoding(references) for references in missing]
     encoders = sorted({grid.encoders[grid.references[id_].encoder].slug for id_ in needed})
     hours = sum(request.minutes for request in requests) / 60
     return [
-        f"scores by an encoder ({', '.join(encoders)}): {len(_scores_by_encoder(plan))} to make, references to encode: "
+        f"scores by an encoder ({', '.join(encoders)}): {len(scores)} to make, references to encode: "
         f"{len(missing)}; their jobs ask for {hours:.2g} {_unit(estimator.device)} together"
     ]
 
 
-def _scores_by_encoder(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
-    members = [member for batch in plan.score_by_encoder.values() for member in batch.members]
-    return [(id_, member.answers.scores[id_]) for member in members for id_ in member.parts]
-
-
-def _missing_answers(grid: Grid, plan: Plan) -> dict[str, Answers]:
-    ids = (member.answers.id for batch in plan.generate.values() for member in batch.members)
-    return {id_: grid.answers[id_] for id_ in ids}
+def _missing_answers(plan: Plan, estimator: Estimator) -> dict[str, Answers]:
+    ids = (member.answers.id for batch in plan.generate.values() for member in estimator.known(batch))
+    return {id_: estimator.grid.answers[id_] for id_ in ids}
 
 
 def _names(grid: Grid, subject: Run | Untrained) -> tuple[str, str, str]:

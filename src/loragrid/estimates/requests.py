@@ -174,7 +174,7 @@ class Estimator:
             batch: the batch.
             longest_minutes: the longest job allowed; training goes on in the next.
         """
-        members = self._known(batch)
+        members = self.known(batch)
         needs = [self._need_of(member) for member in members]
         growth = max(memory_factor(member.work) for member in members)
         beside = self._adapters_beside(members)
@@ -229,7 +229,7 @@ class Estimator:
 
     def scoring(self, batch: Batch[ScoreMember]) -> Request:
         """What scoring answers by their texts asks for; this needs no GPU."""
-        asked = [self.grid.answers[member.answers.id] for member in self._known(batch)]
+        asked = [self.grid.answers[member.answers.id] for member in self.known(batch)]
         number = sum(self.workload.of_answers(answers).prompts for answers in asked)
         minutes = EXTRA_MINUTES + math.ceil(number * SCORING_SECONDS / 60)
         return Request(gpus=0, memory_mb=SCORING_MB + number // 50, gpu_memory_mb=0, minutes=minutes)
@@ -241,7 +241,7 @@ class Estimator:
 
     def scoring_by_encoder(self, batch: Batch[ScoreMember]) -> Request:
         """What scoring answers by an encoder asks for."""
-        members = self._known(batch)
+        members = self.known(batch)
         references = [self._encoded(member) for member in members]
         texts = [self.workload.prompts(each.prompts) for each in references]
         encoded = sum(number * len(member.parts) for number, member in zip(texts, members, strict=True))
@@ -251,10 +251,18 @@ class Estimator:
         """References of a score by an encoder, of which the first stands for all."""
         return self.grid.references[min(member.answers.scores[id_]["encoded"]["references"] for id_ in member.parts)]
 
-    def _known(self, batch: Batch[M]) -> list[M]:
-        """The members of a batch that are of this study; a batch of an earlier start may have others, too."""
+    def known(self, batch: Batch[M]) -> list[M]:
+        """The members of a batch that are of this study; one that somebody works on may have others, too."""
         known = self.grid.answers.keys() | self.grid.runs.keys() | self.grid.log_probabilities.keys()
-        return [member for member in batch.members if _id(member) in known]
+        return [member for member in batch.members if _id(member) in known and self._knows_references(member)]
+
+    def _knows_references(self, member: Member) -> bool:
+        """Whether what an encoder compares answers with is of this study, where that is what is done."""
+        return (
+            not isinstance(member, ScoreMember)
+            or member.stage != "score_by_encoder"
+            or all(member.answers.scores[id_]["encoded"]["references"] in self.grid.references for id_ in member.parts)
+        )
 
     # -- how work is divided
 

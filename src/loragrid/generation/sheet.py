@@ -16,6 +16,10 @@ from loragrid.modeling.chat import Chat
 from loragrid.modeling.messages import Message
 
 
+_OF_EACH = {"id", "answer", "ended", "prompt_tokens", "answer_tokens", "seconds"}
+"""What a line of the growing file has at least."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What one subject is asked, and where its answers go.
@@ -232,6 +236,9 @@ def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
     # Not splitlines(), which also divides at characters that an answer may have inside, e.g. U+2028.
     for line in file.read_bytes().split(b"\n"):
         try:
-            yield json.loads(line)
+            record = json.loads(line)
         except ValueError:
             return  # cut short by a kill
+        if not isinstance(record, dict) or not record.keys() >= _OF_EACH:
+            return  # damaged: answered again
+        yield record

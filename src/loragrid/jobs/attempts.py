@@ -239,7 +239,12 @@ def came_further(place: Path, since: float) -> bool:
         return True
     standing = standing_of(place, since)
     # Steps are kept by checkpoints; likelihoods are not kept before all of them are there.
-    return standing is not None and standing.what not in ("steps", "likelihoods") and standing.done > standing.first
+    if standing is None or standing.what in ("steps", "likelihoods"):
+        return False
+    # Its standing is written every few seconds, answers are when they come.
+    growing = place / "generations.part.jsonl"
+    answered = growing.read_bytes().count(b"\n") if standing.what == "answers" and growing.exists() else 0
+    return max(standing.done, answered) > standing.first
 
 
 def record_begin(place: Path, *, started: float, **about: Any) -> int:
