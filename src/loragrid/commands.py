@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loragrid.errors import UserError
-from loragrid.files import make_once
+from loragrid.files import make_once, write_text
 from loragrid.jobs.stage import restarting
 from loragrid.study.grid import Grid
 
@@ -78,7 +78,6 @@ def failures(arguments: argparse.Namespace) -> None:
 
 def inspect(arguments: argparse.Namespace) -> None:
     """Show records of a study as they are read, cleaned, and seen by a model; before and without any training."""
-    from loragrid.files import write_text
     from loragrid.plugins import REGISTRY
     from loragrid.reporting.inspect import inspect as look
     from loragrid.reporting.inspect_show import as_page, show
@@ -287,34 +286,50 @@ def preflight(arguments: argparse.Namespace) -> None:
         trainings=entry.trainings,
         asked=entry.asked,
         prompts={each["prompts"]: Path(grid.prompts[each["prompts"]].file) for each in entry.asked},
+        records={each["prompts"]: _records_of(grid, each["prompts"]) for each in entry.asked},
     )
+
+
+def _records_of(grid: Grid, id_: str) -> int | None:
+    """How many records prompts are made of; None if that cannot be told any more, or they are chosen by subject."""
+    entry = grid.prompts[id_]
+    file = Path(grid.clean[entry.clean].folder, f"{entry.split}.jsonl")
+    if entry.choice is not None or not file.exists():
+        return None
+    number = file.read_bytes().count(b"\n")
+    return min(number, entry.rows or number)
 
 
 def prompts(arguments: argparse.Namespace) -> None:
     """Write the prompts and references of an evaluation."""
     with restarting("prompts", arguments.prompts):
+        from loragrid.data.choices import write_choices
         from loragrid.data.conversations import write_conversations
-        from loragrid.data.prompts import write_prompts
+        from loragrid.data.prompts import NothingToAsk, write_prompts
 
         grid = open_study(arguments.study)
         entry = _entry(grid, "prompts", arguments.prompts)
-        if entry.choice is not None:
-            from loragrid.data.choices import write_choices
-
-            write_choices(Path(grid.clean[entry.clean].folder), Path(entry.file), split=entry.split, **entry.choice)
-            return
-        write = write_conversations if entry.replay else write_prompts
-        write(
-            Path(grid.clean[entry.clean].folder),
-            Path(entry.file),
-            format_=entry.format,
-            split=entry.split,
-            turns=entry.turns,
-            rows=entry.rows,
-            system=entry.system,
-            default_system=entry.default_system,
-            context=entry.context,
-        )
+        clean, out = Path(grid.clean[entry.clean].folder), Path(entry.file)
+        try:
+            if entry.choice is not None:
+                write_choices(clean, out, split=entry.split, **entry.choice)
+                return
+            write = write_conversations if entry.replay else write_prompts
+            write(
+                clean,
+                out,
+                format_=entry.format,
+                split=entry.split,
+                turns=entry.turns,
+                rows=entry.rows,
+                system=entry.system,
+                default_system=entry.default_system,
+                context=entry.context,
+            )
+        except NothingToAsk as error:
+            # The preflight of whoever would be asked refuses it: all else goes on.
+            print(error)
+            write_text(out, "")
 
 
 def encode(arguments: argparse.Namespace) -> None:

@@ -37,9 +37,9 @@ def report(tmp_path, *trainings, model=MODEL, formatted=FORMATTED, clean=CLEAN, 
     )
 
 
-def found(tmp_path, trainings, asked, prompts, model=MODEL, formatted=None, chat=OWN_CHAT):
+def found(tmp_path, trainings, asked, prompts, model=MODEL, formatted=None, chat=OWN_CHAT, records=None):
     out = tmp_path / "report.json"
-    settings = {"trainings": trainings, "asked": asked, "prompts": {"test": prompts}}
+    settings = {"trainings": trainings, "asked": asked, "prompts": {"test": prompts}, "records": {"test": records}}
     look(out, key="p" * 64, model=Path(model), formatted=formatted, chat=chat, **settings)
     return json.loads(out.read_text())
 
@@ -211,6 +211,18 @@ def test_a_model_that_is_only_asked_is_looked_at_with_its_prompts(nano, tmp_path
     assert "prompts do not fit the model's context of 128 tokens beside an answer of 125" in said
     bare = changed(tmp_path, MODEL, "tokenizer_config.json", pad_token="<pad>")
     assert "pads with '<pad>'" in found(tmp_path, [], [answering()], prompts, model=bare)["unusable"]["nf4"]
+
+
+def test_an_empty_list_is_not_asked_and_what_is_left_out_of_one_is_told(nano, tmp_path):
+    prompts = prompts_of_dialogues(tmp_path)
+    number = len({json.loads(line)["dialogue"] for line in prompts.read_text().splitlines()})
+    assert found(tmp_path, [], [answering()], prompts, records=number)["warnings"] == []
+    (said,) = found(tmp_path, [], [answering()], prompts, records=number + 2)["warnings"]
+    assert f"2 of {number + 2} records have nothing to ask; results/logs/prompts/test.log says why" in said
+    prompts.write_text("")
+    said = found(tmp_path, [], [answering()], prompts, records=2)
+    assert "there is nothing to ask; results/logs/prompts/test.log says why" in said["unasked"][0]["reason"]
+    assert said["warnings"] == []
 
 
 def test_prompts_with_tokens_that_the_model_lacks_are_told(nano, tmp_path):

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from loragrid.data.prompts import NothingToAsk
 from loragrid.data.records import ChoiceQuestion, from_json
 from loragrid.data.wording import LETTERS, Wording
 from loragrid.errors import UserError
@@ -33,13 +34,13 @@ def write_choices(
         rows: at most this many questions of each subject, the first ones; None for all.
 
     Raises:
-        UserError: there is nothing to ask; a subject has no example, or none has so many; or a question has more
-            choices than there are letters.
+        NothingToAsk: there is no question.
+        UserError: a subject has no example, or none has so many; or a question has more choices than there are letters.
     """
     file = clean / f"{split}.jsonl"
     asked = {subject: questions[:rows] for subject, questions in _by_subject(file).items()}
     if not asked:
-        raise UserError(f"{file}: there is no question to ask")
+        raise NothingToAsk(f"{file}: there is no question to ask")
     examples: _BySubject = _by_subject(clean / f"{EXAMPLES}.jsonl") if shots else {}
     _check(asked, examples, shots)
     words = Wording(**wording)

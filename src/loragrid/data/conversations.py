@@ -8,7 +8,7 @@ from typing import Any
 from loragrid.data.examples import examples_of
 from loragrid.data.formats import FORMATS
 from loragrid.data.formats.base import Example
-from loragrid.errors import UserError
+from loragrid.data.prompts import NothingToAsk, left_out
 from loragrid.files import read_jsonl, write_jsonl
 from loragrid.modeling.messages import Message, with_system
 
@@ -45,7 +45,7 @@ def write_conversations(
         context: settings of `loragrid.data.context.in_context`; empty to have all of a conversation read.
 
     Raises:
-        UserError: there is nothing to ask.
+        NothingToAsk: no record has anything to ask.
     """
     file = clean / f"{split}.jsonl"
     dropped: dict[str, int] = {}
@@ -56,8 +56,9 @@ def write_conversations(
         for prompt in _turns(example, has_answers, turns == "all", system, default_system)
     ]
     if not prompts:
-        why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(dropped.items()))
-        raise UserError(f"{file}: no record has anything to ask{why}")
+        raise NothingToAsk(f"{file}: no record has anything to ask{left_out(dropped)}")
+    if dropped:
+        print(f"{file}: records that nothing is asked of{left_out(dropped)}", flush=True)
     write_jsonl(out, prompts)
 
 

@@ -14,6 +14,10 @@ from loragrid.files import read_jsonl, write_jsonl
 from loragrid.modeling.messages import with_system
 
 
+class NothingToAsk(UserError):
+    """No record has anything to ask: that concerns one evaluation, and is for its models' preflights to tell."""
+
+
 def write_prompts(
     clean: Path,
     out: Path,
@@ -42,7 +46,7 @@ def write_prompts(
         context: settings of `in_context`; empty to have all of a dialogue read.
 
     Raises:
-        UserError: there is nothing to ask.
+        NothingToAsk: no record has an answer to ask for.
     """
     file = clean / f"{split}.jsonl"
     dropped: dict[str, int] = {}
@@ -51,12 +55,11 @@ def write_prompts(
         for example in examples_of(islice(read_jsonl(file), rows), format_, dropped)
         for prompt in _prompts(example, turns, system, default_system)
     ]
+    why = left_out(dropped)
     if not prompts:
-        why = "".join(f"\n  - {reason}: {number}" for reason, number in sorted(dropped.items()))
-        raise UserError(
-            f"{file}: no record has an answer to ask for{why}\nPrompts without a reference are asked by an evaluation "
-            "of `kind: replay`, of a dataset with `format: replay`"
-        )
+        raise NothingToAsk(f"{file}: no record has an answer to ask for{why}{_or_else(file, dropped)}")
+    if dropped:
+        print(f"{file}: records that nothing is asked of{why}{_or_else(file, dropped)}", flush=True)
     if context:
         counts: Counter[str] = Counter()
         for prompt in prompts:
@@ -65,6 +68,20 @@ def write_prompts(
         if counts:
             print(_in_words(counts), flush=True)
     write_jsonl(out, prompts)
+
+
+def left_out(dropped: Mapping[str, int]) -> str:
+    """Records that make no prompt by reason, a line each, for messages."""
+    return "".join(f"\n  - {reason}: {number}" for reason, number in sorted(dropped.items()))
+
+
+def _or_else(file: Path, dropped: Mapping[str, int]) -> str:
+    """What to do about it."""
+    if not dropped:
+        return f"\nThe dataset has no {file.stem} split: give `splits`, or use `source: prompts`, of which all is test"
+    return (
+        "\nPrompts without a reference are asked by an evaluation of `kind: replay`, of a dataset with `format: replay`"
+    )
 
 
 def _prompts(example: Example, turns: str, system: str | None, default_system: str | None) -> Iterator[dict[str, Any]]:

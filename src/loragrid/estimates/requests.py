@@ -392,7 +392,7 @@ class Estimator:
             loading = seconds = loading + VLLM_SECONDS
         if answers.generations:
             at_a_time = rows.of(math.ceil(work.prompt_tokens + work.answer_tokens))
-            seconds += generation_seconds(size, device, precision, work, batch=min(at_a_time, work.prompts))
+            seconds += generation_seconds(size, device, precision, work, batch=max(1, min(at_a_time, work.prompts)))
         if answers.made_with("model"):
             seconds += likelihood_seconds(size, device, precision, work, batch=batch)
         return Need(gpus, memory, seconds, loading)

@@ -160,7 +160,7 @@ class Workload:
         if not Path(prompts.file).exists():
             return Played(UNKNOWN_TURNS.get(prompts.format["name"], USUAL_TURNS))
         turns = [(prompt["turn"], is_scored(prompt)) for prompt in read_jsonl(Path(prompts.file))]
-        return Played(max(turn for turn, _ in turns), sum(scored for _, scored in turns))
+        return Played(max((turn for turn, _ in turns), default=1), sum(scored for _, scored in turns))
 
     def prompts(self, prompts_id: str) -> int:
         """How many prompts an evaluation has."""

@@ -15,7 +15,6 @@ from loragrid.jobs.standing import Reporter
 from loragrid.modeling.chat import Chat
 from loragrid.modeling.messages import Message
 
-
 _OF_EACH = {"id", "answer", "ended", "prompt_tokens", "answer_tokens", "seconds"}
 """What a line of the growing file has at least."""
 

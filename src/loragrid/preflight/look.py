@@ -43,6 +43,7 @@ def look(
     trainings: Sequence[Mapping[str, Any]],
     asked: Sequence[Mapping[str, Any]],
     prompts: Mapping[str, Path],
+    records: Mapping[str, int | None],
 ) -> None:
     """Write a report: `key`, `unusable`, `refused`, `unasked` and `warnings`.
 
@@ -60,6 +61,7 @@ def look(
         asked: `prompts` (id), `precision`, whether they are asked `in_chat` and are `choices`, `max_new_tokens` (0
             without answers), and whether the `likelihood` of references is asked for.
         prompts: files of prompts by id.
+        records: how many records these are made of, where that is known.
     """
     refused: list[dict[str, Any]] = []
     unasked: list[dict[str, Any]] = []
@@ -91,12 +93,11 @@ def look(
             tried("the trainings", partial(_refused, trainings, known, formatted, unusable, refused))
             tried("the rows", partial(_rows_in_words, formatted))
         for each in asked:
-            try:
-                known.architecture.prompt_room(each["max_new_tokens"])
-            except UserError as error:
-                unasked.append({"asked": dict(each), "reason": str(error)})
-                continue
             file = prompts[each["prompts"]]
+            if reason := _unaskable(each, known.architecture, file):
+                unasked.append({"asked": dict(each), "reason": reason})
+                continue
+            tried(str(file), partial(_left_out, each["prompts"], file, records[each["prompts"]]))
             if each["choices"]:
                 read = partial(_choice_tokens, known.tokenizer, known.chat if each["in_chat"] else None, chat["system"])
                 tried(str(file), partial(_choices_in_words, read, known.architecture.context, file))
@@ -195,6 +196,29 @@ def _rows_in_words(formatted: Path) -> list[str]:
             f"{train['longest']} tokens"
         )
     return found
+
+
+def _unaskable(asked: Mapping[str, Any], architecture: Architecture, file: Path) -> str:
+    """Why a model cannot be asked something; nothing if it can."""
+    try:
+        architecture.prompt_room(asked["max_new_tokens"])
+    except UserError as error:
+        return str(error)
+    if file.exists() and file.stat().st_size == 0:
+        return f"{file}: there is nothing to ask; {_log_of(asked['prompts'])} says why"
+    return ""
+
+
+def _left_out(id_: str, file: Path, records: int | None) -> list[str]:
+    """Whether some records have nothing to ask."""
+    asked = len({prompt["dialogue"] for prompt in read_jsonl(file)})
+    if records is None or asked >= records:
+        return []
+    return [f"{file}: {records - asked} of {records} records have nothing to ask; {_log_of(id_)} says why"]
+
+
+def _log_of(id_: str) -> str:
+    return f"results/logs/prompts/{id_}.log"
 
 
 def _prompts_in_words(chat: Chat, asked: Mapping[str, Any], architecture: Architecture, file: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """A list of prompts, each with a reference answer where there is one: a few chosen questions.
 
-JSON Lines, JSON or CSV with `prompt` and, if wanted, `reference`; all of it is test.
+JSON Lines, JSON or CSV with `prompt` and `reference`; all of it is test. Those without a reference are asked by an
+evaluation of `kind: replay`, of a dataset with `format: replay`.
 """
 
 from collections.abc import Iterator
