@@ -69,6 +69,7 @@ onsuccess:
     tell_preflights(GRID)
     if not has_made_tables():
         shell(REMAKE_TABLES)
+    tell_failed_rows()
 
 
 onerror:

@@ -35,6 +35,13 @@ def test_answers_that_do_not_fit_the_model_are_not_asked_for_and_the_others_are(
     unasked = [{"asked": asked, "reason": "no room"}]
     write_json(Path(report.file), {"key": "k", "unusable": {}, "refused": [], "unasked": unasked, "warnings": []})
     assert found_before(grid) == ["base on letters: cannot be asked: long: no room"]
+    for other in place.small(LONG_AND_SHORT + "untrained: [base]").preflights.values():
+        content = {"key": "k", "unusable": {}, "refused": [], "unasked": [], "warnings": ["too few"]}
+        write_json(Path(other.file), content | {"unasked": unasked if other.file == report.file else []})
+    # Of those that are asked the same, with data and without, once.
+    assert found_before(place.small(LONG_AND_SHORT + "untrained: [base]")) == [
+        "base on letters: cannot be asked: long: no room", "base on letters: too few",
+    ]  # fmt: skip
     settle_refused(grid)
     assert read_json(Path(long.folder, "work/failed.json"))["reason"] == "no room"
     left = plan(grid)

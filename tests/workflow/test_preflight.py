@@ -72,11 +72,24 @@ def test_a_model_that_cannot_be_asked_holds_up_no_other(with_data):
     assert {row["status"] for row in with_data.table("asked")} == {"done"}
 
 
-def test_data_that_cannot_be_formatted_is_told_in_the_table_and_holds_up_no_untrained_model(with_data):
+def test_what_cannot_be_formatted_or_asked_is_told_in_the_table_and_holds_up_nothing_else(with_data):
     points = [{"name": "good"}, {"name": "short", "max_length": 16}]
-    with_data.study("short", recipe=RECIPE, points=points, grid={}, untrained=["nano"])
-    with_data.snakemake(study="short", fails=True)
-    rows = {row["label"] or row["run"]: row for row in with_data.table("short")}
+    (with_data.folder / "bare.jsonl").write_text('{"prompt": "Hello!"}\n')
+    nano = with_data.yaml("config/studies/nano.yaml")
+    datasets = nano["datasets"] | {"bare": {"source": "prompts", "path": "bare.jsonl", "train": False}}
+    evaluations = nano["evaluations"] | {"bare": {"kind": "prompts", "dataset": "bare", "scores": ["rouge"]}}
+    with_data.study(
+        "short", recipe=RECIPE, points=points, grid={}, untrained=["nano"], datasets=datasets, evaluations=evaluations
+    )
+    done = with_data.snakemake(study="short", fails=True)
+    table = with_data.table("short")
+    unasked = [row for row in table if row["evaluation"] == "bare"]
+    assert {row["status"] for row in unasked} == {"failed"}
+    assert all("there is nothing to ask" in row["reason"] for row in unasked if row["label"] != "short")
+    assert "cannot be asked: bare: data/prompts/bare-" in done.stdout + done.stderr
+    (log,) = with_data.folder.glob("results/logs/prompts/bare-*.log")
+    assert "Prompts without a reference are asked by an evaluation of `kind: replay`" in log.read_text()
+    rows = {row["label"] or row["run"]: row for row in table if row["evaluation"] == "test"}
     assert {name: row["status"] for name, row in rows.items()} == {
         "untrained": "done", "good": "done", "short": "failed",
     }  # fmt: skip

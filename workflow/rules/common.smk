@@ -46,6 +46,7 @@ from loragrid.study.grid import Grid
 from loragrid.study.members import CompareMember, TrainMember
 from loragrid.study.open import open_study, recorded_study
 from loragrid.study.planning import plan
+from loragrid.status.table import failed_rows
 from loragrid.study.preflights import found_before
 from loragrid.study.shape import Shape
 from loragrid.terminal import escape_what_encodings_lack
@@ -222,6 +223,12 @@ def record_plan():
 def has_made_tables():
     """Whether this start has made them of all that it has made: `tabulate` comes last, where it is wanted."""
     return any(job.name == "tabulate" for job in workflow.dag.needrun_jobs(exclude_finished=False))
+
+
+def tell_failed_rows():
+    """Say which results are damaged: all jobs have ended well, and the table has less than all."""
+    for line in failed_rows(Path(TABLES, "comparison.csv")):
+        print(f"Warning: {line}", file=sys.stderr)
 
 
 def check_cluster():

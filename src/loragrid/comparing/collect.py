@@ -333,9 +333,9 @@ def _training(run: Run, grid: Grid) -> tuple[Status, str, dict[str, Any]]:
                 if not isinstance(trained[part][name], int | float | None):
                     raise TypeError(f"{part}.{name} is not a number")
     except UserError as error:
-        return "failed", str(error), {}
+        return "failed", f"{error}; if it is damaged, delete {folder} to train it again", {}
     except (KeyError, TypeError) as error:
-        return "failed", f"{file}: damaged ({_what(error)})", {}
+        return "failed", f"{file}: damaged ({_what(error)}); delete {folder} to train it again", {}
     return "done", "", trained
 
 

@@ -89,15 +89,24 @@ def read_score(file: Path, score: Mapping[str, Any]) -> ScoreFile:
     Raises:
         UserError: it is damaged, of another score, or holds values that are not those of its items.
     """
-    content = read_json(file)
+    try:
+        content = read_json(file)
+    except UserError as error:
+        raise UserError(f"{error}; if it is damaged, {_again(file)}") from None
     try:
         found = ScoreFile(**content)
         if found.key != score["key"]:
             raise ValueError(f"made with other settings: its key is {found.key:.10}, not {score['key']:.10}")
         _check(found)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
-        raise UserError(f"{file}: damaged score file ({_what(error)}); delete it to score again") from None
+        raise UserError(f"{file}: damaged score file ({_what(error)}); {_again(file)}") from None
     return found
+
+
+def _again(file: Path) -> str:
+    """What to do about a damaged file: the same one lies in the work folder, from where it would be published again."""
+    made = file.parent.parent / "work" / file.name
+    return f"delete it{f' and {made}' if made.exists() else ''} to score again"
 
 
 def _check(found: ScoreFile) -> None:

@@ -45,10 +45,10 @@ def read_rows(prompts: Path, generations: Path, seen: Callable[[list[Message]], 
         raise UserError(f"{prompts}: no prompts, so there is nothing to score")
     for id_ in asked:
         if id_ not in answered:
-            raise UserError(f"{generations}: no answer to prompt {id_!r} of {prompts}; delete it to ask again")
+            raise UserError(f"{generations}: no answer to prompt {id_!r} of {prompts}; {_again(generations)}")
     for id_ in answered:
         if id_ not in asked:
-            raise UserError(f"{generations}: the answer {id_!r} has no prompt in {prompts}; delete it to ask again")
+            raise UserError(f"{generations}: the answer {id_!r} has no prompt in {prompts}; {_again(generations)}")
     asked = {id_: prompt for id_, prompt in asked.items() if is_scored(prompt)}
     texts = Texts(
         [answered[id_]["answer"] for id_ in asked],
@@ -79,11 +79,17 @@ def check_whose(generations: Path, answers: Answers) -> None:
     if not told.exists():
         return  # made by an earlier version, or brought by the user
     made = read_json(told)
-    again = "delete both to ask again"
+    again = _again(generations)
     if made.get("of", answers.id) != answers.id or made.get("key", answers.key) != answers.key:
         raise UserError(f"{generations}: are answers of {made.get('of')}, by {told}; {again}")
     if made.get("answers_sha256") not in (None, answers_sha256(generations)):
         raise UserError(f"{generations}: is not the file that was made together with {told}; {again}")
+
+
+def _again(generations: Path) -> str:
+    """What to do about answers that cannot be used: the file itself would be published again from the work folder."""
+    folder = generations.parent.parent if generations.parent.name == "work" else generations.parent
+    return f"delete {folder} to ask again"
 
 
 def by_id(file: Path, texts: tuple[str, ...]) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from loragrid.files import read_json
 from loragrid.jobs.attempts import ATTEMPTS
 from loragrid.jobs.log import error_in
 from loragrid.jobs.outcome import Outcome, failure_in, outcome_of
+from loragrid.jobs.refusals import STAGE as REFUSED
 from loragrid.jobs.tail import last_record
 from loragrid.status.activity import ActiveJob, Activity
 from loragrid.status.cell import DONE, URGENCY, WAITING, Cell, Failure, failed, together
@@ -223,7 +224,11 @@ def _own_failure(work: Path, files: Iterable[str]) -> Path | None:
 def _unanswered(answers: Answers, stage: str) -> Cell | None:
     """What becomes of a stage that reads answers which have failed."""
     cause = _failure_to_answer(answers.folder)
-    return failed(Failure(stage, "its answers failed", blocked_by=cause.blocked_by or cause.record)) if cause else None
+    if cause is None:
+        return None
+    # A report that refuses is the failure of the answers themselves, another's failure is what they and this wait for.
+    follows = cause.blocked_by if cause.stage != REFUSED else None
+    return failed(Failure(stage, "its answers failed", blocked_by=follows or cause.record))
 
 
 def _failure_to_answer(folder: str) -> Outcome | None:

@@ -214,7 +214,8 @@ def findings(grid: Grid) -> list[Finding]:
     asked_about = defaultdict[str, list[Answers]](list)
     for folder, preflight in preflight_of_answers(grid).items():
         asked_about[preflight.id].append(grid.answers[folder])
-    found = []
+    # What several have found, such as of prompts that all models are asked, is told once.
+    found = defaultdict[tuple[str, str], dict[str, None]](dict)
     for preflight in grid.preflights.values():
         report = reports[preflight.id]
         runs = [run for run in grid.runs.values() if preflight.formatted and run.formatted == preflight.formatted]
@@ -238,8 +239,9 @@ def findings(grid: Grid) -> list[Finding]:
             texts += [f"cannot be asked: {evaluation}: {unasked['reason']}" for evaluation in evaluations]
         datasets = (runs[0].dataset,) if runs else tuple(sorted({each.dataset for each in asked_about[preflight.id]}))
         model = grid.models[preflight.model].label
-        found += [Finding(model, datasets, text) for text in [*texts, *report["warnings"]]]
-    return found
+        for text in [*texts, *report["warnings"]]:
+            found[model, text].update(dict.fromkeys(datasets))
+    return [Finding(model, tuple(datasets), text) for (model, text), datasets in found.items()]
 
 
 def found_before(grid: Grid) -> list[str]:
