@@ -137,9 +137,11 @@ def _attempt(members: Sequence[M], stage: str, stop: Stop, work: WorkTogether[M]
                     fail(member, error)
         except Interrupted as error:
             ended, why, progress = "stopped" if error.by_clock else "terminated", str(error), error.progress
+        except NodeError as error:  # it says what to do, and no line of ours is to blame
+            ended, why, foreseen, elsewhere = "failed", str(error), False, True
+            print(why, flush=True)
         except Exception as error:
             ended, why, foreseen = _unexpected(error), f"{type(error).__name__}: {error}", False
-            elsewhere = isinstance(error, NodeError)
             if ended == "killed":
                 why = f"another of its processes is gone ({why})"
             traceback.print_exc()

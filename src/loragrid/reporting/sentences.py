@@ -69,10 +69,12 @@ def _progress(rows: list[Row]) -> str:
 
 
 def _headline_of(overview: Overview, row: Row) -> Metric:
-    """What the verdict on a row is about: the headline, or the first brief column of an evaluation without it."""
+    """What the verdict on a row is about: the headline, or of an evaluation without it a brief column, or any."""
     there = overview.results.columns_in(row.answers.evaluation)
-    brief = (metric for metric in overview.metrics.values() if metric.is_brief and metric.name in there)
-    return overview.headline if overview.headline.name in there else next(brief, overview.headline)
+    others = [metric for metric in overview.metrics.values() if metric.name in there]
+    if overview.headline.name in there or not others:
+        return overview.headline
+    return next((metric for metric in others if metric.is_brief), others[0])
 
 
 def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
@@ -82,7 +84,7 @@ def _verdict(overview: Overview, row: Row, run: Run, trained: int) -> str:
     of = f"the lowest validation loss of {trained} trained runs" if trained > 1 else "the only trained run"
     start = f"In the evaluation {row.answers.evaluation!r}, {run_name(run)} ({recipe}; {of})"
     if metric.name not in row.scores:
-        return f"{start} has no {metric.title} yet: {row.reason}."
+        return f"{start} has no {metric.title} yet: {row.reason}." if row.reason else f"{start} has no {metric.title}."
     value = f"{shown(row.scores[metric.name].value)} {metric.title}"
     gain = overview.gains[row.answers.id, metric.name]
     if gain.verdict is None:
