@@ -227,8 +227,8 @@ def has_made_tables():
 
 def tell_failed_rows():
     """Say which results are damaged: all jobs have ended well, and the table has less than all."""
-    for line in failed_rows(Path(TABLES, "comparison.csv")):
-        print(f"Warning: {line}", file=sys.stderr)
+    if lines := failed_rows(Path(TABLES, "comparison.csv")):
+        print("Warning: " + "\n".join(lines), file=sys.stderr)
 
 
 def check_cluster():
