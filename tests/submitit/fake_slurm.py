@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 PLACE = Path(os.environ["FAKE_SLURM"])
@@ -34,8 +35,10 @@ def srun(arguments: list[str]) -> None:
     while arguments[0].startswith("--"):
         option = arguments.pop(0)
         if option == "--output":
-            output = os.open(arguments.pop(0).replace("%j", os.environ["SLURM_JOB_ID"]).replace("%t", "0"),
-                             os.O_WRONLY | os.O_CREAT | os.O_APPEND)  # fmt: skip
+            log = Path(arguments.pop(0).replace("%j", os.environ["SLURM_JOB_ID"]).replace("%t", "0"))
+            while not log.parent.exists():  # submitit makes it when it knows the job's id; no real job starts as soon
+                time.sleep(0.05)
+            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(output, 1)
             os.dup2(output, 2)
     sys.exit(subprocess.run(arguments, check=False).returncode)
